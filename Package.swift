@@ -1,0 +1,48 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+// One set of language settings for every Swift target; `scripts/check` adds warnings-as-errors, which must bind us and
+// not the packages that depend on us.
+let settings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "attune",
+    products: [
+        .library(name: "Attune", targets: ["Attune"]),
+        .executable(name: "attune", targets: ["AttuneCommand"]),
+    ],
+    targets: [
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CLapacke", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
+        .target(name: "CKernels", cSettings: [.enableWarning("all")]),
+
+        module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke"]),
+        module("Telemetry"),
+        module("LoRA", ["CKernels", "TensorCore"]),
+        module("Personalization", ["LoRA", "TensorCore", "Telemetry"]),
+        module("Evaluation", ["Personalization", "LoRA", "TensorCore"]),
+        module("Attune", ["Evaluation", "Personalization", "LoRA", "TensorCore", "Telemetry"]),
+        .executableTarget(name: "AttuneCommand", dependencies: ["Attune"], swiftSettings: settings),
+
+        tests("TensorCoreTests", ["TensorCore", "CKernels"]),
+        tests("LoRATests", ["LoRA", "TensorCore"]),
+        tests("PersonalizationTests", ["Personalization", "LoRA", "TensorCore", "Telemetry"]),
+        tests("EvaluationTests", ["Evaluation", "Personalization", "LoRA", "TensorCore"]),
+        tests("AttuneCommandTests", ["AttuneCommand", "Attune"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,64 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// The sole owner of `count` contiguous numbers, aligned to 64 bytes (one cache line, one AVX-512 register) and zeroed.
+///
+/// A reference type on purpose: value types above it (``Vector``, ``Matrix``, adapters) share it and copy it when they are
+/// about to write and it is not uniquely referenced.
+///
+/// `@unchecked Sendable`: whoever mutates goes through ``withMutablePointer(_:)`` after making sure that its reference is
+/// unique, so no two threads ever see a write to shared storage.
+@safe
+package final class AlignedStorage<Element: TensorScalar>: @unchecked Sendable {
+    package static var alignment: Int { 64 }
+
+    package let count: Int
+    private let base: UnsafeMutablePointer<Element>
+
+    /// Allocates `count` zeros. Traps when the memory cannot be had, like the standard library's collections.
+    package init(count: Int) {
+        precondition(count >= 0, "AlignedStorage: a negative count (\(count))")
+        self.count = count
+        // At least one line, so that `base` is a valid pointer for empty storage too.
+        let bytes = Self.byteCount(for: count)
+        var raw: UnsafeMutableRawPointer?
+        let status = unsafe posix_memalign(&raw, Self.alignment, bytes)
+        guard status == 0, let raw = unsafe raw else {
+            preconditionFailure("AlignedStorage: cannot allocate \(bytes) bytes")
+        }
+        unsafe memset(raw, 0, bytes)
+        unsafe base = raw.bindMemory(to: Element.self, capacity: max(count, 1))
+    }
+
+    deinit { unsafe free(base) }
+
+    /// The bytes that `count` elements occupy on the heap, rounded up to whole lines.
+    package static func byteCount(for count: Int) -> Int {
+        let (product, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+        precondition(!overflow && product <= Int.max - alignment, "AlignedStorage: \(count) elements overflow Int")
+        return max(alignment, (product + alignment - 1) / alignment * alignment)
+    }
+
+    package func copy() -> AlignedStorage {
+        let other = AlignedStorage(count: count)
+        unsafe other.base.update(from: base, count: count)
+        return other
+    }
+
+    /// The memory for reading; must not escape `body`.
+    package func withPointer<R, E: Error>(_ body: (UnsafePointer<Element>) throws(E) -> R) throws(E) -> R {
+        try unsafe body(UnsafePointer(base))
+    }
+
+    /// The memory for writing; the caller owns the only reference, or the storage is not shared yet.
+    package func withMutablePointer<R, E: Error>(
+        _ body: (UnsafeMutablePointer<Element>) throws(E) -> R
+    ) throws(E) -> R {
+        try unsafe body(base)
+    }
+}
