@@ -1,4 +1,4 @@
-internal import TensorCore
+public import TensorCore
 
 /// What keys an adapter's random numbers: its initial A and the negatives it is contrasted with.
 public struct AdapterIdentity: Sendable, Hashable {
@@ -230,7 +230,7 @@ extension LoRAAdapter {
         var outputs = inputs
         for i in 0..<inputs.rows {
             try inputs.withRow(i) { row throws(LoRAError) in
-                do { try check(row, "forward") } catch { throw error.at(i) }
+                do throws(LoRAError) { try check(row, "forward") } catch { throw error.at(i) }
             }
             let finite = withUnsafeScratch(shape.rank) { h in
                 inputs.withRow(i) { row in
