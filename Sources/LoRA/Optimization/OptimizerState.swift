@@ -129,13 +129,10 @@ extension Optimizer {
         _ scratch: FloatBuffer
     ) {
         let r = shape.rank
-        let size = r * shape.dimension
-        let result = scratch.slice(0..<size)
-        let gram = scratch.slice(size..<(size + r * r))
-        let inverse = scratch.slice((size + r * r)..<(size + 2 * r * r))
+        let result = scratch.slice((2 * r * r)..<(2 * r * r + r * shape.dimension))
         for (target, other) in [(shape.downRange, shape.upRange), (shape.upRange, shape.downRange)] {
             let block = gradient.slice(target)
-            dampedGramInverse(parameters.slice(other), shape, damping, gram: gram, inverse: inverse)
+            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
             result.fill(0)
             for k in 0..<r {
                 Kernels.addRows(
@@ -146,13 +143,31 @@ extension Optimizer {
         }
     }
 
-    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`: Cholesky in Double, in a fixed order. The damping keeps every pivot positive;
-    /// where rounding does not, the pivot is the damping.
-    static func dampedGramInverse(
-        _ m: FloatBuffer, _ shape: AdapterShape, _ damping: Float, gram: FloatBuffer, inverse: FloatBuffer
+    /// The same for gradients of rank 1, of which it changes the coefficients only: `down` those of ∂A, `up` those of ∂B, both
+    /// `[rank]`, in place.
+    static func precondition(
+        down: FloatBuffer, up: FloatBuffer, parameters: FloatBuffer, _ shape: AdapterShape, _ damping: Float,
+        _ scratch: FloatBuffer
     ) {
         let r = shape.rank
+        let result = scratch.slice((2 * r * r)..<(2 * r * r + r))
+        for (coefficients, other) in [(down, shape.upRange), (up, shape.downRange)] {
+            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
+            Kernels.rowDots(inverse, coefficients, into: result)
+            coefficients.copy(from: result)
+        }
+    }
+
+    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`: Cholesky in Double, in a fixed order. The damping keeps every pivot positive;
+    /// where rounding does not, the pivot is the damping.
+    /// Uses 2·rank² floats of scratch, of which it returns the second half.
+    private static func dampedGramInverse(
+        _ m: FloatBuffer, _ shape: AdapterShape, _ damping: Float, _ scratch: FloatBuffer
+    ) -> FloatBuffer {
+        let r = shape.rank
         let d = shape.dimension
+        let gram = scratch.slice(0..<(r * r))
+        let inverse = scratch.slice((r * r)..<(2 * r * r))
         for k in 0..<r { Kernels.rowDots(m, m.slice((k * d)..<((k + 1) * d)), into: gram.slice((k * r)..<((k + 1) * r))) }
         unsafe withUnsafeTemporaryAllocation(of: Double.self, capacity: r * r + r) { memory in
             // memory[0 ..< r²] holds L row by row; memory[r² ..< r² + r] one column of the inverse.
@@ -181,5 +196,6 @@ extension Optimizer {
                 }
             }
         }
+        return inverse
     }
 }
