@@ -200,7 +200,7 @@ INLINE void adam_step_body(
 INLINE void anchor_step_body(float *theta, const float *anchor, const float *fisher, size_t n, float strength) {
     for (size_t i = 0; i < n; i++) {
         float pull = strength * fisher[i];
-        theta[i] = (theta[i] + pull * anchor[i]) / (1.0f + pull);
+        theta[i] += pull / (1.0f + pull) * (anchor[i] - theta[i]);
     }
 }
 

@@ -70,7 +70,8 @@ void attune_adam_step(
     float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, const float *_Nonnull g, size_t n, float beta1,
     float beta2, float epsilon, float step, float inverseRootCorrection, float keep);
 
-/// theta = (theta + strength * fisher * anchor) / (1 + strength * fisher).
+/// theta += p / (1 + p) * (anchor - theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
+/// its rounding error where p is small.
 void attune_anchor_step(
     float *_Nonnull theta, const float *_Nonnull anchor, const float *_Nonnull fisher, size_t n, float strength);
 

@@ -64,7 +64,7 @@ extension Span where Element == Float {
     package func withBuffer<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
         try unsafe withUnsafeBufferPointer { source throws(E) in
             // An empty span may have no address; any aligned one that nobody reads will do.
-            guard let start = source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
+            guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
                 preconditionFailure("the address 64 is not null")
             }
             return try body(unsafe FloatBuffer(base: UnsafeMutablePointer(mutating: start), count: source.count))
