@@ -129,7 +129,7 @@ public struct Evaluation: Sendable {
                 t90: convergence?.step, saving: convergence?.saving, area: measures.area(m),
                 worse: method == .none ? nil : measures.shareWorse(m),
                 regret: tables[m].regret.isEmpty ? nil : measures.mean(.regret, of: m),
-                kappa: Double(choices[m].kappa), settings: choices[m].settings, gains: measures.gains(of: m),
+                kappa: choices[m].kappa, settings: choices[m].settings, gains: measures.gains(of: m),
                 smoothedGains: measures.smoothedGains(of: m), duration: durations[m])
         }
         return EvaluationResult(
@@ -143,12 +143,12 @@ public struct Evaluation: Sendable {
 /// What learning methods need to know of the catalogue.
 struct CatalogueContext: Sendable {
     /// The weight of the popularity in the scores that learning sees.
-    let kappa: Float
+    let kappa: Double
     /// κ·log(1 + donor likes), shape `[items]`.
     let offsets: [Float]
 
-    init(data: EvaluationData, kappa: Float) {
+    init(data: EvaluationData, kappa: Double) {
         self.kappa = kappa
-        offsets = data.popularity.map { kappa * $0 }
+        offsets = data.popularity.map { Float(kappa) * $0 }
     }
 }

@@ -34,7 +34,7 @@ public struct EvaluationConfiguration: Sendable, Hashable {
     /// The largest number of tasks at once. Results do not depend on it.
     public var threads = 2
     /// The popularity weights κ that are tried on the donors.
-    public var popularityWeights: [Float] = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    public var popularityWeights: [Double] = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
 
     /// The default settings.
     public init() {}

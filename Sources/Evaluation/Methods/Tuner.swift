@@ -7,7 +7,7 @@ struct Tuner: Sendable {
     /// A method with the settings that were best on donors.
     struct Choice: Sendable {
         let method: any RankingMethod
-        let kappa: Float
+        let kappa: Double
         /// The chosen settings by name, for reports.
         var settings: [(name: String, value: Double)] = []
     }
@@ -19,7 +19,7 @@ struct Tuner: Sendable {
     }
 
     /// The κ with the best NDCG@10, and that NDCG@10.
-    func bestKappa(of method: any RankingMethod, label: String) async throws -> (kappa: Float, ndcg10: Double) {
+    func bestKappa(of method: any RankingMethod, label: String) async throws -> (kappa: Double, ndcg10: Double) {
         let tables = try await run(kappas: configuration.popularityWeights, method, label: label)
         var best = (kappa: configuration.popularityWeights[0], ndcg10: -1.0)
         for (kappa, table) in zip(configuration.popularityWeights, tables) {
@@ -32,7 +32,7 @@ struct Tuner: Sendable {
     /// The rate with the best AUC, the smallest of equals. A rate that a method cannot bear (it throws) is passed over;
     /// when all are, the last error is thrown.
     func bestRate(
-        _ rates: [Float], kappa: Float, label: String, method: (Float) throws -> any RankingMethod
+        _ rates: [Float], kappa: Double, label: String, method: (Float) throws -> any RankingMethod
     ) async throws -> Choice {
         var best: (choice: Choice, auc: Double)?
         var failure: (any Error)?
@@ -42,7 +42,7 @@ struct Tuner: Sendable {
                 let tables = try await run(kappas: [kappa], candidate, label: "\(label), rate \(rate)")
                 let auc = tables[0].mean.auc
                 if best == nil || auc > (best?.auc ?? 0) {
-                    best = (Choice(method: candidate, kappa: kappa, settings: [("rate", Double(rate))]), auc)
+                    best = (Choice(method: candidate, kappa: kappa, settings: [("rate", Double("\(rate)") ?? Double(rate))]), auc)
                 }
             } catch let error as CancellationError {
                 throw error
@@ -54,7 +54,7 @@ struct Tuner: Sendable {
         throw failure ?? DataError(.invalidConfiguration, "no rates to try for \(label)")
     }
 
-    private func run(kappas: [Float], _ method: any RankingMethod, label: String) async throws -> [EventTable] {
+    private func run(kappas: [Double], _ method: any RankingMethod, label: String) async throws -> [EventTable] {
         let run = PrequentialRun(
             data: data, users: data.donors, query: configuration.query, kappas: kappas, seeds: 1,
             seed: configuration.seed, threads: configuration.threads)

@@ -10,7 +10,7 @@ struct PrequentialRun: Sendable {
     /// The evaluation's query; a method may insist on another.
     let query: QueryKind
     /// Weights of the popularity, each giving a table of its own; the learning does not see them.
-    let kappas: [Float]
+    let kappas: [Double]
     let seeds: Int
     /// The seed of the negatives.
     let seed: UInt64
@@ -34,7 +34,7 @@ struct PrequentialRun: Sendable {
         let effectiveSeeds = method.isSeeded ? seeds : 1
         let usersPerChunk = max(1, Self.rowsPerChunk / effectiveSeeds)
         let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map { $0..<min($0 + usersPerChunk, users.count) }
-        let offsets = kappas.map { kappa in data.popularity.map { kappa * $0 } }
+        let offsets = kappas.map { kappa in data.popularity.map { Float(kappa) * $0 } }
         var tables = kappas.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) }
         let measuresRegret = measuresRegret && data.truth != nil
         if measuresRegret {
