@@ -85,7 +85,13 @@ public struct Evaluation: Sendable {
                 BiasVectorMethod(vectors: data.vectors, offsets: catalogue.offsets, rate: rate)
             }
         case .ridge: return try await RidgeFoldIn.tuned(with: tuner)
-        case .cold, .engine: throw DataError(.invalidConfiguration, "the method \(method.rawValue) is not there yet")
+        case .cold:
+            return try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, label: "cold") { rate in
+                try ColdAdapterMethod(
+                    vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
+                    seed: configuration.seed)
+            }
+        case .engine: throw DataError(.invalidConfiguration, "the method \(method.rawValue) is not there yet")
         }
     }
 

@@ -62,5 +62,5 @@ enum PairwiseTraining {
     /// The largest norm of a gradient over all parameters together.
     static let clip: Float = 0.3
     /// The rates that are tried on the donors.
-    static let rates: [Float] = [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+    static let rates: [Float] = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]
 }

@@ -198,11 +198,9 @@ enum NegativeSampler {
     static func negatives(
         count: Int, items: Int, positive: Int, seen: [Int], seed: UInt64, replicate: Int, userID: String, step: Int
     ) -> [Int] {
-        var name = StableHash()
-        name.combine(UInt64(replicate))
-        name.combine(userID)
         var random = PhiloxGenerator(
-            seed: seed, stream: name.finalized(), purpose: .sampling, position: UInt64(step) << 32)
+            seed: seed, stream: ReplicateStream.name(userID: userID, replicate: replicate), purpose: .sampling,
+            position: UInt64(step) << 32)
         return (0..<count).map { _ in
             while true {
                 let item = random.integer(below: items)
