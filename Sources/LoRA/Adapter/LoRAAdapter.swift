@@ -109,6 +109,17 @@ extension AdapterShape {
     package var downRange: Range<Int> { 0..<(rank * dimension) }
     package var upRange: Range<Int> { (rank * dimension)..<(2 * rank * dimension) }
     package var biasRange: Range<Int> { (2 * rank * dimension)..<parameterCount }
+    /// Checks an embedding's length and that it is finite.
+    package func check(_ x: Span<Float>, _ operation: String) throws(LoRAError) {
+        guard x.count == dimension else {
+            throw .length("the embedding", operation, expected: dimension, actual: x.count)
+        }
+        guard x.withBuffer({ Kernels.allFinite($0) }) else {
+            let index = x.indices.first { !x[$0].isFinite } ?? 0
+            throw LoRAError(.nonFinite, operation, "the embedding's value \(index) is \(x[index])")
+        }
+    }
+
     /// The bound of a cold A: Glorot's uniform.
     package var coldBound: Float { (6 / Float(dimension + rank)).squareRoot() }
 }
@@ -202,7 +213,7 @@ extension LoRAAdapter {
     /// - Throws: ``LoRAError``: `shapeMismatch`, or `nonFinite` when x or the result is not finite.
     /// - Complexity: O(rank · dimension).
     public func forward(_ x: [Float]) throws(LoRAError) -> [Float] {
-        try check(x.span, "forward")
+        try shape.check(x.span, "forward")
         var y = x
         let finite = withUnsafeScratch(shape.rank) { h in
             x.span.withBuffer { input in
@@ -230,7 +241,7 @@ extension LoRAAdapter {
         var outputs = inputs
         for i in 0..<inputs.rows {
             try inputs.withRow(i) { row throws(LoRAError) in
-                do throws(LoRAError) { try check(row, "forward") } catch { throw error.at(i) }
+                do throws(LoRAError) { try shape.check(row, "forward") } catch { throw error.at(i) }
             }
             let finite = withUnsafeScratch(shape.rank) { h in
                 inputs.withRow(i) { row in
@@ -277,16 +288,6 @@ extension LoRAAdapter {
         let norm = Kernels.squaredNorm(y).squareRoot()
         if norm > 0 { Kernels.scale(y, by: 1 / norm) }
         return norm
-    }
-
-    package func check(_ x: Span<Float>, _ operation: String) throws(LoRAError) {
-        guard x.count == shape.dimension else {
-            throw .length("the embedding", operation, expected: shape.dimension, actual: x.count)
-        }
-        guard x.withBuffer({ Kernels.allFinite($0) }) else {
-            let index = x.indices.first { !x[$0].isFinite } ?? 0
-            throw LoRAError(.nonFinite, operation, "the embedding's value \(index) is \(x[index])")
-        }
     }
 
     package static func overflow(_ operation: String) -> LoRAError {
