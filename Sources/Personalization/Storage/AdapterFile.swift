@@ -79,7 +79,9 @@ public enum AdapterFile {
         let up: Matrix<Float> = try file.matrix("B_transposed")
         let bias: Vector<Float>? = file["bias"] == nil ? nil : try file.vector("bias")
         let user = try text("user")
-        guard !user.isEmpty, user.utf8.count <= 1024 else { throw refuse("the user is empty or longer than 1024 bytes") }
+        guard !user.isEmpty, user.utf8.count <= 1024 else {
+            throw refuse("the user is empty or longer than 1024 bytes")
+        }
         let alpha = try number("alpha", Float.self)
         let normalizes = try number("normalizes_output", Bool.self)
         let identity = AdapterIdentity(seed: try number("seed", UInt64.self), stream: try number("stream", UInt64.self))
