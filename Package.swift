@@ -36,13 +36,13 @@ let package = Package(
         module("Personalization", ["LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "LoRA", "TensorCore", "Telemetry"]),
-        .executableTarget(name: "AttuneCommand", dependencies: ["Attune"], swiftSettings: settings),
+        .executableTarget(name: "AttuneCommand", dependencies: ["Attune", "TensorCore"], swiftSettings: settings),
 
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
         tests("PersonalizationTests", ["Personalization", "LoRA", "TensorCore", "Telemetry"]),
         tests("EvaluationTests", ["Evaluation", "Personalization", "LoRA", "TensorCore"]),
-        tests("AttuneCommandTests", ["AttuneCommand", "Attune"]),
+        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
 )
