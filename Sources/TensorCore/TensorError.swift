@@ -2,7 +2,9 @@
 public struct TensorError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
-        private enum Kind: String { case shapeMismatch, invalidArgument, notPositiveDefinite, notConverged, rankDeficient }
+        private enum Kind: String {
+            case shapeMismatch, invalidArgument, notPositiveDefinite, notConverged, rankDeficient
+        }
         private let kind: Kind
 
         /// Two shapes that must agree do not.
