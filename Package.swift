@@ -37,7 +37,7 @@ let package = Package(
 
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke"]),
         module("Telemetry"),
-        module("LoRA", ["CKernels", "TensorCore"]),
+        module("LoRA", ["TensorCore"]),
         module("Personalization", ["LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "LoRA", "TensorCore", "Telemetry"]),

@@ -1,0 +1,227 @@
+// The kernels' bodies, written once and inlined into each instruction set's copy (dispatch.c).
+#pragma once
+#include "lanes.h"
+
+#pragma clang fp contract(off)
+
+/// ROWS row dots at once: they share the loads of x, and their independent sums hide the latency of FMA.
+#define DEFINE_DOT_BLOCK(ROWS)                                                                        \
+    INLINE void dot_block_##ROWS(const float *m, size_t n, const float *x, float *out) {              \
+        lanes sum[ROWS];                                                                              \
+        _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) sum[k] = (lanes){0};        \
+        size_t j = 0;                                                                                 \
+        for (; j + LANES <= n; j += LANES) {                                                          \
+            lanes xv = LOAD(x + j);                                                                   \
+            _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++)                         \
+                sum[k] = FMA(LOAD(m + (size_t)k * n + j), xv, sum[k]);                                \
+        }                                                                                             \
+        if (j < n) {                                                                                  \
+            lanes xv, mv;                                                                             \
+            load_tail(&xv, x + j, n - j);                                                             \
+            _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) {                       \
+                load_tail(&mv, m + (size_t)k * n + j, n - j);                                         \
+                sum[k] = FMA(mv, xv, sum[k]);                                                         \
+            }                                                                                         \
+        }                                                                                             \
+        _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) out[k] = sum_lanes(&sum[k]); \
+    }
+DEFINE_DOT_BLOCK(1)
+DEFINE_DOT_BLOCK(4)
+DEFINE_DOT_BLOCK(8)
+
+INLINE void row_dots_body(const float *m, size_t rows, size_t n, const float *x, float *out) {
+    size_t k = 0;
+    for (; k + 8 <= rows; k += 8) dot_block_8(m + k * n, n, x, out + k);
+    for (; k + 4 <= rows; k += 4) dot_block_4(m + k * n, n, x, out + k);
+    for (; k < rows; k++) dot_block_1(m + k * n, n, x, out + k);
+}
+
+/// Column blocks outside, rows inside: y stays in registers, and each y[j] sees the rows in rising order.
+INLINE void add_rows_body(const float *m, size_t rows, size_t n, const float *c, float *y) {
+    size_t j = 0;
+    for (; j + 4 * LANES <= n; j += 4 * LANES) {
+        lanes y0 = LOAD(y + j), y1 = LOAD(y + j + 16), y2 = LOAD(y + j + 32), y3 = LOAD(y + j + 48);
+        const float *p = m + j;
+        for (size_t k = 0; k < rows; k++, p += n) {
+            lanes ck = SPLAT(c[k]);
+            y0 = FMA(ck, LOAD(p), y0);
+            y1 = FMA(ck, LOAD(p + 16), y1);
+            y2 = FMA(ck, LOAD(p + 32), y2);
+            y3 = FMA(ck, LOAD(p + 48), y3);
+        }
+        STORE(y + j, y0);
+        STORE(y + j + 16, y1);
+        STORE(y + j + 32, y2);
+        STORE(y + j + 48, y3);
+    }
+    for (; j + LANES <= n; j += LANES) {
+        lanes yv = LOAD(y + j);
+        for (size_t k = 0; k < rows; k++) yv = FMA(SPLAT(c[k]), LOAD(m + k * n + j), yv);
+        STORE(y + j, yv);
+    }
+    if (j < n) {
+        lanes yv, mv;
+        load_tail(&yv, y + j, n - j);
+        for (size_t k = 0; k < rows; k++) {
+            load_tail(&mv, m + k * n + j, n - j);
+            yv = FMA(SPLAT(c[k]), mv, yv);
+        }
+        store_tail(y + j, &yv, n - j);
+    }
+}
+
+INLINE void rank_one_body(float *m, size_t rows, size_t n, const float *c, const float *x) {
+    for (size_t k = 0; k < rows; k++) {
+        float *p = m + k * n;
+        lanes ck = SPLAT(c[k]);
+        size_t j = 0;
+        for (; j + LANES <= n; j += LANES) STORE(p + j, FMA(ck, LOAD(x + j), LOAD(p + j)));
+        if (j < n) {
+            lanes xv, pv;
+            load_tail(&xv, x + j, n - j);
+            load_tail(&pv, p + j, n - j);
+            pv = FMA(ck, xv, pv);
+            store_tail(p + j, &pv, n - j);
+        }
+    }
+}
+
+/// exp of a number in [-87, 0]: 2^k * p(r) with r in [-ln2/2, ln2/2] (Cody and Waite's two-part reduction), p the Taylor
+/// polynomial of degree 7, whose remainder is below 2e-9 there. Rounding to k adds and subtracts 1.5 * 2^23.
+INLINE void exp_lanes(lanes *v) {
+    const float magic = 12582912.0f;
+    lanes x = *v;
+    lanes k = (x * 1.44269504f + magic) - magic;
+    lanes r = FMA(k, SPLAT(-0.693359375f), x);
+    r = FMA(k, SPLAT(2.12194440e-4f), r);
+    lanes p = SPLAT(1.0f / 5040);
+    p = FMA(p, r, SPLAT(1.0f / 720));
+    p = FMA(p, r, SPLAT(1.0f / 120));
+    p = FMA(p, r, SPLAT(1.0f / 24));
+    p = FMA(p, r, SPLAT(1.0f / 6));
+    p = FMA(p, r, SPLAT(0.5f));
+    p = FMA(p, r, SPLAT(1.0f));
+    p = FMA(p, r, SPLAT(1.0f));
+    int_lanes exponent = __builtin_convertvector(k, int_lanes);
+    int_lanes bits;
+    memcpy(&bits, &p, sizeof bits);
+    bits += exponent << 23;
+    memcpy(v, &bits, sizeof bits);
+}
+
+INLINE float exp_sum_body(float *v, size_t n, float shift, float inverse_temperature) {
+    lanes sum = {0};
+    const lanes floor = SPLAT(-87.0f);
+    for (size_t j = 0; j < n; j += LANES) {
+        size_t left = n - j;
+        lanes x;
+        if (left >= LANES) x = LOAD(v + j);
+        else {
+            // Lanes past the end are pushed below the floor, so that they count as zero.
+            float buffer[LANES];
+            for (size_t i = 0; i < LANES; i++) buffer[i] = i < left ? v[j + i] : -__builtin_inff();
+            memcpy(&x, buffer, sizeof buffer);
+        }
+        x = (x - shift) * inverse_temperature;
+        int_lanes keep = x >= floor;
+        lanes e = __builtin_elementwise_max(x, floor);
+        exp_lanes(&e);
+        int_lanes bits;
+        memcpy(&bits, &e, sizeof bits);
+        bits &= keep;
+        memcpy(&e, &bits, sizeof e);
+        sum += e;
+        if (left >= LANES) STORE(v + j, e);
+        else store_tail(v + j, &e, left);
+    }
+    return sum_lanes(&sum);
+}
+
+INLINE float max_body(const float *v, size_t n) {
+    float best = v[0];
+    size_t j = 0;
+    if (n >= LANES) {
+        lanes m = LOAD(v);
+        for (j = LANES; j + LANES <= n; j += LANES) m = __builtin_elementwise_max(m, LOAD(v + j));
+        float e[LANES];
+        memcpy(e, &m, sizeof e);
+        for (int i = 0; i < LANES; i++) best = e[i] > best ? e[i] : best;
+    }
+    for (; j < n; j++) best = v[j] > best ? v[j] : best;
+    return best;
+}
+
+/// A float is finite unless its exponent bits are all ones.
+INLINE int32_t all_finite_body(const float *v, size_t n) {
+    const uint32_t mask = 0x7f800000u;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, v + i, sizeof bits);
+        bad |= (bits & mask) == mask;
+    }
+    return bad == 0;
+}
+
+// ---------------------------------------------------------------- optimizers, elementwise
+
+INLINE float flushed(float v) { return __builtin_fabsf(v) < 1.17549435e-38f ? 0.0f : v; }
+
+INLINE void momentum_step_body(
+    float *theta, float *velocity, const float *g, size_t n, float rate, float momentum, float dampening,
+    int32_t nesterov, int32_t first) {
+    const float keep = 1.0f - dampening;
+    for (size_t i = 0; i < n; i++) {
+        float u = first ? g[i] : flushed(momentum * velocity[i] + keep * g[i]);
+        velocity[i] = u;
+        theta[i] -= rate * (nesterov ? g[i] + momentum * u : u);
+    }
+}
+
+INLINE void adagrad_step_body(float *theta, float *sum, const float *g, size_t n, float rate, float epsilon) {
+    for (size_t i = 0; i < n; i++) {
+        sum[i] = flushed(sum[i] + g[i] * g[i]);
+        theta[i] -= rate * g[i] / (__builtin_elementwise_sqrt(sum[i]) + epsilon);
+    }
+}
+
+INLINE void adam_step_body(
+    float *theta, float *m, float *v, const float *g, size_t n, float beta1, float beta2, float epsilon, float step,
+    float inverse_root_correction, float keep) {
+    const float rest1 = 1.0f - beta1, rest2 = 1.0f - beta2;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = flushed(beta1 * m[i] + rest1 * g[i]);
+        v[i] = flushed(beta2 * v[i] + rest2 * (g[i] * g[i]));
+        float denominator = __builtin_elementwise_sqrt(v[i]) * inverse_root_correction + epsilon;
+        theta[i] = theta[i] * keep - step * m[i] / denominator;
+    }
+}
+
+INLINE void anchor_step_body(float *theta, const float *anchor, const float *fisher, size_t n, float strength) {
+    for (size_t i = 0; i < n; i++) {
+        float pull = strength * fisher[i];
+        theta[i] += pull / (1.0f + pull) * (anchor[i] - theta[i]);
+    }
+}
+
+INLINE void add_squared_outer_body(float *total, size_t rows, size_t n, const float *c, const float *x, float weight) {
+    for (size_t k = 0; k < rows; k++) {
+        float *p = total + k * n;
+        const float ck = c[k];
+        for (size_t j = 0; j < n; j++) {
+            float g = ck * x[j];
+            p[j] += weight * (g * g);
+        }
+    }
+}
+
+INLINE void blend_body(float *y, const float *x, size_t n, float a, float b) {
+    for (size_t i = 0; i < n; i++) y[i] = a * y[i] + b * x[i];
+}
+
+INLINE void clamp_body(float *v, size_t n, float limit) {
+    for (size_t i = 0; i < n; i++) {
+        float x = v[i] > limit ? limit : v[i];
+        v[i] = x < -limit ? -limit : x;
+    }
+}

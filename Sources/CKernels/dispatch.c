@@ -1,0 +1,96 @@
+// One copy of every kernel for each instruction set, behind a table of function pointers chosen at start. No ifunc
+// (target_clones): it crashes at start under the thread sanitizer.
+#include "ckernels.h"
+#include "bodies.h"
+
+#pragma clang fp contract(off)
+
+/// Every kernel: X(name, result, (parameters), (arguments)).
+#define KERNELS(X, LEVEL, ATTRIBUTES) \
+    X(LEVEL, ATTRIBUTES, row_dots, void, \
+        (const float *m, size_t rows, size_t n, const float *x, float *out), \
+        (m, rows, n, x, out)) \
+    X(LEVEL, ATTRIBUTES, add_rows, void, \
+        (const float *m, size_t rows, size_t n, const float *c, float *y), \
+        (m, rows, n, c, y)) \
+    X(LEVEL, ATTRIBUTES, rank_one, void, \
+        (float *m, size_t rows, size_t n, const float *c, const float *x), \
+        (m, rows, n, c, x)) \
+    X(LEVEL, ATTRIBUTES, exp_sum, float, (float *v, size_t n, float shift, float inverse), (v, n, shift, inverse)) \
+    X(LEVEL, ATTRIBUTES, max, float, (const float *v, size_t n), (v, n)) \
+    X(LEVEL, ATTRIBUTES, all_finite, int32_t, (const float *v, size_t n), (v, n)) \
+    X(LEVEL, ATTRIBUTES, momentum_step, void, \
+        (float *theta, float *velocity, const float *g, size_t n, float rate, float momentum, float dampening, \
+         int32_t nesterov, int32_t first), \
+        (theta, velocity, g, n, rate, momentum, dampening, nesterov, first)) \
+    X(LEVEL, ATTRIBUTES, adagrad_step, void, \
+        (float *theta, float *sum, const float *g, size_t n, float rate, float epsilon), \
+        (theta, sum, g, n, rate, epsilon)) \
+    X(LEVEL, ATTRIBUTES, adam_step, void, \
+        (float *theta, float *m, float *v, const float *g, size_t n, float beta1, float beta2, float epsilon, \
+         float step, float correction, float keep), \
+        (theta, m, v, g, n, beta1, beta2, epsilon, step, correction, keep)) \
+    X(LEVEL, ATTRIBUTES, anchor_step, void, \
+        (float *theta, const float *anchor, const float *fisher, size_t n, float strength), \
+        (theta, anchor, fisher, n, strength)) \
+    X(LEVEL, ATTRIBUTES, add_squared_outer, void, \
+        (float *total, size_t rows, size_t n, const float *c, const float *x, float weight), \
+        (total, rows, n, c, x, weight)) \
+    X(LEVEL, ATTRIBUTES, blend, void, (float *y, const float *x, size_t n, float a, float b), (y, x, n, a, b)) \
+    X(LEVEL, ATTRIBUTES, clamp, void, (float *v, size_t n, float limit), (v, n, limit))
+
+#define FIELD(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) RESULT(*NAME) PARAMETERS;
+#define COPY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
+    ATTRIBUTES static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body ARGUMENTS; }
+#define ENTRY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) .NAME = NAME##_##LEVEL,
+#define CALL(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
+    RESULT attune_##NAME PARAMETERS { return kernels.NAME ARGUMENTS; }
+
+typedef struct { KERNELS(FIELD, , ) } table;
+
+KERNELS(COPY, portable, )
+#define PORTABLE_TABLE {KERNELS(ENTRY, portable, )}
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("arch=x86-64-v3")))
+KERNELS(COPY, avx2, AVX2)
+static const table avx2 = {KERNELS(ENTRY, avx2, )};
+// Without min_vector_width the compiler keeps to 256-bit registers.
+#define AVX512 __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
+KERNELS(COPY, avx512, AVX512)
+static const table avx512 = {KERNELS(ENTRY, avx512, )};
+#endif
+static const table portable = PORTABLE_TABLE;
+
+static table kernels = PORTABLE_TABLE;
+static attune_kernel_level level = ATTUNE_KERNEL_PORTABLE;
+
+attune_kernel_level attune_kernels_select(attune_kernel_level wanted) {
+    level = ATTUNE_KERNEL_PORTABLE;
+    kernels = portable;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (wanted >= ATTUNE_KERNEL_AVX512 && __builtin_cpu_supports("x86-64-v4")) {
+        level = ATTUNE_KERNEL_AVX512;
+        kernels = avx512;
+    } else if (wanted >= ATTUNE_KERNEL_AVX2 && __builtin_cpu_supports("x86-64-v3")) {
+        level = ATTUNE_KERNEL_AVX2;
+        kernels = avx2;
+    }
+#else
+    (void)wanted;
+#endif
+    return level;
+}
+
+__attribute__((constructor)) static void select_best(void) { attune_kernels_select(ATTUNE_KERNEL_AVX512); }
+
+attune_kernel_level attune_kernels_level(void) { return level; }
+
+KERNELS(CALL, , )
+
+float attune_dot(const float *a, const float *b, size_t n) {
+    float out;
+    kernels.row_dots(a, 1, n, b, &out);
+    return out;
+}
+float attune_squared_norm(const float *a, size_t n) { return attune_dot(a, a, n); }

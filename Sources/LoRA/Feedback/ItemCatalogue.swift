@@ -1,0 +1,57 @@
+public import TensorCore
+
+/// The items that feedback refers to by index: their embeddings, and an offset that is added to each item's score.
+///
+/// A value over shared immutable storage: passing it on copies two references. Finite by construction.
+public struct ItemCatalogue: Sendable {
+    /// The items' embeddings, shape `[count, dimension]`.
+    public let vectors: Matrix<Float>
+    /// What is added to each item's score `y·v`, for example κ·log(1 + popularity); zeros when none were given. `[count]`.
+    public let offsets: Vector<Float>
+    /// The largest Euclidean norm of an item.
+    package let largestNorm: Float
+
+    /// The number of items.
+    public var count: Int { vectors.rows }
+    /// The number of values of an embedding.
+    public var dimension: Int { vectors.columns }
+
+    /// Checks and keeps a catalogue.
+    ///
+    /// - Parameters:
+    ///   - vectors: One row an item, shape `[count, dimension]`, at least one row and one column.
+    ///   - offsets: One number an item, or `nil` for zeros.
+    /// - Throws: ``LoRAError``: `shapeMismatch` when counts disagree or nothing is there; `nonFinite` naming the first bad item.
+    /// - Complexity: O(count · dimension).
+    public init(vectors: Matrix<Float>, offsets: [Float]? = nil) throws(LoRAError) {
+        guard vectors.rows > 0, vectors.columns > 0 else {
+            throw LoRAError(.shapeMismatch, "catalogue", "no items, or items without values")
+        }
+        if let offsets, offsets.count != vectors.rows {
+            throw LoRAError(
+                .shapeMismatch, "catalogue", "\(offsets.count) offsets for \(vectors.rows) items: give one for each")
+        }
+        var largest: Float = 0
+        for i in 0..<vectors.rows {
+            let squared = vectors.withRow(i) { $0.withBuffer { Kernels.squaredNorm($0) } }
+            guard squared.isFinite else {
+                throw LoRAError(.nonFinite, "catalogue", "item \(i) holds a NaN, an infinity or a huge value")
+            }
+            largest = max(largest, squared)
+            if let offset = offsets?[i], !offset.isFinite {
+                throw LoRAError(.nonFinite, "catalogue", "the offset of item \(i) is \(offset)")
+            }
+        }
+        self.vectors = vectors
+        self.offsets = offsets.map { Vector($0) } ?? Vector(count: vectors.rows)
+        largestNorm = largest.squareRoot()
+    }
+}
+
+/// An item that feedback is about: a vector of its own, or a row of a catalogue.
+public enum Item: Sendable {
+    /// An embedding `[dimension]` and the offset added to its score.
+    case vector([Float], offset: Float = 0)
+    /// Row `index` of a catalogue.
+    case catalogued(Int, ItemCatalogue)
+}

@@ -1,0 +1,201 @@
+package import TensorCore
+
+/// What an optimizer remembers of one adapter between updates.
+package struct OptimizerState: Sendable {
+    /// The optimizer that the numbers belong to; another optimizer starts afresh.
+    let name: String
+    /// The steps taken since the state was made, which bias corrections count.
+    package internal(set) var steps: UInt64 = 0
+    /// `stateCountPerParameter` blocks of one number for each parameter.
+    package internal(set) var storage: AlignedStorage<Float>
+    /// DoG: the largest distance from the start.
+    var distance = 0.0
+    /// DoG: the sum of squared gradient norms.
+    var squaredGradients = 0.0
+
+    init(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
+        name = optimizer.stateName
+        storage = AlignedStorage(count: optimizer.stateCountPerParameter * parameters.count)
+        switch optimizer {
+        case .adaGrad(_, let initial): storage.withBuffer { $0.fill(initial) }
+        case .doG(let relative, _):
+            let norm = parameters.withBuffer { all in
+                storage.withBuffer { $0.copy(from: all) }
+                return Kernels.squaredNorm(all)
+            }
+            distance = Double(relative) * (1 + Double(norm).squareRoot())
+        default: break
+        }
+    }
+
+    mutating func makeUnique() {
+        if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
+    }
+
+    func combine(into hash: inout StableHash) {
+        hash.combine(name)
+        hash.combine(steps)
+        hash.combine(distance.bitPattern)
+        hash.combine(squaredGradients.bitPattern)
+        hash.combine(storage)
+    }
+}
+
+extension Optimizer {
+    /// Nesterov's form keeps the same velocity as heavy-ball momentum.
+    var stateName: String { name == "nesterov" ? "momentum" : name }
+}
+
+extension Optimizer {
+    /// Takes one step with a dense gradient, in place.
+    ///
+    /// - Parameters:
+    ///   - parameters: All parameters, laid out A, B transposed, b.
+    ///   - gradient: ∂loss/∂parameters after clipping; overwritten.
+    ///   - shape: Gives the layout.
+    ///   - rate: The learning rate of this step.
+    ///   - weightDecay: Added to the gradient, or decoupled for AdamW.
+    ///   - state: The optimizer's state; `nil` exactly for optimizers that keep none.
+    ///   - scratch: `rank · dimension + 2 · rank²` floats, used by the Riemannian step.
+    func apply(
+        to parameters: FloatBuffer, gradient: FloatBuffer, shape: AdapterShape, rate: Double, weightDecay: Float,
+        state: inout OptimizerState?, scratch: FloatBuffer
+    ) {
+        let decoupled = if case .adamW = self { true } else { false }
+        if weightDecay > 0, !decoupled { Kernels.axpy(weightDecay, parameters, to: gradient) }
+        state?.steps += 1
+        let step = state?.steps ?? 0
+        switch self {
+        case .sgd: Kernels.axpy(Float(-rate), gradient, to: parameters)
+        case .riemannian(let damping):
+            Self.precondition(gradient, by: parameters, shape, damping, scratch)
+            Kernels.axpy(Float(-rate), gradient, to: parameters)
+        case .momentum(let coefficient, let dampening, let nesterov):
+            state?.storage.withBuffer { velocity in
+                Kernels.momentumStep(
+                    parameters, velocity: velocity, gradient: gradient, rate: Float(rate), momentum: coefficient,
+                    dampening: dampening, nesterov: nesterov, first: step == 1)
+            }
+        case .adaGrad(let epsilon, _):
+            state?.storage.withBuffer { sum in
+                Kernels.adaGradStep(parameters, sum: sum, gradient: gradient, rate: Float(rate), epsilon: epsilon)
+            }
+        case .adam(let beta1, let beta2, let epsilon), .adamW(let beta1, let beta2, let epsilon):
+            let correction1 = 1 - Elementary.power(Double(beta1), step)
+            let correction2 = 1 - Elementary.power(Double(beta2), step)
+            state?.storage.withBuffer { moments in
+                let n = parameters.count
+                Kernels.adamStep(
+                    parameters, first: moments.slice(0..<n), second: moments.slice(n..<(2 * n)), gradient: gradient,
+                    beta1: beta1, beta2: beta2, epsilon: epsilon, step: Float(rate / correction1),
+                    inverseRootCorrection: Float(1 / correction2.squareRoot()),
+                    keep: decoupled ? Float(1 - rate * Double(weightDecay)) : 1)
+            }
+        case .doG(_, let epsilon):
+            guard var own = state else { return }
+            own.storage.withBuffer { start in
+                // The distance so far, then the squared gradients including this one: eq. 2 of the paper.
+                gradientDistance(parameters, start, &own.distance, using: scratch)
+            }
+            own.squaredGradients += Double(Kernels.squaredNorm(gradient))
+            let dog = own.distance / (own.squaredGradients + Double(epsilon)).squareRoot()
+            Kernels.axpy(Float(-rate * dog), gradient, to: parameters)
+            state = own
+        }
+    }
+
+    private func gradientDistance(
+        _ parameters: FloatBuffer, _ start: FloatBuffer, _ distance: inout Double, using scratch: FloatBuffer
+    ) {
+        // In parts no longer than the scratch, so that one buffer serves every optimizer.
+        var squared = 0.0
+        var from = 0
+        while from < parameters.count {
+            let range = from..<min(parameters.count, from + scratch.count)
+            let difference = scratch.slice(0..<range.count)
+            difference.copy(from: parameters.slice(range))
+            Kernels.axpy(-1, start.slice(range), to: difference)
+            squared += Double(Kernels.squaredNorm(difference))
+            from = range.upperBound
+        }
+        distance = max(distance, squared.squareRoot())
+    }
+
+    // MARK: - Riemannian preconditioning
+
+    /// ∂A ← (BᵀB + δI)⁻¹·∂A and ∂B ← (AAᵀ + δI)⁻¹·∂B, with B stored transposed: BᵀB is the Gram matrix of its rows.
+    private static func precondition(
+        _ gradient: FloatBuffer, by parameters: FloatBuffer, _ shape: AdapterShape, _ damping: Float,
+        _ scratch: FloatBuffer
+    ) {
+        let r = shape.rank
+        let result = scratch.slice((2 * r * r)..<(2 * r * r + r * shape.dimension))
+        for (target, other) in [(shape.downRange, shape.upRange), (shape.upRange, shape.downRange)] {
+            let block = gradient.slice(target)
+            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
+            result.fill(0)
+            for k in 0..<r {
+                Kernels.addRows(
+                    block, inverse.slice((k * r)..<((k + 1) * r)),
+                    to: result.slice((k * shape.dimension)..<((k + 1) * shape.dimension)))
+            }
+            block.copy(from: result)
+        }
+    }
+
+    /// The same for gradients of rank 1, of which it changes the coefficients only: `down` those of ∂A, `up` those of ∂B, both
+    /// `[rank]`, in place.
+    static func precondition(
+        down: FloatBuffer, up: FloatBuffer, parameters: FloatBuffer, _ shape: AdapterShape, _ damping: Float,
+        _ scratch: FloatBuffer
+    ) {
+        let r = shape.rank
+        let result = scratch.slice((2 * r * r)..<(2 * r * r + r))
+        for (coefficients, other) in [(down, shape.upRange), (up, shape.downRange)] {
+            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
+            Kernels.rowDots(inverse, coefficients, into: result)
+            coefficients.copy(from: result)
+        }
+    }
+
+    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`: Cholesky in Double, in a fixed order. The damping keeps every pivot positive;
+    /// where rounding does not, the pivot is the damping.
+    /// Uses 2·rank² floats of scratch, of which it returns the second half.
+    private static func dampedGramInverse(
+        _ m: FloatBuffer, _ shape: AdapterShape, _ damping: Float, _ scratch: FloatBuffer
+    ) -> FloatBuffer {
+        let r = shape.rank
+        let d = shape.dimension
+        let gram = scratch.slice(0..<(r * r))
+        let inverse = scratch.slice((r * r)..<(2 * r * r))
+        for k in 0..<r { Kernels.rowDots(m, m.slice((k * d)..<((k + 1) * d)), into: gram.slice((k * r)..<((k + 1) * r))) }
+        unsafe withUnsafeTemporaryAllocation(of: Double.self, capacity: r * r + r) { memory in
+            // memory[0 ..< r²] holds L row by row; memory[r² ..< r² + r] one column of the inverse.
+            for i in 0..<r {
+                for j in 0...i {
+                    var sum = Double(gram[i * r + j]) + (i == j ? Double(damping) : 0)
+                    for k in 0..<j { sum -= unsafe memory[i * r + k] * memory[j * r + k] }
+                    if i == j {
+                        unsafe memory[i * r + i] = max(sum, Double(damping)).squareRoot()
+                    } else {
+                        unsafe memory[i * r + j] = sum / memory[j * r + j]
+                    }
+                }
+            }
+            for column in 0..<r {
+                for i in 0..<r {
+                    var sum = i == column ? 1.0 : 0
+                    for k in 0..<i { sum -= unsafe memory[i * r + k] * memory[r * r + k] }
+                    unsafe memory[r * r + i] = sum / memory[i * r + i]
+                }
+                for i in stride(from: r - 1, through: 0, by: -1) {
+                    var sum = unsafe memory[r * r + i]
+                    for k in (i + 1)..<max(r, i + 1) { sum -= unsafe memory[k * r + i] * memory[r * r + k] }
+                    unsafe memory[r * r + i] = sum / memory[i * r + i]
+                    inverse[i * r + column] = unsafe Float(memory[r * r + i])
+                }
+            }
+        }
+        return inverse
+    }
+}

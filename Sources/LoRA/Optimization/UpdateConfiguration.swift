@@ -1,0 +1,156 @@
+/// One number for each kind of objective.
+public struct PerObjective: Sendable, Hashable {
+    /// For target feedback.
+    public var target: Float
+    /// For pairwise losses.
+    public var preference: Float
+    /// For softmax losses.
+    public var ranking: Float
+    /// For rewards and watch events.
+    public var reward: Float
+
+    /// Four numbers.
+    public init(target: Float, preference: Float, ranking: Float, reward: Float) {
+        self.target = target
+        self.preference = preference
+        self.ranking = ranking
+        self.reward = reward
+    }
+
+    /// The same number for every kind.
+    public init(all value: Float) { self.init(target: value, preference: value, ranking: value, reward: value) }
+
+    /// The number for one kind.
+    public subscript(kind: ObjectiveKind) -> Float {
+        get {
+            switch kind {
+            case .target: target
+            case .preference: preference
+            case .ranking: ranking
+            case .reward: reward
+            }
+        }
+        set {
+            switch kind {
+            case .target: target = newValue
+            case .preference: preference = newValue
+            case .ranking: ranking = newValue
+            case .reward: reward = newValue
+            }
+        }
+    }
+}
+
+/// How an adapter is updated from feedback: objective, rate, clip, optimizer, protection. `attune config` prints the defaults.
+public struct UpdateConfiguration: Sendable, Hashable {
+    /// How feedback becomes a loss.
+    public var objective: ObjectiveConfiguration
+    /// How a gradient becomes a step.
+    public var optimizer: Optimizer
+    /// The base learning rate for each kind of objective; above 0. A batch of several kinds takes their weighted mean.
+    public var learningRates: PerObjective
+    /// How the rate changes with an adapter's updates.
+    public var schedule: Schedule
+    /// How the data gradient is limited.
+    public var clipping: Clipping
+    /// The limit for each kind of objective; above 0. A batch of several kinds takes their weighted mean.
+    public var clipThresholds: PerObjective
+    /// The weight decay ω: `ω·θ` is added to the clipped gradient (AdamW: θ is multiplied by `1 − η·ω` instead). 0 for none.
+    public var weightDecay: Float
+    /// Protection of what was learned; `nil` for none (and no memory for it).
+    public var elasticWeightConsolidation: ElasticWeightConsolidation?
+    /// Whether steps are certified: B moves first, at a rate of at most 1/L_B, then the error is computed again and A moves at
+    /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's
+    /// loss. SGD only, without ``AdapterShape/normalizesOutput``, momentum or protection.
+    public var certifiesSteps: Bool
+
+    /// Update settings; every default is stated here and nowhere else.
+    public init(
+        objective: ObjectiveConfiguration = ObjectiveConfiguration(),
+        optimizer: Optimizer = .sgd,
+        learningRates: PerObjective = PerObjective(target: 1, preference: 0.3, ranking: 0.3, reward: 0.3),
+        schedule: Schedule = Schedule(),
+        clipping: Clipping = .globalNorm,
+        clipThresholds: PerObjective = PerObjective(target: 1, preference: 0.3, ranking: 0.3, reward: 0.3),
+        weightDecay: Float = 0,
+        elasticWeightConsolidation: ElasticWeightConsolidation? = nil,
+        certifiesSteps: Bool = false
+    ) {
+        self.objective = objective
+        self.optimizer = optimizer
+        self.learningRates = learningRates
+        self.schedule = schedule
+        self.clipping = clipping
+        self.clipThresholds = clipThresholds
+        self.weightDecay = weightDecay
+        self.elasticWeightConsolidation = elasticWeightConsolidation
+        self.certifiesSteps = certifiesSteps
+    }
+
+    /// Checks every setting, alone and together.
+    ///
+    /// - Parameter shape: The shape of the adapters that will be updated.
+    /// - Throws: ``LoRAError``: `invalidConfiguration` for a value outside its range, `unsupported` for settings that do not
+    ///   work together; the message names them.
+    public func validate(for shape: AdapterShape) throws(LoRAError) {
+        try objective.validate()
+        try optimizer.validate()
+        try schedule.validate()
+        for kind in ObjectiveKind.allCases {
+            let rate = learningRates[kind]
+            guard rate > 0, rate <= 1000 else {
+                throw LoRAError(
+                    .invalidConfiguration, "learning rate",
+                    "the \(kind.rawValue) rate \(rate) is not above 0 and at most 1000")
+            }
+            let threshold = clipThresholds[kind]
+            guard threshold > 0, threshold <= 1e6 else {
+                throw LoRAError(
+                    .invalidConfiguration, "clipping",
+                    "the \(kind.rawValue) threshold \(threshold) is not above 0 and at most 1e6")
+            }
+        }
+        guard weightDecay >= 0, weightDecay <= 1 else {
+            throw LoRAError(.invalidConfiguration, "weight decay", "\(weightDecay) is not in 0...1")
+        }
+        try elasticWeightConsolidation?.validate()
+        guard certifiesSteps else { return }
+        func refuse(_ what: String) -> LoRAError {
+            LoRAError(.unsupported, "certified steps", "they hold for plain SGD, not with \(what); turn one of them off")
+        }
+        if optimizer != .sgd { throw refuse("the optimizer \(optimizer.name)") }
+        if shape.normalizesOutput { throw refuse("a normalised output") }
+        if weightDecay > 0 { throw refuse("weight decay") }
+        if elasticWeightConsolidation != nil { throw refuse("elastic weight consolidation") }
+        if clipping == .byValue { throw refuse("clipping by value, which turns the gradient") }
+    }
+}
+
+/// Settings of one update that replace the configured ones, for example from a bank's hints or a journal.
+public struct UpdateOverrides: Sendable, Hashable {
+    /// The learning rate, schedule included; above 0, at most 1000.
+    public var learningRate: Float?
+    /// The clipping threshold; above 0, at most 1e6.
+    public var clipThreshold: Float?
+    /// The strength λ of elastic weight consolidation, where it is on; 0...10,000.
+    public var consolidationStrength: Float?
+
+    /// Nothing is replaced unless given.
+    public init(learningRate: Float? = nil, clipThreshold: Float? = nil, consolidationStrength: Float? = nil) {
+        self.learningRate = learningRate
+        self.clipThreshold = clipThreshold
+        self.consolidationStrength = consolidationStrength
+    }
+
+    package func validate() throws(LoRAError) {
+        if let rate = learningRate, !(rate > 0 && rate <= 1000) {
+            throw LoRAError(.invalidConfiguration, "update", "the rate \(rate) is not above 0 and at most 1000")
+        }
+        if let clip = clipThreshold, !(clip > 0 && clip <= 1e6) {
+            throw LoRAError(.invalidConfiguration, "update", "the threshold \(clip) is not above 0 and at most 1e6")
+        }
+        if let strength = consolidationStrength, !(strength >= 0 && strength <= 10_000) {
+            throw LoRAError(.invalidConfiguration, "update", "the strength \(strength) is not in 0...10000")
+        }
+    }
+}

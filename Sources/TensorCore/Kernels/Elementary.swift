@@ -1,0 +1,79 @@
+/// exp, log and cosine from additions, multiplications and divisions in a fixed order, so that what they put into adapter
+/// state is the same on every machine. (A C library's versions differ between systems in the last bits.)
+///
+/// Errors, measured against the C library over a million arguments: below 2 units in the last place (`ElementaryTests`).
+package enum Elementary {
+    private static let ln2High = 6.93147180369123816490e-01
+    private static let ln2Low = 1.90821492927058770002e-10
+
+    /// eˣ. Zero below −745, infinity above 709.8; NaN for NaN.
+    package static func exp(_ x: Double) -> Double {
+        if x.isNaN { return x }
+        if x > 709.8 { return .infinity }
+        if x < -745.2 { return 0 }
+        // x = k·ln 2 + r with |r| ≤ ln 2 / 2; ln 2 in two parts, the first with trailing zeros so that k times it is exact.
+        let k = (x * 1.4426950408889634).rounded(.toNearestOrEven)
+        let r = (x - k * ln2High) - k * ln2Low
+        // Taylor's series, Horner's scheme: the term after r¹³/13! is below 2e-17 for |r| ≤ 0.347.
+        var sum = 1.0
+        for n in stride(from: 13.0, through: 1, by: -1) { sum = 1 + r / n * sum }
+        // In two factors, since 2ᵏ alone may be below the least normal number.
+        let half = (k / 2).rounded(.towardZero)
+        return sum * power(Int(half)) * power(Int(k - half))
+    }
+
+    /// ln x for finite x > 0; −infinity at 0, NaN below.
+    package static func log(_ x: Double) -> Double {
+        if x.isNaN || x < 0 { return .nan }
+        if x == 0 { return -.infinity }
+        if x == .infinity { return x }
+        var exponent = Double(x.exponent)
+        var m = x.significand
+        if m > 1.4142135623730951 {
+            m /= 2
+            exponent += 1
+        }
+        // ln m = 2·artanh(s), s = (m − 1)/(m + 1), |s| ≤ 0.1716: the series' term s²³/23 is below 1e-18.
+        let s = (m - 1) / (m + 1)
+        let s2 = s * s
+        var sum = 0.0
+        for n in stride(from: 21.0, through: 3, by: -2) { sum = (sum + 1 / n) * s2 }
+        return exponent * ln2High + (exponent * ln2Low + (2 * s + 2 * s * sum))
+    }
+
+    /// ln(1 + x) for x > −1, accurate near zero: log's value scaled by what rounding 1 + x lost (Kahan's device).
+    package static func log1p(_ x: Double) -> Double {
+        let u = 1 + x
+        if u == 1 { return x }
+        if u == .infinity { return u }
+        return log(u) * (x / (u - 1))
+    }
+
+    /// cos x for x in 0...π; used by cosine schedules.
+    package static func cosine(_ x: Double) -> Double {
+        if x > .pi / 2 { return -cosine(.pi - x) }
+        // cos x = 1 − 2 sin²(x/2), sin by its series: the term (x/2)²³/23! is below 1e-24 for x ≤ π/2.
+        let h = x / 2
+        let h2 = h * h
+        var sum = 1.0
+        for n in stride(from: 20.0, through: 2, by: -2) { sum = 1 - h2 / (n * (n + 1)) * sum }
+        let sine = h * sum
+        return 1 - 2 * sine * sine
+    }
+
+    /// baseⁿ for n ≥ 0 by repeated squaring.
+    package static func power(_ base: Double, _ n: UInt64) -> Double {
+        var result = 1.0
+        var square = base
+        var left = n
+        while left > 0 {
+            if left & 1 == 1 { result *= square }
+            square *= square
+            left >>= 1
+        }
+        return result
+    }
+
+    /// 2ⁿ for n in −1022...1023.
+    private static func power(_ n: Int) -> Double { Double(sign: .plus, exponent: n, significand: 1) }
+}

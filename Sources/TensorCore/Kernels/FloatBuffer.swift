@@ -1,0 +1,114 @@
+/// A bounds-checked window on floats that somebody else owns, for arithmetic within one call.
+///
+/// The kernels' currency: unlike `MutableSpan` it can be sliced into parts that are used together (factors A and B of one
+/// slab). `@safe` because only ``AlignedStorage/withBuffer(_:)`` and ``ScratchArena`` make one, and neither lets it outlive
+/// the closure in which it is lent; every access is checked against `count`.
+@safe
+package struct FloatBuffer {
+    package let base: UnsafeMutablePointer<Float>
+    package let count: Int
+
+    @unsafe
+    package init(base: UnsafeMutablePointer<Float>, count: Int) {
+        unsafe self.base = base
+        self.count = count
+    }
+
+    package subscript(index: Int) -> Float {
+        get {
+            precondition(index >= 0 && index < count, "FloatBuffer: index outside the buffer")
+            return unsafe base[index]
+        }
+        nonmutating set {
+            precondition(index >= 0 && index < count, "FloatBuffer: index outside the buffer")
+            unsafe base[index] = newValue
+        }
+    }
+
+    /// The elements in `range`; traps outside.
+    package func slice(_ range: Range<Int>) -> FloatBuffer {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "FloatBuffer: slice outside the buffer")
+        return unsafe FloatBuffer(base: base + range.lowerBound, count: range.count)
+    }
+
+    /// Overwrites all elements with those of `other`, which has the same count.
+    package func copy(from other: FloatBuffer) {
+        precondition(other.count == count, "FloatBuffer: copy of \(other.count) elements into \(count)")
+        unsafe base.update(from: other.base, count: count)
+    }
+
+    /// Overwrites all elements with those of `span`, which has the same count.
+    package func copy(from span: Span<Float>) {
+        precondition(span.count == count, "FloatBuffer: copy of \(span.count) elements into \(count)")
+        unsafe span.withUnsafeBufferPointer { source in
+            if let first = source.baseAddress { unsafe base.update(from: first, count: count) }
+        }
+    }
+
+    package func fill(_ value: Float) { unsafe base.update(repeating: value, count: count) }
+
+    package var array: [Float] { unsafe Array(UnsafeBufferPointer(start: base, count: count)) }
+}
+
+extension AlignedStorage where Element == Float {
+    /// Lends all elements. Whoever writes owns the only reference to this storage.
+    package func withBuffer<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
+        try unsafe withMutablePointer { base throws(E) in
+            try body(unsafe FloatBuffer(base: base, count: count))
+        }
+    }
+}
+
+extension Span where Element == Float {
+    /// Lends the span's elements to the kernels, which only read them.
+    package func withBuffer<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
+        try unsafe withUnsafeBufferPointer { source throws(E) in
+            // An empty span may have no address; any aligned one that nobody reads will do.
+            guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
+                preconditionFailure("the address 64 is not null")
+            }
+            return try body(unsafe FloatBuffer(base: UnsafeMutablePointer(mutating: start), count: source.count))
+        }
+    }
+}
+
+/// Scratch memory for one computation at a time: buffers are taken from the front, all given back at once.
+///
+/// Not `Sendable`: each shard of the engine and each thread of a benchmark has its own. Grows to the largest request and
+/// then allocates no more.
+package final class ScratchArena {
+    private var storage: AlignedStorage<Float>
+
+    package init() { storage = AlignedStorage(count: 0) }
+
+    /// The bytes held.
+    package var byteCount: Int { AlignedStorage<Float>.byteCount(for: storage.count) }
+
+    /// Lends a taker of buffers with `capacity` floats in all, plus what rounding to whole cache lines needs for
+    /// `buffers` buffers. Their contents are unspecified.
+    package func withScratch<R, E: Error>(
+        capacity: Int, buffers: Int, _ body: (inout Taker) throws(E) -> R
+    ) throws(E) -> R {
+        let needed = capacity + 16 * buffers
+        if storage.count < needed { storage = AlignedStorage(count: needed) }
+        let held = storage
+        return try held.withBuffer { buffer throws(E) in
+            var taker = Taker(buffer: buffer)
+            return try body(&taker)
+        }
+    }
+
+    package struct Taker {
+        private let buffer: FloatBuffer
+        private var used = 0
+
+        fileprivate init(buffer: FloatBuffer) { self.buffer = buffer }
+
+        /// The next `count` floats, starting on a cache line. Traps when the declared capacity is exceeded.
+        package mutating func take(_ count: Int) -> FloatBuffer {
+            let taken = buffer.slice(used..<(used + count))
+            used = min(buffer.count, (used + count + 15) / 16 * 16)
+            return taken
+        }
+    }
+}
