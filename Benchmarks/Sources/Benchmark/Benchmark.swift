@@ -28,12 +28,20 @@ struct Benchmark {
         let effort = arguments.isEmpty ? Effort.full : .quick
         print("case                                    min ns  median ns  calls x chunks  cpu/wall")
         do {
-            for shape in vectorShapes { show(try vectorCopy(shape, effort)) }
+            for (dimension, rank) in shapes {
+                let cases = try AdapterCases(dimension: dimension, rank: rank)
+                show(try cases.forward(effort))
+                show(try cases.forwardBatch(effort))
+                show(try cases.update(effort))
+            }
         } catch {
             print("Benchmark: \(error)")
             exit(1)
         }
     }
+
+    /// Dimensions of embedding models in use, with a rank that suits each.
+    private static let shapes = [(64, 4), (384, 8), (768, 8), (1_536, 16)]
 
     private static func show(_ result: Measurement) {
         print(
