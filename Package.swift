@@ -1,15 +1,19 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// One set of language settings for every Swift target; `scripts/check` adds warnings-as-errors, which must bind us and
-// not the packages that depend on us.
-let settings: [SwiftSetting] = [
-    .strictMemorySafety(),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-]
+// Warnings are errors where `scripts/check` sets this variable: that must bind us and not the packages that depend on us.
+// In the manifest rather than on the command line, so that the README's own commands run unchanged and build only once.
+let isStrict = Context.environment["ATTUNE_WARNINGS_AS_ERRORS"] == "1"
+
+// One set of language settings for every Swift target.
+let settings: [SwiftSetting] =
+    [
+        .strictMemorySafety(),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    ] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
@@ -28,7 +32,8 @@ let package = Package(
     targets: [
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLapacke", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
-        .target(name: "CKernels", cSettings: [.enableWarning("all")]),
+        .target(
+            name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke"]),
         module("Telemetry"),
@@ -36,13 +41,13 @@ let package = Package(
         module("Personalization", ["LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "LoRA", "TensorCore", "Telemetry"]),
-        .executableTarget(name: "AttuneCommand", dependencies: ["Attune"], swiftSettings: settings),
+        .executableTarget(name: "AttuneCommand", dependencies: ["Attune", "TensorCore"], swiftSettings: settings),
 
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
         tests("PersonalizationTests", ["Personalization", "LoRA", "TensorCore", "Telemetry"]),
         tests("EvaluationTests", ["Evaluation", "Personalization", "LoRA", "TensorCore"]),
-        tests("AttuneCommandTests", ["AttuneCommand", "Attune"]),
+        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -71,7 +71,7 @@ extension PhiloxGenerator {
     /// **Numerics.** Only + − · ÷ √ in Double, in a fixed order: the same bits on every machine. `standardDeviation` must be
     /// finite and not negative.
     ///
-    /// **Source.** ``NormalQuantile``.
+    /// **Source.** Wichura 1988, *Algorithm AS 241*, Applied Statistics 37(3), routine PPND16.
     public mutating func normal(mean: Double = 0, standardDeviation: Double = 1) -> Double {
         precondition(
             standardDeviation >= 0 && standardDeviation.isFinite,

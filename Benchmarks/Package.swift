@@ -1,0 +1,13 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let package = Package(
+    name: "benchmarks",
+    dependencies: [.package(name: "attune", path: "..")],
+    targets: [
+        .executableTarget(
+            name: "Benchmark", dependencies: [.product(name: "Attune", package: "attune")], path: "Sources/Benchmark",
+            swiftSettings: [.strictMemorySafety()])
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,130 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// The command line as a whole: picks the command, parses its arguments, runs it, and turns what happens into output
+/// and an exit code.
+struct App: Sendable {
+    /// What `attune --version` prints.
+    static let version = "0.1.0-dev"
+
+    /// Every command, in the order of the help text.
+    static let commands: [any Command.Type] = [
+        PersonalizeCommand.self, EvaluateCommand.self, ConfigCommand.self, InspectCommand.self,
+    ]
+
+    /// Looks up an environment variable; passed in so that a test can supply its own.
+    let environment: @Sendable (String) -> String?
+    let console: Console
+
+    /// Runs the process's own arguments and ends the process with their exit code.
+    static func run() async -> Never {
+        holdStandardDescriptors()
+        // A reader that goes away (`| head`) must show as EPIPE on the write, not kill a job half-way.
+        _ = signal(SIGPIPE, SIG_IGN)
+        let app = App(
+            environment: { name in
+                guard let value = unsafe getenv(name) else { return nil }
+                return unsafe String(cString: value)
+            },
+            console: .standard()
+        )
+        let code = await app.execute(Array(CommandLine.arguments.dropFirst()))
+        exit(code.rawValue)
+    }
+
+    /// Keeps descriptors 0 to 2 from being given to the next file that is opened, which would then receive what is
+    /// printed. Opened for reading only, so that writing to a closed standard output is still an error.
+    private static func holdStandardDescriptors() {
+        for descriptor in Int32(0)...2 where fcntl(descriptor, F_GETFD) == -1 {
+            _ = unsafe open("/dev/null", O_RDONLY)
+        }
+    }
+
+    /// Runs one command line (without the program's name) and returns its exit code.
+    func execute(_ arguments: [String]) async -> ExitCode {
+        var code = ExitCode.success
+        do {
+            try await dispatch(arguments)
+        } catch {
+            console.endProgress()
+            code = report(error)
+        }
+        return console.failure.map(report(outputFailure:)) ?? code
+    }
+
+    private func dispatch(_ arguments: [String]) async throws {
+        guard let first = arguments.first else {
+            throw UsageError("no command given.", command: nil)
+        }
+        let rest = Array(arguments.dropFirst())
+        switch first {
+        case "-h", "--help":
+            console.write(HelpText.root(commands: Self.specifications))
+        case "help":
+            try help(rest)
+        case "--version":
+            guard rest.isEmpty else {
+                throw UsageError("'--version' takes nothing after it.", command: nil)
+            }
+            console.write("attune \(Self.version)\n")
+        default:
+            let command = try Self.command(named: first)
+            let parser = ArgumentParser(specification: command.specification, environment: environment)
+            switch try parser.parse(rest) {
+            case .help: console.write(HelpText.command(command.specification))
+            case .arguments(let parsed): try await command.init(parsed).run(console)
+            }
+        }
+    }
+
+    /// `attune help [COMMAND]`.
+    private func help(_ arguments: [String]) throws {
+        guard arguments.count <= 1 else {
+            throw UsageError("'attune help' takes one command, not \(arguments.count).", command: nil)
+        }
+        guard let name = arguments.first, name != "help", name != "--help", name != "-h" else {
+            console.write(HelpText.root(commands: Self.specifications))
+            return
+        }
+        console.write(HelpText.command(try Self.command(named: name).specification))
+    }
+
+    static var specifications: [CommandSpecification] { commands.map { $0.specification } }
+
+    private static func command(named name: String) throws -> any Command.Type {
+        if let command = commands.first(where: { $0.specification.name == name }) { return command }
+        if name.hasPrefix("-") {
+            throw UsageError(
+                "unknown option \(quoted(name)).\(suggestion(for: name, among: ["--help", "--version"]))", command: nil)
+        }
+        let names = specifications.map(\.name) + ["help"]
+        throw UsageError("unknown command \(quoted(name)).\(suggestion(for: name, among: names))", command: nil)
+    }
+
+    private func report(_ error: any Error) -> ExitCode {
+        let code = ExitCode(for: error)
+        switch error {
+        case let usage as UsageError: console.writeError(HelpText.usageError(usage, commands: Self.specifications))
+        default:
+            let kind = code == .internalError ? "Internal error" : "Error"
+            console.writeError("\(kind): \(error)\n")
+        }
+        return code
+    }
+
+    private func report(outputFailure: OutputFailure) -> ExitCode {
+        switch outputFailure {
+        case .closed:
+            // The reader has what it wanted; the job itself went to its end.
+            return .success
+        case .failed(let reason):
+            console.writeError("Error: can't write to standard output: \(reason).\n")
+            return .ioError
+        }
+    }
+}
