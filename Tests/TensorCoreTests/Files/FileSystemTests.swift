@@ -41,7 +41,7 @@ struct FileSystemTests {
         #expect(missing?.code == .inputOutput)
         #expect(missing?.message == "cannot open the file: No such file or directory (errno 2)")
         #expect(errorOf { _ = try SafeTensorsFile(path: folder.path) }?.message == "not a regular file")
-        mkfifo(folder.file("pipe"), 0o600)
+        _ = unsafe mkfifo(folder.file("pipe"), 0o600)
         #expect(errorOf { _ = try SafeTensorsFile(path: folder.file("pipe")) }?.message == "not a regular file")
     }
 

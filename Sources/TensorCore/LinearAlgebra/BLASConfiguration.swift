@@ -1,0 +1,42 @@
+internal import COpenBLAS
+
+/// Which BLAS is at work, for `attune config` and bug reports; and its number of threads.
+///
+/// OpenBLAS starts a thread per core and would spread every larger product over all of them. Here many tasks call it at once,
+/// one user each, and a thread per core times a task per core only get in each other's way; results would also depend on
+/// the number of cores. So the first use by this module sets it to one thread, for the whole process.
+package struct BLASConfiguration: Sendable {
+    /// OpenBLAS's own description: version, build options, threading.
+    package let library: String
+    /// The processor whose kernels were chosen.
+    package let core: String
+    /// The number of threads a single call may use.
+    package let threads: Int
+
+    /// The configuration as it is now.
+    package static var current: BLASConfiguration {
+        prepare()
+        return BLASConfiguration(
+            library: unsafe text(openblas_get_config()), core: unsafe text(openblas_get_corename()),
+            threads: Int(openblas_get_num_threads()))
+    }
+
+    /// Lets single calls use up to `count` threads; for offline work that runs one large call at a time.
+    ///
+    /// Process-wide; not while other threads are inside BLAS. Traps unless `count` is in 1...1024.
+    package static func setThreads(_ count: Int) {
+        precondition((1...1024).contains(count), "BLASConfiguration: \(count) threads")
+        prepare()
+        openblas_set_num_threads(Int32(count))
+    }
+
+    /// Every wrapper calls this before BLAS or LAPACK.
+    static func prepare() { _ = prepared }
+
+    private static let prepared: Void = openblas_set_num_threads(1)
+
+    private static func text(_ pointer: UnsafeMutablePointer<CChar>?) -> String {
+        guard let pointer = unsafe pointer else { return "unknown" }
+        return unsafe String(cString: pointer)
+    }
+}
