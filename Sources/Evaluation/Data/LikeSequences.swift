@@ -8,6 +8,14 @@ public struct LikeSequence: Sendable, Hashable {
     public let items: [Int]
 }
 
+/// One like in the order of time over all users.
+struct LikeEvent: Sendable, Hashable {
+    /// The user's index in ``EvaluationData/userIDs``.
+    let user: Int
+    /// The liked item's row in ``EvaluationData/vectors``.
+    let item: Int
+}
+
 /// A data set ready for the prequential protocol: unit embeddings, like sequences, and the donors' likes.
 ///
 /// Made from a ``DataFolder`` or a ``SyntheticPopulation``.
@@ -37,6 +45,10 @@ public struct EvaluationData: Sendable {
     public let donors: [LikeSequence]
     /// The users on whom methods are evaluated, longest sequence first.
     public let users: [LikeSequence]
+    /// The ids of all users, those with too few likes for an evaluation too.
+    public let userIDs: [String]
+    /// Every like of every user, in order of time.
+    let stream: [LikeEvent]
     /// The known truth, for synthetic data.
     let truth: (any PreferenceTruth)?
 
@@ -53,25 +65,34 @@ public struct EvaluationData: Sendable {
         for (k, row) in rows.enumerated() { rankedIndex[row] = k }
         var likes = [[Int]](repeating: [], count: folder.userIDs.count)
         var seen = [Set<Int>](repeating: [], count: folder.userIDs.count)
+        var stream: [LikeEvent] = []
         for row in folder.interactions where row.isLike && rankedIndex[row.item] >= 0 {
             let item = rankedIndex[row.item]
-            if seen[row.user].insert(item).inserted { likes[row.user].append(item) }
+            if seen[row.user].insert(item).inserted {
+                likes[row.user].append(item)
+                stream.append(LikeEvent(user: row.user, item: item))
+            }
         }
         try self.init(
             name: folder.name, embeddingsName: folder.embeddingsName, vectors: vectors, catalogueRows: rows,
-            likes: zip(folder.userIDs, likes).map { ($0, $1) }, isDonor: folder.isDonor, truth: nil)
+            likes: zip(folder.userIDs, likes).map { ($0, $1) }, stream: stream, isDonor: folder.isDonor, truth: nil)
     }
 
-    /// - Parameter likes: For each user the id and all likes, each item once, in order of time.
+    /// - Parameters:
+    ///   - likes: For each user the id and all likes, each item once, in order of time.
+    ///   - stream: The same likes over all users, in order of time; `nil` when users have no common clock: then every
+    ///     user's first like comes before any user's second.
     init(
         name: String, embeddingsName: String, vectors: Matrix<Float>, catalogueRows: [Int],
-        likes: [(id: String, items: [Int])], isDonor: [Bool], truth: (any PreferenceTruth)?
+        likes: [(id: String, items: [Int])], stream: [LikeEvent]? = nil, isDonor: [Bool], truth: (any PreferenceTruth)?
     ) throws(DataError) {
         self.name = name
         self.embeddingsName = embeddingsName
         self.vectors = vectors
         self.catalogueRows = catalogueRows
         self.truth = truth
+        userIDs = likes.map(\.id)
+        self.stream = stream ?? Self.interleaved(likes.map(\.items))
         itemCount = vectors.rows
         var counts = [Double](repeating: 0, count: vectors.rows)
         for (user, donor) in zip(likes, isDonor) where donor { for item in user.items { counts[item] += 1 } }
@@ -92,6 +113,15 @@ public struct EvaluationData: Sendable {
                 .notEnoughData,
                 "no \(word) has \(Self.minimumLikes) likes of items with an embedding; "
                     + "settings are tuned on donors and methods are evaluated on the other users")
+        }
+    }
+
+    private static func interleaved(_ likes: [[Int]]) -> [LikeEvent] {
+        let longest = likes.map(\.count).max() ?? 0
+        return (0..<longest).flatMap { step in
+            likes.indices.compactMap { user in
+                step < likes[user].count ? LikeEvent(user: user, item: likes[user][step]) : nil
+            }
         }
     }
 
