@@ -1,3 +1,5 @@
+internal import Attune
+
 /// `attune config`: the defaults of the engine.
 struct ConfigCommand: Command {
     let format: OutputFormat
@@ -24,6 +26,62 @@ struct ConfigCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        throw notConnected(Self.specification)
+        // The dimension comes from the user's model; every other setting has its default.
+        let settings = EngineConfiguration(dimension: Self.exampleDimension).settings
+        let machine = MachineDescription.current
+        switch format {
+        case .json:
+            console.write(Self.json(settings, machine).text + "\n")
+        case .text:
+            var table = TextTable()
+            for setting in settings { table.add([setting.name, setting.value.text, setting.explanation]) }
+            console.write("The engine's defaults (dimension: an example)\n\n" + table.text)
+            table = TextTable()
+            for (name, value) in machine.facts { table.add([name, value]) }
+            console.write("\nThis machine\n\n" + table.text)
+        }
+    }
+
+    private static let exampleDimension = 384
+
+    private static func json(_ settings: [Setting], _ machine: MachineDescription) -> JSONText {
+        .object([
+            ("version", .string(App.version)),
+            ("settings", .object(settings.map { ($0.name, $0.value.json) })),
+            ("machine", .object(machine.facts.map { ($0.name, .string($0.value)) })),
+        ])
+    }
+}
+
+extension Setting.Value {
+    var text: String {
+        switch self {
+        case .text(let value): value
+        case .number(let value): "\(value)"
+        case .integer(let value): "\(value)"
+        case .flag(let value): value ? "yes" : "no"
+        }
+    }
+
+    var json: JSONText {
+        switch self {
+        case .text(let value): .string(value)
+        case .number(let value): .number(value)
+        case .integer(let value): .integer(value)
+        case .flag(let value): .bool(value)
+        }
+    }
+}
+
+/// What the arithmetic runs on.
+struct MachineDescription {
+    let facts: [(name: String, value: String)]
+
+    static var current: MachineDescription {
+        let blas = BLASConfiguration.current
+        return MachineDescription(facts: [
+            ("kernels", Kernels.instructionSet.rawValue), ("blas", blas.library), ("blas core", blas.core),
+            ("blas threads", "\(blas.threads)"),
+        ])
     }
 }

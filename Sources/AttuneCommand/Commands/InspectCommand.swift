@@ -1,3 +1,5 @@
+internal import Attune
+
 /// `attune inspect`: what one adapter file holds.
 struct InspectCommand: Command {
     /// The path of the adapter file.
@@ -32,6 +34,31 @@ struct InspectCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        throw notConnected(Self.specification)
+        let record = try AdapterFile.read(adapter)
+        let shape = record.adapter.shape
+        let down = record.adapter.down.array
+        let up = record.adapter.up.array
+        func norm(_ values: [Float]) -> Double { values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot() }
+        let facts: [(name: String, value: JSONText)] = [
+            ("user", .string(record.user)), ("embedding_model", .string(record.embeddingModel)),
+            ("dimension", .integer(shape.dimension)), ("rank", .integer(shape.rank)),
+            ("alpha", .number(Double("\(shape.alpha)") ?? Double(shape.alpha))),
+            ("scaling", .string(shape.scaling.rawValue)),
+            ("scale", .number(Double("\(shape.scale)") ?? Double(shape.scale))),
+            ("bias", .bool(shape.hasBias)), ("normalizes_output", .bool(shape.normalizesOutput)),
+            ("version", .string("\(record.adapter.version)")), ("steps", .string("\(record.adapter.steps)")),
+            ("norm_a", .number(norm(down))), ("norm_b", .number(norm(up))),
+            ("norm_bias", record.adapter.bias.map { .number(norm($0)) } ?? .null),
+            ("norm_product", .number(record.adapter.productNorm)),
+            ("bytes", .integer(record.adapter.byteCount)),
+            ("state_hash", .string(String(record.adapter.stateHash, radix: 16))),
+        ]
+        switch format {
+        case .json: console.write(JSONText.object(facts).text + "\n")
+        case .text:
+            var table = TextTable()
+            for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
+            console.write(table.text)
+        }
     }
 }

@@ -1,3 +1,5 @@
+internal import Attune
+
 /// `attune personalize`: the main job.
 struct PersonalizeCommand: Command {
     let source: DataSource
@@ -48,6 +50,34 @@ struct PersonalizeCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        throw notConnected(Self.specification)
+        let data = try source.load()
+        // What would fail at the end of a long run is tried before it.
+        if let output { try AdapterFolder.make(output) }
+        guard rank <= data.dimension else {
+            throw UsageError(
+                "'--rank \(rank)' is above the embeddings' dimension \(data.dimension).",
+                command: Self.specification.name)
+        }
+        let engine = try PersonalizationEngine(
+            configuration: EngineConfiguration(
+                dimension: data.dimension, rank: rank, embeddingModel: data.embeddingsName.isEmpty
+                    ? data.name : data.embeddingsName))
+        let popularity = try await Evaluation.popularityWeight(for: data, query: Self.query)
+        let run = try PersonalizationRun(data, query: Self.query, popularityWeight: popularity)
+        if showsProgress { console.beginProgress("personalizing", total: Self.progressSteps) }
+        let summary = try await run.run(engine) { progress in
+            console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
+        }
+        console.endProgress()
+        let written = try await output.map { AdapterFolder(path: $0) }?.write(engine)
+        switch format {
+        case .json: console.write(summary.json(adaptersWritten: written).text + "\n")
+        case .text: console.write(summary.text(adaptersWritten: written, output: output))
+        }
+    }
+
+    /// The query that the engine's default suits best: the average of a user's likes.
+    private static let query = QueryKind.profile
+    private static let progressSteps = 1000
     }
 }

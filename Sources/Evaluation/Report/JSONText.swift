@@ -1,5 +1,5 @@
 /// A JSON value whose objects keep their order.
-indirect enum JSONText {
+package indirect enum JSONText {
     case null
     case bool(Bool)
     case integer(Int)
@@ -9,7 +9,7 @@ indirect enum JSONText {
     case object([(String, JSONText)])
 
     /// The text; numbers in the shortest form that reads back the same, NaN and infinities as null.
-    var text: String {
+    package var text: String {
         var result = ""
         write(to: &result)
         return result

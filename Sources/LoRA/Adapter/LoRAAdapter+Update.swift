@@ -104,6 +104,7 @@ extension LoRAAdapter {
                     } else {
                         try plainStep(feedback, &pass, configuration, settings, work)
                     }
+                fade(batch.fading)
                 guard isFinite else { throw Self.overflow("update") }
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)
@@ -113,6 +114,14 @@ extension LoRAAdapter {
                 backup.restore(&self)
                 throw error
             }
+        }
+    }
+
+    /// Draws B and b towards zero, and so the map towards the identity.
+    private func fade(_ share: Double) {
+        guard share > 0 else { return }
+        parameters.withBuffer { all in
+            Kernels.scale(all.slice(shape.upRange.lowerBound..<all.count), by: Float(1 - share))
         }
     }
 

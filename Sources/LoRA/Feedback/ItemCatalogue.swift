@@ -6,7 +6,11 @@ public import TensorCore
 public struct ItemCatalogue: Sendable {
     /// The items' embeddings, shape `[count, dimension]`.
     public let vectors: Matrix<Float>
-    /// What is added to each item's score `y·v`, for example κ·log(1 + popularity); zeros when none were given. `[count]`.
+    /// The weight κ of log(1 + popularity) that suits the default settings for likes. Learning makes personalized embeddings
+    /// longer, so it is larger than the κ that ranks best without it.
+    public static let defaultPopularityWeight: Float = 0.3
+
+    /// What is added to each item's score `y·v`; zeros when none were given. `[count]`.
     public let offsets: Vector<Float>
     /// The largest Euclidean norm of an item.
     package let largestNorm: Float
@@ -45,6 +49,25 @@ public struct ItemCatalogue: Sendable {
         self.vectors = vectors
         self.offsets = offsets.map { Vector($0) } ?? Vector(count: vectors.rows)
         largestNorm = largest.squareRoot()
+    }
+}
+
+extension ItemCatalogue {
+    /// A catalogue whose offsets are `weight · log(1 + popularity)`.
+    ///
+    /// - Parameters:
+    ///   - vectors: One row an item, shape `[count, dimension]`; of length 1 for the default settings.
+    ///   - popularity: How often each item was liked, `[count]`, each 0 or more.
+    ///   - weight: κ.
+    /// - Throws: ``LoRAError`` as ``init(vectors:offsets:)``, and `invalidFeedback` naming the first negative popularity.
+    public init(
+        vectors: Matrix<Float>, popularity: [Float], weight: Float = defaultPopularityWeight
+    ) throws(LoRAError) {
+        if let bad = popularity.firstIndex(where: { !($0 >= 0) }) {
+            throw LoRAError(.invalidFeedback, "catalogue", "the popularity of item \(bad) is \(popularity[bad])")
+        }
+        try self.init(
+            vectors: vectors, offsets: popularity.map { weight * Float(Elementary.log1p(Double($0))) })
     }
 }
 

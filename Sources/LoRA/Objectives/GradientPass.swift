@@ -1,11 +1,12 @@
 internal import TensorCore
 
-/// A batch's weights, resolved: propensities applied, rates and thresholds averaged over the kinds of objective in it.
+/// A batch's weights, resolved: propensities applied, rates, thresholds and fading averaged over the kinds of objective in it.
 struct Batch {
     /// Each sample's weight, divided by their sum.
     let shares: [Double]
     let learningRate: Double
     let clipThreshold: Double
+    let fading: Double
     let scratchCount: Int
 
     init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
@@ -13,6 +14,7 @@ struct Batch {
         weights.reserveCapacity(feedback.count)
         var rate = 0.0
         var threshold = 0.0
+        var fading = 0.0
         var total = 0.0
         var scratch = 0
         for sample in feedback {
@@ -25,6 +27,7 @@ struct Batch {
             total += weight
             rate += weight * Double(configuration.learningRates[kind])
             threshold += weight * Double(configuration.clipThresholds[kind])
+            fading += weight * Double(configuration.fading[kind])
             scratch = max(scratch, ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective))
         }
         guard total > 0 else {
@@ -33,6 +36,7 @@ struct Batch {
         shares = weights.map { $0 / total }
         learningRate = rate / total
         clipThreshold = threshold / total
+        self.fading = fading / total
         scratchCount = scratch
     }
 }

@@ -23,7 +23,7 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
 
     /// Objective settings; every default is stated here and nowhere else.
     public init(
-        like: Like = .catalogueSoftmax, temperature: Float = 1, rewardBaseline: Float = 0,
+        like: Like = .catalogueSoftmax, temperature: Float = 0.5, rewardBaseline: Float = 0,
         neutralWatchScore: Float = 0.5, highestInversePropensity: Float = 10
     ) {
         self.like = like
@@ -65,4 +65,23 @@ public enum ObjectiveKind: String, Sendable, Hashable, CaseIterable, Codable {
     case ranking
     /// ``Feedback/Signal/reward(_:for:)`` and ``Feedback/Signal/watch(_:of:)``.
     case reward
+}
+
+extension ObjectiveConfiguration.Like {
+    /// The loss's name, as `attune config` prints it.
+    public var name: String {
+        switch self {
+        case .pairwise: "pairwise"
+        case .sampledSoftmax: "sampled softmax"
+        case .catalogueSoftmax: "catalogue softmax"
+        }
+    }
+
+    /// How many items a like is contrasted with; `nil` for all of them.
+    public var negatives: Int? {
+        switch self {
+        case .pairwise(let count), .sampledSoftmax(let count): count
+        case .catalogueSoftmax: nil
+        }
+    }
 }

@@ -143,3 +143,20 @@ package struct PlateauState: Sendable, Hashable {
         }
     }
 }
+
+extension Schedule {
+    /// The schedule's name, as `attune config` prints it.
+    public var name: String {
+        let curve =
+            switch curve {
+            case .constant: "constant"
+            case .step: "step"
+            case .exponential: "exponential"
+            case .cosine: "cosine"
+            case .cosineWithRestarts: "cosine with restarts"
+            case .inverseSquareRoot: "inverse square root"
+            case .reduceOnPlateau: "reduce on plateau"
+            }
+        return warmupSteps > 0 ? "\(curve) after \(warmupSteps) steps of warm-up" : curve
+    }
+}

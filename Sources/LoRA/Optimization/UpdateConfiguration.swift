@@ -57,32 +57,45 @@ public struct UpdateConfiguration: Sendable, Hashable {
     public var clipThresholds: PerObjective
     /// The weight decay ω: `ω·θ` is added to the clipped gradient (AdamW: θ is multiplied by `1 − η·ω` instead). 0 for none.
     public var weightDecay: Float
+    /// The share of B and b that fades after each step, for each kind of objective; 0..<1. It draws the map towards the
+    /// identity, so that what is not confirmed by later feedback loses its weight: with 0.03 half of it in 23 updates. A stays.
+    public var fading: PerObjective
     /// Protection of what was learned; `nil` for none (and no memory for it).
     public var elasticWeightConsolidation: ElasticWeightConsolidation?
     /// Whether steps are certified: B moves first, at a rate of at most 1/L_B, then the error is computed again and A moves at
     /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's
-    /// loss. SGD only, without ``AdapterShape/normalizesOutput``, momentum or protection.
+    /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay, fading or protection.
     public var certifiesSteps: Bool
 
-    /// Update settings; every default is stated here and nowhere else.
+    /// Update settings; every default is stated here and in ``ObjectiveConfiguration``.
+    ///
+    /// The rates suit embeddings of length 1. The target loss carries the factor 2/dimension, and its rate the inverse: give
+    /// the dimension, or the rate itself.
+    ///
+    /// - Parameter dimension: The number of values of an embedding, from which the default rate of the target loss follows.
     public init(
+        dimension: Int = 1,
         objective: ObjectiveConfiguration = ObjectiveConfiguration(),
         optimizer: Optimizer = .sgd,
-        learningRates: PerObjective = PerObjective(target: 1, preference: 0.3, ranking: 0.3, reward: 0.3),
+        learningRates: PerObjective? = nil,
         schedule: Schedule = Schedule(),
         clipping: Clipping = .globalNorm,
-        clipThresholds: PerObjective = PerObjective(target: 1, preference: 0.3, ranking: 0.3, reward: 0.3),
+        clipThresholds: PerObjective = PerObjective(target: 1, preference: 0.3, ranking: 2, reward: 0.3),
         weightDecay: Float = 0,
+        fading: PerObjective = PerObjective(target: 0, preference: 0, ranking: 0.03, reward: 0),
         elasticWeightConsolidation: ElasticWeightConsolidation? = nil,
         certifiesSteps: Bool = false
     ) {
         self.objective = objective
         self.optimizer = optimizer
-        self.learningRates = learningRates
+        self.learningRates =
+            learningRates
+            ?? PerObjective(target: min(1000, 0.1 * Float(max(dimension, 1))), preference: 0.3, ranking: 0.25, reward: 0.3)
         self.schedule = schedule
         self.clipping = clipping
         self.clipThresholds = clipThresholds
         self.weightDecay = weightDecay
+        self.fading = fading
         self.elasticWeightConsolidation = elasticWeightConsolidation
         self.certifiesSteps = certifiesSteps
     }
@@ -110,6 +123,10 @@ public struct UpdateConfiguration: Sendable, Hashable {
                     "the \(kind.rawValue) threshold \(threshold) is not above 0 and at most 1e6")
             }
         }
+        for kind in ObjectiveKind.allCases where !(fading[kind] >= 0 && fading[kind] < 1) {
+            throw LoRAError(
+                .invalidConfiguration, "fading", "the \(kind.rawValue) fading \(fading[kind]) is not in 0..<1")
+        }
         guard weightDecay >= 0, weightDecay <= 1 else {
             throw LoRAError(.invalidConfiguration, "weight decay", "\(weightDecay) is not in 0...1")
         }
@@ -122,6 +139,7 @@ public struct UpdateConfiguration: Sendable, Hashable {
         if optimizer != .sgd { throw refuse("the optimizer \(optimizer.name)") }
         if shape.normalizesOutput { throw refuse("a normalised output") }
         if weightDecay > 0 { throw refuse("weight decay") }
+        if fading != PerObjective(all: 0) { throw refuse("fading") }
         if elasticWeightConsolidation != nil { throw refuse("elastic weight consolidation") }
         if clipping == .byValue { throw refuse("clipping by value, which turns the gradient") }
     }

@@ -27,16 +27,20 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var isStrict: Bool
 
     /// An engine's settings.
+    ///
+    /// - Parameters:
+    ///   - dimension: The number of values of an embedding. Embeddings of length 1 suit the default rates.
+    ///   - update: How adapters learn; by default ``UpdateConfiguration`` with its default rates for this dimension.
     public init(
         dimension: Int,
         rank: Int = 8,
         alpha: Float? = nil,
         scaling: AdapterShape.Scaling = .standard,
-        hasBias: Bool = false,
+        hasBias: Bool = true,
         normalizesOutput: Bool = false,
         embeddingModel: String = "unnamed",
         seed: UInt64 = 0,
-        update: UpdateConfiguration = UpdateConfiguration(),
+        update: UpdateConfiguration? = nil,
         isStrict: Bool = false
     ) {
         self.dimension = dimension
@@ -47,7 +51,7 @@ public struct EngineConfiguration: Sendable, Hashable {
         self.normalizesOutput = normalizesOutput
         self.embeddingModel = embeddingModel
         self.seed = seed
-        self.update = update
+        self.update = update ?? UpdateConfiguration(dimension: dimension)
         self.isStrict = isStrict
     }
 

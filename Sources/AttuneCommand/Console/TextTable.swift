@@ -1,0 +1,43 @@
+import Attune
+
+/// Rows of text in aligned columns.
+struct TextTable {
+    private var rows: [[String]] = []
+
+    mutating func add(_ cells: [String]) { rows.append(cells) }
+
+    /// The table, each row on a line; the last column is as wide as it is.
+    var text: String {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { c in rows.compactMap { c < $0.count ? $0[c].count : nil }.max() ?? 0 }
+        return rows.map { row in
+            let cells = row.enumerated().map { c, cell in
+                c == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[c] - cell.count)
+            }
+            return "  " + cells.joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    /// A JSON value as a person reads it.
+    static func plain(_ value: JSONText) -> String {
+        switch value {
+        case .null: "none"
+        case .bool(let value): value ? "yes" : "no"
+        case .string(let value): value
+        case .integer, .number, .array, .object: value.text
+        }
+    }
+}
+
+/// A number with a fixed count of decimals.
+func decimals(_ value: Double, _ count: Int, signed: Bool = false) -> String {
+    guard value.isFinite else { return "-" }
+    var factor = 1.0
+    for _ in 0..<count { factor *= 10 }
+    let rounded = (abs(value) * factor).rounded()
+    let whole = (rounded / factor).rounded(.towardZero)
+    let fraction = String(Int(rounded - whole * factor))
+    let sign = value < 0 && rounded > 0 ? "-" : signed ? "+" : ""
+    let tail = count == 0 ? "" : "." + String(repeating: "0", count: max(0, count - fraction.count)) + fraction
+    return sign + String(Int(whole)) + tail
+}

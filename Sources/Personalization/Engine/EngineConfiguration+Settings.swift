@@ -1,0 +1,85 @@
+internal import LoRA
+
+/// One setting in words, for people who look at a configuration.
+public struct Setting: Sendable, Hashable {
+    /// The setting's value, as text or number.
+    public enum Value: Sendable, Hashable {
+        /// Words.
+        case text(String)
+        /// A number.
+        case number(Double)
+        /// A whole number.
+        case integer(Int)
+        /// Yes or no.
+        case flag(Bool)
+    }
+
+    /// The name, as in the source: `update.learningRates.ranking`.
+    public let name: String
+    /// The value.
+    public let value: Value
+    /// What it is, with its unit or range.
+    public let explanation: String
+}
+
+extension EngineConfiguration {
+    /// Every effective setting, in the order in which the engine uses them.
+    public var settings: [Setting] {
+        func number(_ name: String, _ value: Float, _ explanation: String) -> Setting {
+            // Through text: 0.3 as a Float is 0.30000001192… as a Double.
+            Setting(name: name, value: .number(Double("\(value)") ?? Double(value)), explanation: explanation)
+        }
+        func text(_ name: String, _ value: String, _ explanation: String) -> Setting {
+            Setting(name: name, value: .text(value), explanation: explanation)
+        }
+        func flag(_ name: String, _ value: Bool, _ explanation: String) -> Setting {
+            Setting(name: name, value: .flag(value), explanation: explanation)
+        }
+        func integer(_ name: String, _ value: Int, _ explanation: String) -> Setting {
+            Setting(name: name, value: .integer(value), explanation: explanation)
+        }
+        var all = [
+            integer("dimension", dimension, "values of an embedding, 1...65536; given by your model"),
+            integer("rank", rank, "rows of each factor, 1...256"),
+            number("alpha", alpha ?? Float(rank), "the scale is alpha / rank (standard) or alpha / sqrt(rank)"),
+            text("scaling", scaling.rawValue, "standard or rankStabilized"),
+            flag("hasBias", hasBias, "whether a bias vector is learned beside the factors"),
+            flag("normalizesOutput", normalizesOutput, "whether results are divided by their norm"),
+            text("embeddingModel", embeddingModel, "adapters of another model are refused"),
+            integer("seed", Int(truncatingIfNeeded: seed), "of every random number"),
+            flag("isStrict", isStrict, "whether users without an adapter are an error"),
+            text("update.objective.like", update.objective.like.name, "what a like is contrasted with"),
+        ]
+        if let negatives = update.objective.like.negatives {
+            all.append(integer("update.objective.negatives", negatives, "items drawn uniformly for each like"))
+        }
+        let objective = update.objective
+        all += [
+            number("update.objective.temperature", objective.temperature, "of the softmax losses: scores are divided by it"),
+            number("update.objective.rewardBaseline", objective.rewardBaseline, "subtracted from every reward"),
+            number("update.objective.neutralWatchScore", objective.neutralWatchScore, "the watch score that says nothing"),
+            number(
+                "update.objective.highestInversePropensity", objective.highestInversePropensity,
+                "the most that a logged propensity multiplies a weight by"),
+            text("update.optimizer", update.optimizer.name, "how a gradient becomes a step"),
+            text("update.schedule", update.schedule.name, "how the rate changes with an adapter's updates"),
+            text("update.clipping", update.clipping.name, "how the gradient is limited"),
+        ]
+        for kind in ObjectiveKind.allCases {
+            all.append(number("update.learningRates.\(kind.rawValue)", update.learningRates[kind], "rate for this loss"))
+            all.append(
+                number("update.clipThresholds.\(kind.rawValue)", update.clipThresholds[kind], "clip for this loss"))
+            all.append(
+                number("update.fading.\(kind.rawValue)", update.fading[kind], "share of B and b that fades at each update"))
+        }
+        all += [
+            number("update.weightDecay", update.weightDecay, "pull of the parameters towards zero"),
+            text(
+                "update.elasticWeightConsolidation",
+                update.elasticWeightConsolidation.map { "strength \($0.strength), decay \($0.decay)" } ?? "off",
+                "protection against forgetting"),
+            flag("update.certifiesSteps", update.certifiesSteps, "whether no step may raise its own loss"),
+        ]
+        return all
+    }
+}
