@@ -124,7 +124,7 @@ private struct ChunkRun {
                     scores.setVector(try await ranker.vector(for: queries[user]), row: user * seeds + seed)
                 }
             }
-            scores.compute(rows: active * seeds)
+            try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
             for user in 0..<active where users[user].items.count > step + 2 && method.negativeCount > 0 {
                 try await learn(user, at: step, from: queries[user])
