@@ -10,8 +10,7 @@ import TensorCore
 /// ```
 ///
 /// With L the liked rows `[k, dimension]`, the push-through identity gives w = P Lᵀ (C⁻¹ + L P Lᵀ)⁻¹ 1: a system of the size of
-/// the likes instead of the dimension. In the eigenbasis of EᵀE the matrix P is diagonal, so that one decomposition serves every
-/// (ω, λ, β) of the grid.
+/// the likes instead of the dimension. One eigendecomposition of EᵀE serves every (ω, λ) of the grid.
 ///
 /// **Source.** Hu, Koren, Volinsky 2008, *Collaborative filtering for implicit feedback datasets*, ICDM, §4, eq. 4,
 /// [doi:10.1109/ICDM.2008.22](https://doi.org/10.1109/ICDM.2008.22); ω plays the weight of the items that were not liked.
@@ -33,17 +32,51 @@ struct RidgeFoldIn: RankingMethod {
         }
     }
 
-    let basis: Basis
+    private let vectors: Matrix<Float>
+    /// E·P, shape `[items, dimension]`.
+    private let projected: Matrix<Float>
     let setting: Setting
     /// The query is not used; naming the cheapest keeps the profile from being computed.
     var query: QueryKind? { .last }
 
+    /// - Complexity: O(items · dimension²).
+    init(vectors: Matrix<Float>, gramian: SymmetricEigendecomposition<Double>, setting: Setting) throws {
+        self.vectors = vectors
+        self.setting = setting
+        projected = try BLAS.product(vectors.view, Self.inverse(gramian, items: vectors.rows, setting).view)
+    }
+
+    /// P = V·diag(1 / (λ + (ω/n)·eigenvalue))·Vᵀ, shape `[dimension, dimension]`, rounded to Float.
+    private static func inverse(
+        _ gramian: SymmetricEigendecomposition<Double>, items: Int, _ setting: Setting
+    ) throws -> Matrix<Float> {
+        let d = gramian.values.count
+        let weight = setting.covariance / Double(max(items, 1))
+        var scaled = gramian.vectors
+        for k in 0..<d {
+            // Rounding may leave a tiny negative eigenvalue.
+            let factor = 1 / (setting.ridge + weight * max(0, gramian.values[k]))
+            for j in 0..<d { scaled[j, k] *= factor }
+        }
+        let product = try BLAS.product(scaled.view, gramian.vectors.view.transposed)
+        return try Matrix(rows: d, columns: d, elements: product.array.map { Float($0) })
+    }
+
+    /// EᵀE, decomposed.
+    static func gramian(of vectors: Matrix<Float>) throws -> SymmetricEigendecomposition<Double> {
+        var items = Matrix<Double>(rows: vectors.rows, columns: vectors.columns)
+        vectors.withSpan { source in
+            items.withMutableSpan { target in for i in source.indices { target[i] = Double(source[i]) } }
+        }
+        return try SymmetricEigendecomposition(BLAS.product(items.view.transposed, items.view).view)
+    }
+
     /// The grid's best setting by NDCG@10 on the donors, with its κ.
     static func tuned(with tuner: Tuner) async throws -> Tuner.Choice {
-        let basis = try Basis(vectors: tuner.data.vectors)
+        let gramian = try gramian(of: tuner.data.vectors)
         var best: (choice: Tuner.Choice, ndcg10: Double)?
         for setting in grid {
-            let method = RidgeFoldIn(basis: basis, setting: setting)
+            let method = try RidgeFoldIn(vectors: tuner.data.vectors, gramian: gramian, setting: setting)
             let label = "ridge, omega \(setting.covariance), lambda \(setting.ridge), beta \(setting.decay)"
             let (kappa, value) = try await tuner.bestKappa(of: method, label: label)
             if best == nil || value > (best?.ndcg10 ?? 0) {
@@ -58,91 +91,40 @@ struct RidgeFoldIn: RankingMethod {
     }
 
     func ranker(for userID: String, seed: Int) -> any Ranker { RidgeRanker(self) }
-}
-
-extension RidgeFoldIn {
-    /// EᵀE in its eigenbasis, and the items in it.
-    struct Basis: Sendable {
-        /// The eigenvalues of EᵀE, none negative; shape `[dimension]`.
-        let eigenvalues: [Double]
-        /// The number of items.
-        let itemCount: Int
-        /// The eigenvectors as columns, shape `[dimension, dimension]`.
-        private let eigenvectors: Matrix<Double>
-        /// The items in the eigenbasis, shape `[items, dimension]`.
-        private let rotated: Matrix<Double>
-
-        /// - Complexity: O(items · dimension² + dimension³).
-        init(vectors: Matrix<Float>) throws {
-            var items = Matrix<Double>(rows: vectors.rows, columns: vectors.columns)
-            vectors.withSpan { source in
-                items.withMutableSpan { target in for i in source.indices { target[i] = Double(source[i]) } }
-            }
-            let gramian = try BLAS.product(items.view.transposed, items.view)
-            let decomposition = try SymmetricEigendecomposition(gramian.view)
-            eigenvalues = decomposition.values.array.map { max(0, $0) }
-            eigenvectors = decomposition.vectors
-            itemCount = vectors.rows
-            rotated = try BLAS.product(items.view, decomposition.vectors.view)
-        }
-
-        /// An item's embedding in the eigenbasis, shape `[dimension]`.
-        func rotated(item: Int) -> [Double] { rotated.row(item) }
-
-        /// A vector of the eigenbasis in the embeddings' coordinates, divided by its length.
-        func unrotated(_ vector: [Double]) throws -> [Float] {
-            let result = try BLAS.product(eigenvectors.view, Vector(vector).view).array
-            var squares = 0.0
-            for value in result { squares += value * value }
-            let norm = max(squares.squareRoot(), 1e-12)
-            return result.map { Float($0 / norm) }
-        }
-    }
-
     private final class RidgeRanker: Ranker {
-        private let basis: Basis
-        private let decay: Double
-        /// The diagonal of P in the eigenbasis.
-        private let inverse: [Double]
-        /// The liked items in the eigenbasis, one after another, oldest first.
-        private var likes: [Double] = []
-        private var count = 0
+        private let method: RidgeFoldIn
+        private var likes: [Int] = []
         /// The lower triangle of L P Lᵀ, row by row.
         private var kernel: [Double] = []
 
-        init(_ method: RidgeFoldIn) {
-            basis = method.basis
-            decay = method.setting.decay
-            let covariance = method.setting.covariance / Double(max(basis.itemCount, 1))
-            inverse = basis.eigenvalues.map { 1 / (covariance * $0 + method.setting.ridge) }
-        }
+        init(_ method: RidgeFoldIn) { self.method = method }
 
         func observe(item: Int) {
-            let like = basis.rotated(item: item)
-            let d = like.count
-            likes += like
-            count += 1
-            for other in 0..<count {
-                var sum = 0.0
-                for k in 0..<d { sum += likes[other * d + k] * inverse[k] * like[k] }
-                kernel.append(sum)
+            likes.append(item)
+            for other in likes {
+                let value = method.vectors.withRow(other) { a in
+                    method.projected.withRow(item) { b in a.withBuffer { a in b.withBuffer { Kernels.dot(a, $0) } } }
+                }
+                kernel.append(Double(value))
             }
         }
 
-        func vector(for query: [Float]) throws -> [Float] {
+        func vector(for query: [Float]) -> [Float] {
             var factor = kernel
-            var weights = [Double](repeating: 1, count: count)
+            var weights = [Double](repeating: 1, count: likes.count)
             var age = 1.0
-            for i in (0..<count).reversed() {
+            for i in likes.indices.reversed() {
                 factor[i * (i + 1) / 2 + i] += 1 / age
-                age *= decay
+                age *= method.setting.decay
             }
             Self.solve(&factor, &weights)
-            let d = inverse.count
-            var w = [Double](repeating: 0, count: d)
-            for i in 0..<count { for k in 0..<d { w[k] += weights[i] * likes[i * d + k] } }
-            for k in 0..<d { w[k] *= inverse[k] }
-            return try basis.unrotated(w)
+            return AlignedStorage<Float>(count: method.vectors.columns).withBuffer { w in
+                for (item, weight) in zip(likes, weights) {
+                    method.projected.withRow(item) { row in row.withBuffer { Kernels.axpy(Float(weight), $0, to: w) } }
+                }
+                let norm = max(Kernels.squaredNorm(w).squareRoot(), 1e-12)
+                return w.array.map { $0 / norm }
+            }
         }
 
         /// x ← A⁻¹x by Cholesky's factorisation of a positive definite A, of which `a` is the lower triangle, row by row.

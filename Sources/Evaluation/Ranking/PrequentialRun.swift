@@ -135,7 +135,7 @@ private struct ChunkRun {
 
     /// The query of a user whose likes 0...step are known.
     private mutating func query(of user: Int, at step: Int) -> [Float] {
-        let like = data.vectors.row(users[user].items[step])
+        let like = data.vectors.rowValues(users[user].items[step])
         switch method.query ?? run.query {
         case .last: return like
         case .profile:
