@@ -1,81 +1,89 @@
 import TensorCore
 
 /// Ridge regression of a user's likes on the item embeddings: what matrix factorisation with implicit feedback does to fold in
-/// a new user.
+/// a new user, with older likes counting less.
 ///
 /// ```text
-/// w = argmin  a·Σ over all items (w·e)² + Σ over liked items (1 − w·e)² + λ‖w‖²
-///   = (a·EᵀE + Σ e eᵀ + λI)⁻¹ Σ e                         sums over the liked items
+/// w = argmin  Σ over likes k of c_k·(1 − w·e_k)² + wᵀ(λI + (ω/n)·EᵀE)w          c_k = βᵃᵍᵉ, the last like's age is 0
+///   = (P⁻¹ + Σ c_k e_k e_kᵀ)⁻¹ Σ c_k e_k,   P = (λI + (ω/n)·EᵀE)⁻¹,  E all n items
+/// y = w / ‖w‖
 /// ```
 ///
-/// With P = (a·EᵀE + λI)⁻¹ and L the liked rows `[k, dimension]`, the push-through identity gives
-/// w = P Lᵀ (I + L P Lᵀ)⁻¹ 1: a system of size k that grows by one row per like, whose Cholesky factor is extended instead of
-/// solved anew. In the eigenbasis of EᵀE the matrix P is diagonal, so that every (a, λ) of the grid shares one
-/// decomposition.
+/// With L the liked rows `[k, dimension]`, the push-through identity gives w = P Lᵀ (C⁻¹ + L P Lᵀ)⁻¹ 1: a system of the size of
+/// the likes instead of the dimension. One eigendecomposition of EᵀE serves every (ω, λ) of the grid.
 ///
 /// **Source.** Hu, Koren, Volinsky 2008, *Collaborative filtering for implicit feedback datasets*, ICDM, §4, eq. 4,
-/// [doi:10.1109/ICDM.2008.22](https://doi.org/10.1109/ICDM.2008.22).
+/// [doi:10.1109/ICDM.2008.22](https://doi.org/10.1109/ICDM.2008.22); ω plays the weight of the items that were not liked.
 struct RidgeFoldIn: RankingMethod {
-    /// EᵀE in its eigenbasis, and the items in it.
-    final class Basis: Sendable {
-        let dimension: Int
-        /// The eigenvalues of EᵀE, none negative; shape `[dimension]`.
-        let eigenvalues: [Double]
-        /// The eigenvectors as rows, shape `[dimension, dimension]`, row-major.
-        let eigenvectors: [Double]
-        private let vectors: Matrix<Float>
+    /// One setting of the grid.
+    struct Setting: Sendable {
+        /// ω, the weight of the items' covariance.
+        let covariance: Double
+        /// λ.
+        let ridge: Double
+        /// β, the weight of a like against the next one's.
+        let decay: Double
+    }
 
-        init(vectors: Matrix<Float>) throws {
-            self.vectors = vectors
-            let d = vectors.columns
-            dimension = d
-            (eigenvalues, eigenvectors) = try Self.decomposition(ofGramian: vectors)
-        }
-
-        /// An item's embedding in the eigenbasis, shape `[dimension]`.
-        func rotated(item: Int) -> [Double] {
-            vectors.withRow(item) { row in
-                (0..<dimension).map { k in
-                    var sum = 0.0
-                    for j in 0..<dimension { sum += eigenvectors[k * dimension + j] * Double(row[j]) }
-                    return sum
-                }
-            }
-        }
-
-        /// A vector of the eigenbasis in the embeddings' coordinates.
-        func unrotated(_ vector: [Double]) -> [Float] {
-            var result = [Double](repeating: 0, count: dimension)
-            for k in 0..<dimension {
-                let value = vector[k]
-                for j in 0..<dimension { result[j] += value * eigenvectors[k * dimension + j] }
-            }
-            return result.map { Float($0) }
+    /// The settings that are tried on the donors.
+    static let grid: [Setting] = [0, 100, 1_000].flatMap { covariance in
+        [1, 10, 100].flatMap { ridge in
+            [1, 0.9].map { Setting(covariance: covariance, ridge: ridge, decay: $0) }
         }
     }
 
-    /// The settings that are tried on the donors: the weight of what was not liked, and the ridge.
-    static let grid: [(unliked: Double, ridge: Double)] = [0, 0.001, 0.01, 0.1, 1].flatMap { a in
-        [0.1, 1, 10, 100].map { (a, $0) }
-    }
-
-    let basis: Basis
-    /// a, the weight of the items that were not liked.
-    let unliked: Double
-    /// λ.
-    let ridge: Double
-    /// The last-like query is not used; naming one keeps the profile from being computed.
+    private let vectors: Matrix<Float>
+    /// E·P, shape `[items, dimension]`.
+    private let projected: Matrix<Float>
+    let setting: Setting
+    /// The query is not used; naming the cheapest keeps the profile from being computed.
     var query: QueryKind? { .last }
+
+    /// - Complexity: O(items · dimension²).
+    init(vectors: Matrix<Float>, gramian: SymmetricEigendecomposition<Double>, setting: Setting) throws {
+        self.vectors = vectors
+        self.setting = setting
+        projected = try BLAS.product(vectors.view, Self.inverse(gramian, items: vectors.rows, setting).view)
+    }
+
+    /// P = V·diag(1 / (λ + (ω/n)·eigenvalue))·Vᵀ, shape `[dimension, dimension]`, rounded to Float.
+    private static func inverse(
+        _ gramian: SymmetricEigendecomposition<Double>, items: Int, _ setting: Setting
+    ) throws -> Matrix<Float> {
+        let d = gramian.values.count
+        let weight = setting.covariance / Double(max(items, 1))
+        var scaled = gramian.vectors
+        for k in 0..<d {
+            // Rounding may leave a tiny negative eigenvalue.
+            let factor = 1 / (setting.ridge + weight * max(0, gramian.values[k]))
+            for j in 0..<d { scaled[j, k] *= factor }
+        }
+        let product = try BLAS.product(scaled.view, gramian.vectors.view.transposed)
+        return try Matrix(rows: d, columns: d, elements: product.array.map { Float($0) })
+    }
+
+    /// EᵀE, decomposed.
+    static func gramian(of vectors: Matrix<Float>) throws -> SymmetricEigendecomposition<Double> {
+        var items = Matrix<Double>(rows: vectors.rows, columns: vectors.columns)
+        vectors.withSpan { source in
+            items.withMutableSpan { target in for i in source.indices { target[i] = Double(source[i]) } }
+        }
+        return try SymmetricEigendecomposition(BLAS.product(items.view.transposed, items.view).view)
+    }
 
     /// The grid's best setting by NDCG@10 on the donors, with its κ.
     static func tuned(with tuner: Tuner) async throws -> Tuner.Choice {
-        let basis = try Basis(vectors: tuner.data.vectors)
+        let gramian = try gramian(of: tuner.data.vectors)
         var best: (choice: Tuner.Choice, ndcg10: Double)?
-        for (a, ridge) in grid {
-            let method = RidgeFoldIn(basis: basis, unliked: a, ridge: ridge)
-            let (kappa, value) = try await tuner.bestKappa(of: method, label: "ridge, a \(a), lambda \(ridge)")
+        for setting in grid {
+            let method = try RidgeFoldIn(vectors: tuner.data.vectors, gramian: gramian, setting: setting)
+            let label = "ridge, omega \(setting.covariance), lambda \(setting.ridge), beta \(setting.decay)"
+            let (kappa, value) = try await tuner.bestKappa(of: method, label: label)
             if best == nil || value > (best?.ndcg10 ?? 0) {
-                best = (Tuner.Choice(method: method, kappa: kappa, settings: [("a", a), ("lambda", ridge)]), value)
+                let settings = [
+                    ("omega", setting.covariance), ("lambda", setting.ridge), ("beta", setting.decay),
+                ]
+                best = (Tuner.Choice(method: method, kappa: kappa, settings: settings), value)
             }
         }
         guard let best else { throw DataError(.invalidConfiguration, "no settings to try for ridge") }
@@ -83,100 +91,61 @@ struct RidgeFoldIn: RankingMethod {
     }
 
     func ranker(for userID: String, seed: Int) -> any Ranker { RidgeRanker(self) }
-
     private final class RidgeRanker: Ranker {
-        private let basis: Basis
-        /// The diagonal of P in the eigenbasis.
-        private let inverse: [Double]
-        private var likes: [[Double]] = []
-        /// The rows of the Cholesky factor C of I + L P Lᵀ, row i of length i + 1.
-        private var factor: [[Double]] = []
-        /// z with C z = 1.
-        private var forward: [Double] = []
+        private let method: RidgeFoldIn
+        private var likes: [Int] = []
+        /// The lower triangle of L P Lᵀ, row by row.
+        private var kernel: [Double] = []
 
-        init(_ method: RidgeFoldIn) {
-            basis = method.basis
-            inverse = method.basis.eigenvalues.map { 1 / (method.unliked * $0 + method.ridge) }
-        }
+        init(_ method: RidgeFoldIn) { self.method = method }
 
         func observe(item: Int) {
-            let like = basis.rotated(item: item)
-            let scaled = zip(like, inverse).map { $0 * $1 }
-            var row: [Double] = []
-            for (i, other) in likes.enumerated() {
-                var value = Self.dot(other, scaled)
-                for j in 0..<i { value -= row[j] * factor[i][j] }
-                row.append(value / factor[i][i])
+            likes.append(item)
+            for other in likes {
+                let value = method.vectors.withRow(other) { a in
+                    method.projected.withRow(item) { b in a.withBuffer { a in b.withBuffer { Kernels.dot(a, $0) } } }
+                }
+                kernel.append(Double(value))
             }
-            // The pivot is at least 1 in exact arithmetic: the matrix is I plus a positive semidefinite one.
-            row.append(max(1 + Self.dot(like, scaled) - Self.dot(row, row), 1).squareRoot())
-            forward.append((1 - Self.dot(row, forward)) / row[likes.count])
-            likes.append(like)
-            factor.append(row)
         }
 
         func vector(for query: [Float]) -> [Float] {
-            // Cᵀ c = z, from the last row up.
-            var c = forward
-            for i in c.indices.reversed() {
-                c[i] /= factor[i][i]
-                for j in 0..<i { c[j] -= factor[i][j] * c[i] }
+            var factor = kernel
+            var weights = [Double](repeating: 1, count: likes.count)
+            var age = 1.0
+            for i in likes.indices.reversed() {
+                factor[i * (i + 1) / 2 + i] += 1 / age
+                age *= method.setting.decay
             }
-            var w = [Double](repeating: 0, count: basis.dimension)
-            for (i, like) in likes.enumerated() { for k in w.indices { w[k] += c[i] * like[k] } }
-            for k in w.indices { w[k] *= inverse[k] }
-            return basis.unrotated(w)
-        }
-
-        /// Σ aᵢbᵢ over the shorter of the two.
-        private static func dot(_ a: [Double], _ b: [Double]) -> Double {
-            var sum = 0.0
-            for k in 0..<min(a.count, b.count) { sum += a[k] * b[k] }
-            return sum
-        }
-    }
-}
-
-extension RidgeFoldIn.Basis {
-    /// The eigenvalues (negative ones, from rounding, set to zero) and eigenvectors (as rows) of EᵀE.
-    fileprivate static func decomposition(
-        ofGramian vectors: Matrix<Float>
-    ) throws -> (values: [Double], vectors: [Double]) {
-        // TEMPORARY until TensorCore's symmetric eigenvalues are merged: Jacobi's rotations.
-        let d = vectors.columns
-        var g = [Double](repeating: 0, count: d * d)
-        for i in 0..<vectors.rows {
-            let e = vectors.row(i).map { Double($0) }
-            for j in 0..<d { for k in 0..<d { g[j * d + k] += e[j] * e[k] } }
-        }
-        var v = [Double](repeating: 0, count: d * d)
-        for j in 0..<d { v[j * d + j] = 1 }
-        for _ in 0..<12 {
-            for p in 0..<(d - 1) {
-                for q in (p + 1)..<d where abs(g[p * d + q]) > 1e-14 {
-                    let theta = (g[q * d + q] - g[p * d + p]) / (2 * g[p * d + q])
-                    let t = (theta < 0 ? -1.0 : 1.0) / (abs(theta) + (theta * theta + 1).squareRoot())
-                    let c = 1 / (t * t + 1).squareRoot()
-                    let s = t * c
-                    for k in 0..<d {
-                        let a = g[k * d + p]
-                        let b = g[k * d + q]
-                        g[k * d + p] = c * a - s * b
-                        g[k * d + q] = s * a + c * b
-                    }
-                    for k in 0..<d {
-                        let a = g[p * d + k]
-                        let b = g[q * d + k]
-                        g[p * d + k] = c * a - s * b
-                        g[q * d + k] = s * a + c * b
-                        let x = v[p * d + k]
-                        let y = v[q * d + k]
-                        v[p * d + k] = c * x - s * y
-                        v[q * d + k] = s * x + c * y
-                    }
+            Self.solve(&factor, &weights)
+            return AlignedStorage<Float>(count: method.vectors.columns).withBuffer { w in
+                for (item, weight) in zip(likes, weights) {
+                    method.projected.withRow(item) { row in row.withBuffer { Kernels.axpy(Float(weight), $0, to: w) } }
                 }
+                let norm = max(Kernels.squaredNorm(w).squareRoot(), 1e-12)
+                return w.array.map { $0 / norm }
             }
         }
-        return ((0..<d).map { max(0, g[$0 * d + $0]) }, v)
+
+        /// x ← A⁻¹x by Cholesky's factorisation of a positive definite A, of which `a` is the lower triangle, row by row.
+        /// Pivots are at least 1 here: the matrix is C⁻¹ ≥ I plus a positive semidefinite one.
+        private static func solve(_ a: inout [Double], _ x: inout [Double]) {
+            for i in x.indices {
+                let row = i * (i + 1) / 2
+                for j in 0...i {
+                    let other = j * (j + 1) / 2
+                    var sum = a[row + j]
+                    for k in 0..<j { sum -= a[row + k] * a[other + k] }
+                    a[row + j] = i == j ? max(sum, 1).squareRoot() : sum / a[other + j]
+                }
+                for j in 0..<i { x[i] -= a[row + j] * x[j] }
+                x[i] /= a[row + i]
+            }
+            for i in x.indices.reversed() {
+                let row = i * (i + 1) / 2
+                x[i] /= a[row + i]
+                for j in 0..<i { x[j] -= a[row + j] * x[i] }
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ struct CatalogueScores {
     private let vectors: Matrix<Float>
     /// Shape `[rows, dimension]`.
     private var y: Matrix<Float>
-    /// Shape `[rows, items]`.
+    /// Shape `[active rows, items]`.
     private var products: Matrix<Float>
 
     init(vectors: Matrix<Float>, rows: Int) {
@@ -20,24 +20,11 @@ struct CatalogueScores {
     }
 
     /// `products[i] ← vectors · y[i]` for the first `rows` rows.
-    mutating func compute(rows: Int) {
-        // TEMPORARY until TensorCore's matrix product is merged.
-        for i in 0..<rows {
-            y.withRow(i) { y in
-                products.withMutableRow(i) { out in
-                    vectors.withSpan { v in
-                        v.withBuffer { v in
-                            y.withBuffer { y in
-                                unsafe out.withUnsafeMutableBufferPointer { o in
-                                    guard let base = o.baseAddress else { return }
-                                    Kernels.rowDots(v, y, into: unsafe FloatBuffer(base: base, count: o.count))
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    mutating func compute(rows: Int) throws {
+        // Users only ever leave, so the memory is made anew at most once for each length of a sequence.
+        if products.rows != rows { products = Matrix(rows: rows, columns: vectors.rows) }
+        let active = y.view.block(rows: 0..<rows, columns: 0..<y.columns)
+        try BLAS.gemm(1, active, vectors.view.transposed, 0, &products)
     }
 
     /// All items' scores with their offsets, shape `[items]`.

@@ -124,7 +124,7 @@ private struct ChunkRun {
                     scores.setVector(try await ranker.vector(for: queries[user]), row: user * seeds + seed)
                 }
             }
-            scores.compute(rows: active * seeds)
+            try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
             for user in 0..<active where users[user].items.count > step + 2 && method.negativeCount > 0 {
                 try await learn(user, at: step, from: queries[user])
@@ -135,7 +135,7 @@ private struct ChunkRun {
 
     /// The query of a user whose likes 0...step are known.
     private mutating func query(of user: Int, at step: Int) -> [Float] {
-        let like = data.vectors.row(users[user].items[step])
+        let like = data.vectors.rowValues(users[user].items[step])
         switch method.query ?? run.query {
         case .last: return like
         case .profile:

@@ -23,7 +23,7 @@ extension SyntheticPopulation {
     /// component.
     public func target(of user: Int, step: Int, noise: Float) -> TargetSignal {
         var random = signalGenerator(user, step: step)
-        let query = vectors.row(random.integer(below: configuration.items))
+        let query = vectors.rowValues(random.integer(below: configuration.items))
         let target = personalized(query, for: user, step: step)
             .map { $0 + Float(random.normal(standardDeviation: Double(noise))) }
         return TargetSignal(query: query, target: target)

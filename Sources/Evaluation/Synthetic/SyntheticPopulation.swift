@@ -159,7 +159,7 @@ public struct SyntheticPopulation: Sendable {
 
     /// The utilities (M_u·x)·e_i / temperature of all items, shape `[items]`; a choice is their softmax over unseen items.
     public func utilities(of user: Int, step: Int, lastLike: Int) -> [Float] {
-        let wanted = personalized(vectors.row(lastLike), for: user, step: step)
+        let wanted = personalized(vectors.rowValues(lastLike), for: user, step: step)
         return (0..<configuration.items).map { item in
             vectors.withRow(item) { Self.dot($0, wanted) } / configuration.temperature
         }

@@ -14,14 +14,8 @@ import Testing
         return folder
     }
 
-    private func error(_ folder: TemporaryFolder, _ embeddings: String? = nil) -> DataError? {
-        do {
-            _ = try DataFolder(path: folder.path, embeddings: embeddings)
-            Issue.record("the folder was accepted")
-            return nil
-        } catch {
-            return error
-        }
+    private func error(_ folder: TemporaryFolder, _ embeddings: String? = nil) throws -> DataError {
+        try #require(throws: DataError.self) { try DataFolder(path: folder.path, embeddings: embeddings) }
     }
 
     @Test func readsAFolder() throws {
@@ -57,18 +51,18 @@ import Testing
         try folder.write(
             "interactions.csv",
             "user_id,item_id,rating,timestamp\nu,a,5,20\nu,nowhere,4,10\nv,c,nan,10\nv,c,4\nv,c,4,tomorrow\nv,b,4,3\n")
-        let error = try #require(error(folder))
-        #expect(error.code == .unknownItem)
-        #expect((error.file, error.line, error.column, error.moreBadRows) == ("interactions.csv", 3, 2, 3))
-        #expect(error.columnName == "item_id" && error.value == "nowhere")
+        let found = try error(folder)
+        #expect(found.code == .unknownItem)
+        #expect((found.file, found.line, found.column, found.moreBadRows) == ("interactions.csv", 3, 2, 3))
+        #expect(found.columnName == "item_id" && found.value == "nowhere")
         #expect(
-            error.description
+            found.description
                 == "interactions.csv, line 3, column 2 (item_id): the item is not listed in items.csv; 3 more bad rows")
-        #expect(error.debugDescription.contains("(found \"nowhere\")"))
+        #expect(found.debugDescription.contains("(found \"nowhere\")"))
     }
 
     @Test(arguments: [
-        ("user_id,item_id,rating,timestamp\nu,a,nan,1\n", DataError.Code.invalidNumber, 2, 3),
+        ("user_id,item_id,rating,timestamp\nu,a,nan,1\n", .invalidNumber, 2, 3),
         ("user_id,item_id,rating,timestamp\nu,a,1e300,1\n", .invalidNumber, 2, 3),
         ("user_id,item_id,rating,timestamp\nu,a,5,\n", .invalidNumber, 2, 4),
         ("user_id,item_id,rating,timestamp\n,a,5,1\n", .emptyIdentifier, 2, 1),
@@ -79,55 +73,55 @@ import Testing
         ("user_id,item_id,rating\nu,a,5\n", .missingColumn, 1, nil),
         ("user_id,item_id,timestamp,timestamp\nu,a,5,1\n", .missingColumn, 1, 4),
         ("", .missingColumn, 1, nil),
-    ])
+    ] as [(String, DataError.Code, Int, Int?)])
     func refusesBadInteractions(text: String, code: DataError.Code, line: Int, column: Int?) throws {
         let folder = try folder()
         try folder.write("interactions.csv", text)
-        let error = try #require(error(folder))
-        #expect((error.code, error.line, error.column) == (code, line, column), "\(error)")
-        #expect(error.file == "interactions.csv")
+        let found = try error(folder)
+        #expect(found.code == code && found.line == line && found.column == column, "\(found)")
+        #expect(found.file == "interactions.csv")
     }
 
     @Test func refusesBadUTF8() throws {
         let folder = try folder()
         try folder.write("items.csv", Array("item_id,text\na,\n".utf8) + [0xFF] + Array(",x\nc,y\n".utf8))
-        #expect(try #require(error(folder)).code == .invalidEncoding)
+        #expect(try error(folder).code == .invalidEncoding)
         try folder.write("items.csv", "item_id\na\nb\nc\n")
         try folder.write("donors.txt", [0x61, 0x0A, 0xFF, 0x0A])
-        let error = try #require(error(folder))
-        #expect((error.file, error.line) == ("donors.txt", 2))
+        let found = try error(folder)
+        #expect((found.file, found.line) == ("donors.txt", 2))
     }
 
     @Test func refusesDuplicateItems() throws {
         let folder = try folder()
         try folder.write("items.csv", "item_id,text\na,1\na,2\na,3\n")
-        let error = try #require(error(folder))
-        #expect((error.code, error.line, error.moreBadRows) == (.duplicateItem, 3, 1))
+        let found = try error(folder)
+        #expect(found.code == .duplicateItem && found.line == 3 && found.moreBadRows == 1)
     }
 
     @Test func refusesEmbeddingsThatDoNotFit() throws {
         let folder = try folder()
         try folder.write("embeddings-x.npy", npy([[1, 2], [3, 4]]))
-        #expect(try #require(error(folder)).code == .embeddings)
+        #expect(try error(folder).code == .embeddings)
         try folder.write("embeddings-x.npy", npy([[1, 2], [3, .nan], [.infinity, 1]]))
-        let notFinite = try #require(error(folder))
+        let notFinite = try error(folder)
         #expect((notFinite.line, notFinite.column, notFinite.moreBadRows) == (2, 2, 1))
         #expect(notFinite.description.hasPrefix("embeddings-x.npy, row 2, column 2: "))
         try folder.write("embeddings-x.npy", npy([[1, 2], [3, 4], [5, 6]], shape: "(3, 2, 1)"))
-        #expect(try #require(error(folder)).code == .embeddings)
+        #expect(try error(folder).code == .embeddings)
         try folder.write("embeddings-x.npy", Array(npy([[1, 2], [3, 4], [5, 6]]).dropLast()))
-        #expect(try #require(error(folder)).code == .embeddings)
+        #expect(try error(folder).code == .embeddings)
         try folder.write("embeddings-x.npy", npy([[], [], []], shape: "(3, 0)"))
-        #expect(try #require(error(folder)).code == .limitExceeded)
+        #expect(try error(folder).code == .limitExceeded)
     }
 
     @Test func refusesMissingFilesAndNamesWhatThereIs() throws {
         let folder = try folder()
-        #expect(try #require(error(folder, "y")).message.contains("the names it has: x"))
-        #expect(try #require(error(folder, "../x")).code == .missingFile)
+        #expect(try error(folder, "y").message.contains("the names it has: x"))
+        #expect(try error(folder, "../x").code == .missingFile)
         try folder.remove("interactions.csv")
-        let error = try #require(error(folder))
-        #expect((error.code, error.file) == (.missingFile, "interactions.csv"))
+        let found = try error(folder)
+        #expect(found.code == .missingFile && found.file == "interactions.csv")
         #expect(throws: DataError.self) { try DataFolder(path: "/nonexistent/folder") }
     }
 
@@ -148,7 +142,7 @@ import Testing
         let share = (0..<2_000).filter { DataFolder.isDonor("user \($0)", seed: 0) }.count
         #expect((900...1_100).contains(share))
         // Pinned: another split would silently change every published number.
-        #expect((0..<16).map { DataFolder.isDonor("\($0)", seed: 0) }.map { $0 ? "d" : "u" }.joined() == "SPLIT")
+        #expect((0..<16).map { DataFolder.isDonor("\($0)", seed: 0) }.map { $0 ? "d" : "u" }.joined() == "duuuuduuuudduudd")
         #expect((0..<64).contains { DataFolder.isDonor("\($0)", seed: 0) != DataFolder.isDonor("\($0)", seed: 1) })
     }
 
