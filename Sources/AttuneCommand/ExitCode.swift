@@ -1,3 +1,5 @@
+import Attune
+
 /// How the process ends, in the numbers of `sysexits.h`.
 enum ExitCode: Int32, Sendable, CaseIterable {
     case success = 0
@@ -42,6 +44,15 @@ extension ExitCode {
         switch error {
         case let failure as CommandFailure: self = failure.exitCode
         case is UsageError: self = .usage
+        case let error as DataError:
+            self =
+                switch error.code {
+                case .missingFile: .noInput
+                case .unreadable: .ioError
+                case .invalidConfiguration: .usage
+                default: .badData
+                }
+        case let error as TensorFileError: self = error.code == .inputOutput ? .noInput : .badData
         default: self = .internalError
         }
     }

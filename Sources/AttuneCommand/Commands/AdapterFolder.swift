@@ -14,18 +14,18 @@ struct AdapterFolder {
 
     /// Makes the folder, and those above it, where they are not there.
     ///
-    /// - Throws: ``OutputError`` naming what could not be made.
-    static func make(_ path: String) throws(OutputError) {
+    /// - Throws: ``CommandFailure`` (`cannotCreate`) naming what could not be made.
+    static func make(_ path: String) throws(CommandFailure) {
         var partial = path.hasPrefix("/") ? "/" : ""
         for component in path.split(separator: "/") {
             partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + component
             if unsafe mkdir(partial, 0o777) == 0 { continue }
             let code = errno
             guard code == EEXIST, isFolder(partial) else {
-                throw OutputError(path: partial, reason: code == EEXIST ? "it is not a folder" : message(code))
+                throw failure(partial, code == EEXIST ? "it is not a folder" : message(code))
             }
         }
-        if unsafe access(path.isEmpty ? "." : path, W_OK) != 0 { throw OutputError(path: path, reason: message(errno)) }
+        if unsafe access(path.isEmpty ? "." : path, W_OK) != 0 { throw failure(path, message(errno)) }
     }
 
     /// Writes every adapter of an engine; returns how many.
@@ -71,12 +71,9 @@ struct AdapterFolder {
         return unsafe stat(path, &information) == 0 && (information.st_mode & S_IFMT) == S_IFDIR
     }
 
-    private static func message(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
-}
+    private static func failure(_ path: String, _ reason: String) -> CommandFailure {
+        CommandFailure(.cannotCreate, "can't write to the folder \(quoted(path)): \(reason)")
+    }
 
-/// An output file or folder cannot be made.
-struct OutputError: Error, CustomStringConvertible {
-    let path: String
-    let reason: String
-    var description: String { "can't create \(quoted(path)): \(reason)" }
+    private static func message(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
 }

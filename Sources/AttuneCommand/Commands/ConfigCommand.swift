@@ -1,4 +1,4 @@
-internal import Attune
+import Attune
 
 /// `attune config`: the defaults of the engine.
 struct ConfigCommand: Command {

@@ -1,4 +1,4 @@
-internal import Attune
+import Attune
 
 /// `attune inspect`: what one adapter file holds.
 struct InspectCommand: Command {

@@ -1,4 +1,4 @@
-internal import Attune
+import Attune
 
 /// `attune personalize`: the main job.
 struct PersonalizeCommand: Command {
@@ -62,8 +62,7 @@ struct PersonalizeCommand: Command {
             configuration: EngineConfiguration(
                 dimension: data.dimension, rank: rank, embeddingModel: data.embeddingsName.isEmpty
                     ? data.name : data.embeddingsName))
-        let popularity = try await Evaluation.popularityWeight(for: data, query: Self.query)
-        let run = try PersonalizationRun(data, query: Self.query, popularityWeight: popularity)
+        let run = try await PersonalizationRun(data, query: Self.query)
         if showsProgress { console.beginProgress("personalizing", total: Self.progressSteps) }
         let summary = try await run.run(engine) { progress in
             console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
@@ -79,5 +78,4 @@ struct PersonalizeCommand: Command {
     /// The query that the engine's default suits best: the average of a user's likes.
     private static let query = QueryKind.profile
     private static let progressSteps = 1000
-    }
 }

@@ -1,4 +1,4 @@
-internal import LoRA
+public import LoRA
 public import Personalization
 internal import TensorCore
 
@@ -12,30 +12,37 @@ public struct PersonalizationRun: Sendable {
     public let data: EvaluationData
     /// What the query is made from.
     public let query: QueryKind
-    /// The weight κ of log(1 + donor likes) in scores and in what the engine learns from.
+    /// The weight κ of log(1 + donor likes) beside the plain query: the best on donors, so that the comparison is fair.
+    public let plainPopularityWeight: Double
+    /// The same beside personalized queries, and in what the engine learns from.
     public let popularityWeight: Double
     /// The tasks that users are spread over. Neither adapters nor figures (but for times) depend on it.
     public var threads: Int
 
     private let catalogue: ItemCatalogue
 
-    /// A run over a data set.
+    /// A run over a data set; tunes the plain query's popularity weight on the donors.
     ///
-    /// - Throws: ``DataError`` (`invalidConfiguration`) for a number of threads outside 1...64 or a weight that is no number.
-    public init(_ data: EvaluationData, query: QueryKind, popularityWeight: Double, threads: Int = 2) throws(DataError) {
-        guard (1...64).contains(threads), popularityWeight.isFinite else {
-            throw DataError(.invalidConfiguration, "threads outside 1...64, or a popularity weight that is no number")
+    /// - Throws: ``DataError`` (`invalidConfiguration`) for a number of threads outside 1...64; `CancellationError`.
+    public init(
+        _ data: EvaluationData, query: QueryKind,
+        popularityWeight: Double = Double(ItemCatalogue.defaultPopularityWeight), threads: Int = 2
+    ) async throws {
+        guard (1...64).contains(threads) else {
+            throw DataError(.invalidConfiguration, "\(threads) threads are not in 1...64")
         }
+        var configuration = EvaluationConfiguration()
+        configuration.query = query
+        configuration.threads = threads
+        let tuner = Tuner(
+            data: data, configuration: configuration, progress: ProgressCounter(stages: 1, handler: { _ in }))
+        plainPopularityWeight = try await tuner.choice(of: IdentityMethod(query: nil), label: "popularity").kappa
         self.data = data
         self.query = query
         self.popularityWeight = popularityWeight
         self.threads = threads
-        do throws(LoRAError) {
-            catalogue = try ItemCatalogue(
-                vectors: data.vectors, offsets: data.popularity.map { Float(popularityWeight) * $0 })
-        } catch {
-            throw DataError(.invalidConfiguration, "\(error)")
-        }
+        catalogue = try ItemCatalogue(
+            vectors: data.vectors, offsets: data.popularity.map { Float(popularityWeight) * $0 })
     }
 
     /// Streams the likes through an engine.
@@ -88,7 +95,8 @@ public struct PersonalizationRun: Sendable {
         var seen = [[Int]](repeating: [], count: data.userIDs.count)
         var profiles = QueryProfiles(users: data.userIDs.count, dimension: data.dimension)
         var sums = [UserSums](repeating: UserSums(), count: data.userIDs.count)
-        var ranking = PendingRankings(catalogue: catalogue)
+        var ranking = PendingRankings(
+            catalogue: catalogue, plainOffsets: data.popularity.map { Float(plainPopularityWeight) * $0 })
         let clock = ContinuousClock()
         for (i, event) in data.stream.enumerated() {
             if i % 1024 == 0 { try Task.checkCancellation() }
@@ -100,7 +108,7 @@ public struct PersonalizationRun: Sendable {
                 ranking.add(plain: x, personalized: y, target: event.item, seen: seen[event.user], user: event.user)
                 if ranking.isFull {
                     counter.add(ranking.count)
-                    ranking.measure(into: &sums)
+                    try ranking.measure(into: &sums)
                 }
                 let feedback = Feedback(
                     embedding: x, signal: .like(event.item, in: catalogue, seen: seen[event.user]))
@@ -115,7 +123,7 @@ public struct PersonalizationRun: Sendable {
             if query == .profile { data.vectors.withRow(event.item) { profiles.add($0, to: event.user) } }
         }
         counter.add(ranking.count)
-        ranking.measure(into: &sums)
+        try ranking.measure(into: &sums)
         part.users = sums.filter { $0.events > 0 }
         return part
     }
@@ -150,11 +158,13 @@ private struct PendingRankings {
 
     private static let capacity = 64
     private let offsets: [Float]
+    private let plainOffsets: [Float]
     private let items: Int
     private var scores: CatalogueScores
     private var events: [Event] = []
 
-    init(catalogue: ItemCatalogue) {
+    init(catalogue: ItemCatalogue, plainOffsets: [Float]) {
+        self.plainOffsets = plainOffsets
         offsets = catalogue.offsets.array
         items = catalogue.count
         scores = CatalogueScores(vectors: catalogue.vectors, rows: 2 * Self.capacity)
@@ -169,19 +179,19 @@ private struct PendingRankings {
         events.append(Event(target: target, seen: seen, user: user))
     }
 
-    mutating func measure(into sums: inout [PersonalizationRun.UserSums]) {
-        scores.compute(rows: 2 * events.count)
+    mutating func measure(into sums: inout [PersonalizationRun.UserSums]) throws {
+        try scores.compute(rows: 2 * events.count)
         for (k, event) in events.enumerated() {
             let candidates = items - event.seen.count
             // The only candidate left is no ranking.
             guard candidates > 1 else { continue }
-            func quality(_ row: Int) -> RankingQuality {
+            func quality(_ row: Int, _ offsets: [Float]) -> RankingQuality {
                 scores.quality(
                     row: row, offsets: offsets, target: event.target, seen: event.seen[...], candidates: candidates)
             }
             sums[event.user].events += 1
-            sums[event.user].plain += quality(2 * k)
-            sums[event.user].personalized += quality(2 * k + 1)
+            sums[event.user].plain += quality(2 * k, plainOffsets)
+            sums[event.user].personalized += quality(2 * k + 1, offsets)
         }
         events.removeAll(keepingCapacity: true)
     }

@@ -13,7 +13,9 @@ public struct PersonalizationSummary: Sendable {
     public let rank: Int
     /// What the queries were made from.
     public let query: QueryKind
-    /// The weight of the items' popularity in scores.
+    /// The weight of the items' popularity beside plain queries, tuned on donors.
+    public let plainPopularityWeight: Double
+    /// The same beside personalized queries.
     public let popularityWeight: Double
     /// The users with at least one ranked like, who each have an adapter.
     public let users: Int
@@ -56,6 +58,7 @@ public struct PersonalizationSummary: Sendable {
         dimension = data.dimension
         rank = engine.shape.rank
         query = run.query
+        plainPopularityWeight = run.plainPopularityWeight
         popularityWeight = run.popularityWeight
         self.duration = duration
         let sums = parts.flatMap(\.users)

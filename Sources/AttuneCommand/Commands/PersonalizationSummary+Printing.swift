@@ -1,0 +1,73 @@
+import Attune
+
+extension PersonalizationSummary {
+    /// The summary for people: what was done, then what it changed.
+    func text(adaptersWritten: Int?, output: String?) -> String {
+        let queries = query == .profile ? "the average of a user's likes so far" : "a user's latest like"
+        let seconds = duration / .seconds(1)
+        var lines = """
+            Personalized \(users) users of \(dataset): \(updates) updates, one for each like but a user's first, \
+            in \(decimals(seconds, 1)) s.
+            Every like was first ranked among all \(items) items, then learned; the query is \(queries).
+
+
+            """
+        var table = TextTable()
+        table.add(["", "without", "personalized", "gain (95 % interval)"])
+        let names = ["auc": "AUC", "ndcg10": "NDCG@10", "mrr": "MRR", "hit10": "hit@10"]
+        for ranking in rankings {
+            table.add([
+                names[ranking.measure] ?? ranking.measure, decimals(ranking.before.mean, 4),
+                decimals(ranking.after.mean, 4),
+                "\(decimals(ranking.gain.mean, 4, signed: true)) "
+                    + "[\(decimals(ranking.gain.low, 4, signed: true)), \(decimals(ranking.gain.high, 4, signed: true))]",
+            ])
+        }
+        lines += table.text + "\n"
+        table = TextTable()
+        table.add([
+            "mean loss of a like", "\(decimals(lossBefore, 4)) before its update, \(decimals(lossAfter, 4)) after it",
+        ])
+        table.add([
+            "users worse off (AUC)",
+            "\(decimals(100 * worse.mean, 1)) % of \(users) "
+                + "[\(decimals(100 * worse.low, 1)), \(decimals(100 * worse.high, 1))]",
+        ])
+        table.add(["speed", "\(Int(updatesPerSecond)) updates per second and core, through the engine"])
+        table.add([
+            "adapters",
+            "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
+        ])
+        if let adaptersWritten, let output {
+            table.add(["written", "\(adaptersWritten) adapters to \(output)"])
+        } else {
+            table.add(["written", "nothing; --output DIR keeps the adapters"])
+        }
+        return lines + table.text
+    }
+
+    /// The summary for programs.
+    func json(adaptersWritten: Int?) -> JSONText {
+        func interval(_ value: Interval) -> JSONText {
+            .object([("mean", .number(value.mean)), ("low", .number(value.low)), ("high", .number(value.high))])
+        }
+        return .object([
+            ("dataset", .string(dataset)), ("items", .integer(items)), ("dimension", .integer(dimension)),
+            ("rank", .integer(rank)), ("query", .string(query.rawValue)),
+            ("popularity_weight", .object([
+                ("without", .number(plainPopularityWeight)), ("personalized", .number(popularityWeight)),
+            ])),
+            ("users", .integer(users)), ("updates", .integer(updates)),
+            ("seconds", .number(duration / .seconds(1))), ("updates_per_second", .number(updatesPerSecond)),
+            ("loss", .object([("before", .number(lossBefore)), ("after", .number(lossAfter))])),
+            ("ranking", .object(rankings.map { ranking in
+                (ranking.measure, .object([
+                    ("without", interval(ranking.before)), ("personalized", interval(ranking.after)),
+                    ("gain", interval(ranking.gain)),
+                ]))
+            })),
+            ("worse", interval(worse)), ("adapter_bytes", .integer(adapterBytes)),
+            ("adapters_written", adaptersWritten.map { .integer($0) } ?? .null),
+        ])
+    }
+}
