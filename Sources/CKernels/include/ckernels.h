@@ -84,3 +84,11 @@ void attune_blend(float *_Nonnull y, const float *_Nonnull x, size_t n, float a,
 
 /// v[i] clamped to [-limit, limit].
 void attune_clamp(float *_Nonnull v, size_t n, float limit);
+
+// Kernels below serve evaluation; their results never enter adapter state.
+
+/// Counts the scores[i] + offsets[i] that are greater than `threshold`, and those that equal it. NaN, on either side, counts
+/// as greater. n is below 2^32.
+void attune_count_above(
+    const float *_Nonnull scores, const float *_Nonnull offsets, size_t n, float threshold, uint32_t *_Nonnull greater,
+    uint32_t *_Nonnull equal);

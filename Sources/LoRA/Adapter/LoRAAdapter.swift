@@ -81,7 +81,8 @@ public struct LoRAAdapter: Sendable {
             guard factor.rows == shape.rank, factor.columns == shape.dimension else {
                 throw LoRAError(
                     .shapeMismatch, "adapter",
-                    "\(name) is [\(factor.rows), \(factor.columns)] where [\(shape.rank), \(shape.dimension)] is needed")
+                    "\(name) is [\(factor.rows), \(factor.columns)] where [\(shape.rank), \(shape.dimension)] is needed"
+                )
             }
         }
         guard (bias != nil) == shape.hasBias, bias?.count ?? shape.dimension == shape.dimension else {
@@ -109,6 +110,17 @@ extension AdapterShape {
     package var downRange: Range<Int> { 0..<(rank * dimension) }
     package var upRange: Range<Int> { (rank * dimension)..<(2 * rank * dimension) }
     package var biasRange: Range<Int> { (2 * rank * dimension)..<parameterCount }
+    /// Checks an embedding's length and that it is finite.
+    package func check(_ x: Span<Float>, _ operation: String) throws(LoRAError) {
+        guard x.count == dimension else {
+            throw .length("the embedding", operation, expected: dimension, actual: x.count)
+        }
+        guard x.withBuffer({ Kernels.allFinite($0) }) else {
+            let index = x.indices.first { !x[$0].isFinite } ?? 0
+            throw LoRAError(.nonFinite, operation, "the embedding's value \(index) is \(x[index])")
+        }
+    }
+
     /// The bound of a cold A: Glorot's uniform.
     package var coldBound: Float { (6 / Float(dimension + rank)).squareRoot() }
 }
@@ -182,7 +194,9 @@ extension LoRAAdapter {
     }
 
     private static func dot(_ a: Matrix<Float>, _ i: Int, _ b: Matrix<Float>, _ j: Int) -> Float {
-        a.withRow(i) { left in b.withRow(j) { right in left.withBuffer { l in right.withBuffer { Kernels.dot(l, $0) } } } }
+        a.withRow(i) { left in
+            b.withRow(j) { right in left.withBuffer { l in right.withBuffer { Kernels.dot(l, $0) } } }
+        }
     }
 }
 
@@ -202,7 +216,7 @@ extension LoRAAdapter {
     /// - Throws: ``LoRAError``: `shapeMismatch`, or `nonFinite` when x or the result is not finite.
     /// - Complexity: O(rank · dimension).
     public func forward(_ x: [Float]) throws(LoRAError) -> [Float] {
-        try check(x.span, "forward")
+        try shape.check(x.span, "forward")
         var y = x
         let finite = withUnsafeScratch(shape.rank) { h in
             x.span.withBuffer { input in
@@ -230,7 +244,7 @@ extension LoRAAdapter {
         var outputs = inputs
         for i in 0..<inputs.rows {
             try inputs.withRow(i) { row throws(LoRAError) in
-                do throws(LoRAError) { try check(row, "forward") } catch { throw error.at(i) }
+                do throws(LoRAError) { try shape.check(row, "forward") } catch { throw error.at(i) }
             }
             let finite = withUnsafeScratch(shape.rank) { h in
                 inputs.withRow(i) { row in
@@ -277,16 +291,6 @@ extension LoRAAdapter {
         let norm = Kernels.squaredNorm(y).squareRoot()
         if norm > 0 { Kernels.scale(y, by: 1 / norm) }
         return norm
-    }
-
-    package func check(_ x: Span<Float>, _ operation: String) throws(LoRAError) {
-        guard x.count == shape.dimension else {
-            throw .length("the embedding", operation, expected: shape.dimension, actual: x.count)
-        }
-        guard x.withBuffer({ Kernels.allFinite($0) }) else {
-            let index = x.indices.first { !x[$0].isFinite } ?? 0
-            throw LoRAError(.nonFinite, operation, "the embedding's value \(index) is \(x[index])")
-        }
     }
 
     package static func overflow(_ operation: String) -> LoRAError {

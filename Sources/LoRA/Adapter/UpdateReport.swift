@@ -18,4 +18,11 @@ public struct UpdateReport: Sendable, Hashable {
     public var step: UInt64
     /// The adapter's version after this one.
     public var version: UInt64
+
+    /// Nothing was there to update: no adapter, no feedback.
+    package static var nothing: UpdateReport {
+        UpdateReport(
+            lossBefore: .nan, lossAfter: .nan, gradientNorm: 0, clipFactor: 1, learningRate: 0, clipThreshold: 0,
+            samples: 0, step: 0, version: 0)
+    }
 }

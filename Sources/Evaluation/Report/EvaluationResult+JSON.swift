@@ -1,0 +1,46 @@
+extension EvaluationResult {
+    /// The result as one JSON object on one line.
+    ///
+    /// ```text
+    /// {"dataset","embeddings","items","dimension","donors","users","events","query","rank","seeds","resamples",
+    ///  "methods":{NAME:{"auc","ndcg10","mrr","hit10","t90","saving","area","worse","regret",
+    ///                   "kappa","settings","seconds"}}}
+    /// ```
+    ///
+    /// Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that reads
+    /// back the same.
+    public var json: String {
+        JSONText.object([
+            ("dataset", .string(dataset)),
+            ("embeddings", embeddings.isEmpty ? .null : .string(embeddings)),
+            ("items", .integer(items)),
+            ("dimension", .integer(dimension)),
+            ("donors", .integer(donors)),
+            ("users", .integer(users)),
+            ("events", .integer(events)),
+            ("query", .string(configuration.query.rawValue)),
+            ("rank", .integer(configuration.rank)),
+            ("seeds", .integer(configuration.seeds)),
+            ("resamples", .integer(configuration.resamples)),
+            ("methods", .object(methods.map { ($0.method.rawValue, $0.json) })),
+        ]).text
+    }
+}
+
+extension EvaluationResult.Method {
+    fileprivate var json: JSONText {
+        func value(_ interval: Interval?) -> JSONText {
+            guard let interval else { return .null }
+            return .object([
+                ("mean", .number(interval.mean)), ("low", .number(interval.low)), ("high", .number(interval.high)),
+            ])
+        }
+        return .object([
+            ("auc", value(auc)), ("ndcg10", value(ndcg10)), ("mrr", value(mrr)), ("hit10", value(hit10)),
+            ("t90", value(t90)), ("saving", value(saving)), ("area", value(area)), ("worse", value(worse)),
+            ("regret", value(regret)), ("kappa", .number(kappa)),
+            ("settings", .object(settings.map { ($0.name, .number($0.value)) })),
+            ("seconds", .number(duration / .seconds(1))),
+        ])
+    }
+}

@@ -1,0 +1,228 @@
+internal import TensorCore
+
+extension AdapterPrior {
+    /// How far a merged product is drawn towards zero.
+    public enum Shrinkage: Sendable, Hashable {
+        /// Not at all: ρ = 1. The laws of merging hold exactly.
+        case none
+        /// By how much the donors disagree: ρ = τ²/(τ² + σ²/n) over the n donors' products W_u = s_u·B_u·A_u, with
+        /// σ² = Σ‖W_u − W̄‖²/(n − 1) and τ² = max(0, ‖W̄‖² − σ²/n). One donor tells nothing of that: ρ = 1.
+        case estimated
+        /// By a given ρ in 0...1.
+        case factor(Double)
+    }
+
+    /// Merges adapters: `M = ρ·Σ w_u·s_u·B_u·A_u`, truncated to the best product of a rank.
+    ///
+    /// Laws, at ρ = 1: merging one adapter with weight 1 reproduces its map; the result does not change under
+    /// (A, B) → (G·A, B·G⁻¹); it is linear in the weights, negative ones included, before truncation.
+    ///
+    /// - Parameters:
+    ///   - donors: Adapters of one dimension, of any ranks and scales, with finite weights.
+    ///   - rank: The rank to keep, 1...min(256, dimension).
+    ///   - normalizing: Whether the weights are divided by their sum.
+    ///   - shrinkage: How far M is drawn towards zero.
+    /// - Throws: ``LoRAError``: `undefinedMerge` without donors or, when normalising, with weights that sum to zero;
+    ///   `shapeMismatch` naming the donor of another dimension; `nonFinite`; `unsupported` when the ranks add up to the dimension
+    ///   or more and that is above 8,192 (the product would be formed in full).
+    /// - Complexity: O(R²·d + R³) for ranks that add up to R < d, without ever forming d × d numbers; O(R·d² + d³) otherwise,
+    ///   one donor at a time.
+    ///
+    /// **Numerics.** Float64 through LAPACK. A prior is computed once and kept; its last bits may differ between machines.
+    public init(
+        merging donors: [(adapter: LoRAAdapter, weight: Double)], rank: Int, normalizing: Bool = true,
+        shrinkage: Shrinkage = .estimated
+    ) throws(LoRAError) {
+        guard let first = donors.first?.adapter.shape else {
+            throw LoRAError(.undefinedMerge, "merge", "no adapters were given")
+        }
+        let d = first.dimension
+        guard rank >= 1, rank <= min(AdapterShape.highestRank, d) else {
+            throw LoRAError(.invalidShape, "merge", "rank \(rank) is not in 1...\(min(AdapterShape.highestRank, d))")
+        }
+        for (i, donor) in donors.enumerated() {
+            guard donor.adapter.shape.dimension == d else {
+                throw LoRAError(
+                    .shapeMismatch, "merge",
+                    "the adapter has dimension \(donor.adapter.shape.dimension), the first one \(d)", position: i)
+            }
+            guard !donor.adapter.shape.normalizesOutput else {
+                throw LoRAError(
+                    .unsupported, "merge", "the adapter normalises its output, so its map is no product", position: i)
+            }
+            guard donor.weight.isFinite else {
+                throw LoRAError(.nonFinite, "merge", "the weight is \(donor.weight)", position: i)
+            }
+        }
+        if case .factor(let factor) = shrinkage, !(factor >= 0 && factor <= 1) {
+            throw LoRAError(.invalidConfiguration, "merge", "the shrinkage factor \(factor) is not in 0...1")
+        }
+        let sum = donors.reduce(0.0) { $0 + $1.weight }
+        if normalizing, sum == 0 {
+            throw LoRAError(
+                .undefinedMerge, "merge", "the weights sum to zero, so they cannot be normalised: do not ask for it")
+        }
+        let weights = donors.map { normalizing ? $0.weight / sum : $0.weight }
+        let adapters = donors.map(\.adapter)
+
+        do {
+            let rho: Double =
+                switch shrinkage {
+                case .none: 1
+                case .factor(let factor): factor
+                case .estimated: try Self.estimatedShrinkage(adapters)
+                }
+            let product = try WeightedProduct(adapters, weights: weights).decomposed()
+            self.init(
+                product, dimension: d, rank: rank, rho: rho, bias: Self.bias(adapters, weights, rho),
+                donors: donors.count)
+        } catch let error as LoRAError {
+            throw error
+        } catch {
+            throw LoRAError(.nonFinite, "merge", "the factorisation failed: \(error)")
+        }
+    }
+
+    /// Keeps the first `rank` directions, with fixed signs.
+    private init(
+        _ product: WeightedProduct.Decomposition, dimension: Int, rank: Int, rho: Double, bias: [Float], donors: Int
+    ) {
+        let values = product.values
+        let floor = (values.first ?? 0) * 1e-7
+        var left: [[Float]] = []
+        var right: [[Float]] = []
+        var kept: [Float] = []
+        for k in 0..<rank {
+            let value = k < values.count && values[k] > floor ? values[k] : 0
+            kept.append(Float(rho * value))
+            let u = value > 0 ? product.left(k) : Array(repeating: 0, count: dimension)
+            let v = value > 0 ? product.right(k) : Array(repeating: 0, count: dimension)
+            // The pair (u, v) is defined up to a common sign: the first of v's largest entries is made positive.
+            var largest = 0
+            for i in v.indices where abs(v[i]) > abs(v[largest]) { largest = i }
+            let sign: Double = v[largest] < 0 ? -1 : 1
+            left.append(u.map { Float(sign * $0) })
+            right.append(v.map { Float(sign * $0) })
+        }
+        let tail = values.dropFirst(rank).reduce(0.0) { $0 + $1 * $1 }.squareRoot()
+        self.init(
+            dimension: dimension, left: left, right: right, singularValues: kept, bias: bias,
+            discardedTail: rho * tail, shrinkage: rho, donors: donors)
+    }
+
+    private static func bias(_ adapters: [LoRAAdapter], _ weights: [Double], _ rho: Double) -> [Float] {
+        var sum = [Double](repeating: 0, count: adapters.first?.shape.dimension ?? 0)
+        for (adapter, weight) in zip(adapters, weights) {
+            guard let bias = adapter.bias else { continue }
+            for i in sum.indices { sum[i] += weight * Double(bias[i]) }
+        }
+        return sum.map { Float(rho * $0) }
+    }
+
+    /// ρ of ``Shrinkage/estimated``. Σ‖W_u − W̄‖² = Σ‖W_u‖² − n·‖W̄‖².
+    private static func estimatedShrinkage(_ adapters: [LoRAAdapter]) throws -> Double {
+        let n = Double(adapters.count)
+        guard adapters.count > 1 else { return 1 }
+        var squares = 0.0
+        for adapter in adapters { squares += try WeightedProduct([adapter], weights: [1]).squaredNorm() }
+        let mean = try WeightedProduct(adapters, weights: adapters.map { _ in 1 / n }).squaredNorm()
+        let spread = max(0, squares - n * mean) / (n - 1)
+        let signal = max(0, mean - spread / n)
+        return signal > 0 ? signal / (signal + spread / n) : 0
+    }
+}
+
+/// `Σ w_u·s_u·B_u·A_u`, as two stacks of rows whose product it is, or in full where the stacks would be larger.
+private struct WeightedProduct {
+    /// `M = upᵀ·down`: `up` the rows of B stored transposed times sign(w)·√abs(w·s), `down` those of A times √abs(w·s).
+    private enum Form {
+        case stacked(up: Matrix<Double>, down: Matrix<Double>)
+        case dense(Matrix<Double>)
+    }
+
+    /// `M = Σ values[k]·left(k)·right(k)ᵀ`.
+    struct Decomposition {
+        let values: [Double]
+        let leftVectors: MatrixView<Double>
+        let rightVectors: MatrixView<Double>
+        func left(_ k: Int) -> [Double] { leftVectors.column(k).copied().array }
+        func right(_ k: Int) -> [Double] { rightVectors.column(k).copied().array }
+    }
+
+    private let form: Form
+
+    init(_ adapters: [LoRAAdapter], weights: [Double]) throws {
+        let d = adapters[0].shape.dimension
+        let total = adapters.reduce(0) { $0 + $1.shape.rank }
+        if total < d {
+            var up = Matrix<Double>(rows: total, columns: d)
+            var down = Matrix<Double>(rows: total, columns: d)
+            var row = 0
+            for (adapter, weight) in zip(adapters, weights) {
+                Self.fill(&up, &down, from: row, adapter, weight)
+                row += adapter.shape.rank
+            }
+            form = .stacked(up: up, down: down)
+            return
+        }
+        guard d <= 8192 else {
+            throw LoRAError(
+                .unsupported, "merge",
+                "the ranks add up to \(total), at least the dimension \(d), which is above 8192: merge fewer at once")
+        }
+        var sum = Matrix<Double>(rows: d, columns: d)
+        for (adapter, weight) in zip(adapters, weights) {
+            var up = Matrix<Double>(rows: adapter.shape.rank, columns: d)
+            var down = up
+            Self.fill(&up, &down, from: 0, adapter, weight)
+            try BLAS.gemm(1, up.view.transposed, down.view, 1, &sum)
+        }
+        form = .dense(sum)
+    }
+
+    private static func fill(
+        _ up: inout Matrix<Double>, _ down: inout Matrix<Double>, from row: Int, _ adapter: LoRAAdapter,
+        _ weight: Double
+    ) {
+        let factor = weight * Double(adapter.shape.scale)
+        let root = abs(factor).squareRoot()
+        let sign: Double = factor < 0 ? -1 : 1
+        let (a, b) = (adapter.down, adapter.up)
+        for k in 0..<adapter.shape.rank {
+            for j in 0..<a.columns {
+                down[row + k, j] = root * Double(a[k, j])
+                up[row + k, j] = sign * root * Double(b[k, j])
+            }
+        }
+    }
+
+    /// ‖M‖², in the stacked form Σ (up·upᵀ ∘ down·downᵀ).
+    func squaredNorm() throws -> Double {
+        switch form {
+        case .dense(let m): return m.withSpan { span in span.indices.reduce(0.0) { $0 + span[$1] * span[$1] } }
+        case .stacked(let up, let down):
+            let left = try BLAS.product(up.view, up.view.transposed)
+            let right = try BLAS.product(down.view, down.view.transposed)
+            return left.withSpan { l in right.withSpan { r in l.indices.reduce(0.0) { $0 + l[$1] * r[$1] } } }
+        }
+    }
+
+    /// The singular value decomposition. Stacked: upᵀ = Q₁R₁, downᵀ = Q₂R₂, R₁·R₂ᵀ = U·S·Vᵀ (R × R), so M = (Q₁U)·S·(Q₂V)ᵀ.
+    func decomposed() throws -> Decomposition {
+        switch form {
+        case .dense(let m):
+            let svd = try SingularValueDecomposition(m.view)
+            return Decomposition(
+                values: svd.values.array, leftVectors: svd.u.view, rightVectors: svd.vTransposed.view.transposed)
+        case .stacked(let up, let down):
+            let left = try QRFactorization(up.view.transposed)
+            let right = try QRFactorization(down.view.transposed)
+            let core = try BLAS.product(left.r.view, right.r.view.transposed)
+            let svd = try SingularValueDecomposition(core.view)
+            return Decomposition(
+                values: svd.values.array,
+                leftVectors: try BLAS.product(left.q.view, svd.u.view).view,
+                rightVectors: try BLAS.product(right.q.view, svd.vTransposed.view.transposed).view)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+public import LoRA
+
+/// Everything that decides how an engine works. `attune config` prints these defaults; they are stated here and in
+/// ``UpdateConfiguration`` and ``ObjectiveConfiguration``, and nowhere else.
+public struct EngineConfiguration: Sendable, Hashable {
+    /// The number of values of an embedding, 1...65,536.
+    public var dimension: Int
+    /// The rank of new adapters, 1...256 and at most the dimension.
+    public var rank: Int
+    /// The numerator of the scale; `nil` for the rank, which makes the standard scale 1.
+    public var alpha: Float?
+    /// How alpha becomes the scale.
+    public var scaling: AdapterShape.Scaling
+    /// Whether a bias is learned beside the low-rank map.
+    public var hasBias: Bool
+    /// Whether personalized embeddings are divided by their norm.
+    public var normalizesOutput: Bool
+    /// The name of the model that makes the embeddings. An adapter is of use only with the model that it learned with, so a
+    /// stored one of another model is refused.
+    public var embeddingModel: String
+    /// The seed of every random number: with the same seed and feedback the engine's state is the same to the bit.
+    public var seed: UInt64
+    /// How adapters learn.
+    public var update: UpdateConfiguration
+    /// Whether reads and updates of a user without an adapter throw. Otherwise reads return the embedding as it is, and say
+    /// so, and the first update makes an adapter.
+    public var isStrict: Bool
+
+    /// An engine's settings.
+    public init(
+        dimension: Int,
+        rank: Int = 8,
+        alpha: Float? = nil,
+        scaling: AdapterShape.Scaling = .standard,
+        hasBias: Bool = false,
+        normalizesOutput: Bool = false,
+        embeddingModel: String = "unnamed",
+        seed: UInt64 = 0,
+        update: UpdateConfiguration = UpdateConfiguration(),
+        isStrict: Bool = false
+    ) {
+        self.dimension = dimension
+        self.rank = rank
+        self.alpha = alpha
+        self.scaling = scaling
+        self.hasBias = hasBias
+        self.normalizesOutput = normalizesOutput
+        self.embeddingModel = embeddingModel
+        self.seed = seed
+        self.update = update
+        self.isStrict = isStrict
+    }
+
+    /// The shape of new adapters, after checking every setting.
+    ///
+    /// - Throws: ``EngineError`` (`invalidConfiguration`) naming the setting and its range.
+    public func validatedShape() throws(EngineError) -> AdapterShape {
+        guard !embeddingModel.isEmpty, embeddingModel.utf8.count <= 1024 else {
+            throw EngineError(
+                .invalidConfiguration, "configuration", "the embedding model's name is empty or longer than 1024 bytes")
+        }
+        do throws(LoRAError) {
+            let shape = try AdapterShape(
+                dimension: dimension, rank: rank, alpha: alpha, scaling: scaling, hasBias: hasBias,
+                normalizesOutput: normalizesOutput)
+            try update.validate(for: shape)
+            return shape
+        } catch {
+            throw EngineError(
+                .invalidConfiguration, "configuration", "\(error.operation): \(error.message)", cause: error)
+        }
+    }
+}

@@ -1,0 +1,54 @@
+internal import TensorCore
+
+/// A turnstile for work that has to wait in the middle: who comes first goes first, and nobody overtakes.
+///
+/// Not a lock to hold briefly: the holder may suspend. Whoever leaves hands over to the next in line directly, so that a
+/// newcomer never slips in between.
+package final class FIFOGate: Sendable {
+    private struct State: ~Copyable {
+        var isHeld = false
+        var line: [CheckedContinuation<Void, Never>] = []
+        /// How many at the front of `line` have been let in.
+        var served = 0
+
+        mutating func next() -> CheckedContinuation<Void, Never>? {
+            guard served < line.count else {
+                line.removeAll(keepingCapacity: false)
+                served = 0
+                isHeld = false
+                return nil
+            }
+            defer { served += 1 }
+            return line[served]
+        }
+    }
+    private let state = Lock<State>(State())
+
+    package init() {}
+
+    /// Runs `body` when all who came before have left.
+    package func pass<R>(_ body: () async throws -> R) async rethrows -> R {
+        await enter()
+        defer { leave() }
+        return try await body()
+    }
+
+    private func enter() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let isFree = state.withLock { state in
+                if state.isHeld {
+                    state.line.append(continuation)
+                    return false
+                }
+                state.isHeld = true
+                return true
+            }
+            if isFree { continuation.resume() }
+        }
+    }
+
+    private func leave() {
+        let next = state.withLock { $0.next() }
+        next?.resume()
+    }
+}

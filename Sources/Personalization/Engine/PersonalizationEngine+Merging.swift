@@ -1,0 +1,35 @@
+public import LoRA
+
+extension PersonalizationEngine {
+    /// Merges users' adapters into a prior that others can start from (``createAdapter(for:startingFrom:)``).
+    ///
+    /// The adapters are those of one moment each; they are not changed. What a user's adapter contributed stays in the prior
+    /// after that adapter is removed.
+    ///
+    /// - Parameters:
+    ///   - weights: The donors with their weights; negative ones push away.
+    ///   - normalizing: Whether the weights are divided by their sum.
+    ///   - shrinkage: How far the result is drawn towards zero; by default as far as the donors disagree.
+    /// - Returns: The prior, of the engine's rank.
+    /// - Throws: ``EngineError``: `unknownUser` naming a donor without an adapter, `refusedMerge` with the reason, and what
+    ///   loading throws.
+    /// - Complexity: As ``AdapterPrior/init(merging:rank:normalizing:shrinkage:)``; the donors are taken in the order of their ids,
+    ///   so that the same donors give the same prior.
+    public func mergeAdapters(
+        _ weights: [String: Double], normalizing: Bool = true, shrinkage: AdapterPrior.Shrinkage = .estimated
+    ) async throws -> AdapterPrior {
+        var donors: [(adapter: LoRAAdapter, weight: Double)] = []
+        for (user, weight) in weights.sorted(by: { $0.key < $1.key }) {
+            guard let adapter = try await adapter(for: user) else {
+                throw EngineError(.unknownUser, "mergeAdapters", "a donor has no adapter", user: user)
+            }
+            donors.append((adapter, weight))
+        }
+        do throws(LoRAError) {
+            return try AdapterPrior(
+                merging: donors, rank: shape.rank, normalizing: normalizing, shrinkage: shrinkage)
+        } catch {
+            throw EngineError(.refusedMerge, "mergeAdapters", cause: error)
+        }
+    }
+}

@@ -1,0 +1,157 @@
+internal import LoRA
+public import TensorCore
+
+extension PersonalizationEngine {
+    /// Personalizes one embedding.
+    ///
+    /// - Parameters:
+    ///   - embedding: `[dimension]`, finite.
+    ///   - user: The user's id. One without an adapter gets the embedding back as it is, marked so, unless the engine is strict.
+    /// - Returns: The embedding with the version of the adapter that made it.
+    /// - Throws: ``EngineError``: `refusedEmbedding`, `invalidUser`, `unknownUser` in strict mode, and what loading throws.
+    /// - Complexity: O(rank · dimension).
+    public func personalize(_ embedding: [Float], for user: String) async throws -> PersonalizedEmbedding {
+        try Self.check(user, "personalize")
+        let shard = shard(of: user)
+        if let result = try shard.state.withLock({ state throws(EngineError) in
+            try read(embedding, user, &state, position: nil)
+        }) {
+            return result
+        }
+        return try await withLoaded(user, "personalize") { shard in
+            try shard.state.withLock { state throws(EngineError) in
+                if let result = try read(embedding, user, &state, position: nil) { return result }
+                return try unpersonalized(embedding, user, &state, position: nil)
+            }
+        }
+    }
+
+    /// Personalizes many embeddings for one user, all with the same version of their adapter; to the bit as one by one.
+    ///
+    /// - Parameters:
+    ///   - embeddings: Shape `[count, dimension]`.
+    ///   - user: The user's id.
+    /// - Returns: The embeddings, shape `[count, dimension]`, and the version; as given where the user has no adapter.
+    /// - Throws: ``EngineError`` as for one, with the row in ``EngineError/position``.
+    public func personalize(_ embeddings: Matrix<Float>, for user: String) async throws -> (
+        embeddings: Matrix<Float>, version: UInt64, isPersonalized: Bool
+    ) {
+        try Self.check(user, "personalize")
+        // A copy of the adapter is two references; the arithmetic runs outside the shard's lock.
+        let adapter = try await adapter(for: user)
+        shard(of: user).state.withLock { state in
+            state.statistics.reads += embeddings.rows
+            if adapter == nil { state.statistics.unpersonalizedReads += embeddings.rows }
+        }
+        if adapter == nil, configuration.isStrict { throw unknownUser("personalize", user) }
+        do throws(LoRAError) {
+            guard let adapter else {
+                try checkRows(embeddings)
+                return (embeddings, 0, false)
+            }
+            return (try adapter.forward(embeddings), adapter.version, true)
+        } catch {
+            throw EngineError(.refusedEmbedding, "personalize", user: user, cause: error)
+        }
+    }
+
+    /// Personalizes embeddings for many users in one call.
+    ///
+    /// - Parameter requests: Embeddings with their users, in any order and with repetitions.
+    /// - Returns: One result a request, in the order of the requests; all of one user's with the same version.
+    /// - Throws: ``EngineError`` with the request in ``EngineError/position``; no request is answered then.
+    /// - Complexity: O(n · rank · dimension); each adapter is visited once.
+    public func personalize(_ requests: [PersonalizationRequest]) async throws -> [PersonalizedEmbedding] {
+        var byUser: [String: [Int]] = [:]
+        for (i, request) in requests.enumerated() { byUser[request.user, default: []].append(i) }
+        var results = [PersonalizedEmbedding?](repeating: nil, count: requests.count)
+        // Users in the order of their first request, so that the first bad request is the one that is reported.
+        for (i, request) in requests.enumerated() {
+            guard let positions = byUser.removeValue(forKey: request.user) else { continue }
+            do throws(EngineError) { try Self.check(request.user, "personalize") } catch {
+                throw EngineError(error.code, error.operation, error.message, user: error.user, position: i)
+            }
+            let shard = shard(of: request.user)
+            var found = try shard.state.withLock { state throws(EngineError) in
+                try readAll(requests, positions, request.user, &state)
+            }
+            if found == nil {
+                found = try await withLoaded(request.user, "personalize") { shard in
+                    try shard.state.withLock { state throws(EngineError) in
+                        if let found = try readAll(requests, positions, request.user, &state) { return found }
+                        var given: [PersonalizedEmbedding] = []
+                        for position in positions {
+                            given.append(
+                                try unpersonalized(
+                                    requests[position].embedding, request.user, &state, position: position))
+                        }
+                        return given
+                    }
+                }
+            }
+            for (position, result) in zip(positions, found ?? []) { results[position] = result }
+        }
+        return results.compactMap { $0 }
+    }
+
+    /// Reads all of one user's requests through their resident adapter; `nil` when there is none in memory.
+    private func readAll(
+        _ requests: [PersonalizationRequest], _ positions: [Int], _ user: String, _ state: inout ShardState
+    ) throws(EngineError) -> [PersonalizedEmbedding]? {
+        var found: [PersonalizedEmbedding] = []
+        found.reserveCapacity(positions.count)
+        for position in positions {
+            guard let result = try read(requests[position].embedding, user, &state, position: position) else {
+                return nil
+            }
+            found.append(result)
+        }
+        return found
+    }
+
+    /// Reads through a resident adapter; `nil` when there is none in memory.
+    private func read(_ embedding: [Float], _ user: String, _ state: inout ShardState, position: Int?)
+        throws(EngineError) -> PersonalizedEmbedding?
+    {
+        let result: PersonalizedEmbedding?
+        do throws(LoRAError) {
+            result =
+                try state.withSlot(user) { slot throws(LoRAError) -> PersonalizedEmbedding? in
+                    guard let adapter = slot.adapter else { return nil }
+                    return PersonalizedEmbedding(
+                        embedding: try adapter.forward(embedding), user: user, version: adapter.version,
+                        isPersonalized: true)
+                } ?? nil
+        } catch {
+            throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
+        }
+        if result != nil { state.statistics.reads += 1 }
+        return result
+    }
+
+    private func unpersonalized(
+        _ embedding: [Float], _ user: String, _ state: inout ShardState, position: Int?
+    ) throws(EngineError) -> PersonalizedEmbedding {
+        if configuration.isStrict { throw unknownUser("personalize", user, position: position) }
+        do throws(LoRAError) { try shape.check(embedding.span, "personalize") } catch {
+            throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
+        }
+        state.statistics.reads += 1
+        state.statistics.unpersonalizedReads += 1
+        return PersonalizedEmbedding(embedding: embedding, user: user, version: 0, isPersonalized: false)
+    }
+
+    private func checkRows(_ embeddings: Matrix<Float>) throws(LoRAError) {
+        for i in 0..<embeddings.rows {
+            try embeddings.withRow(i) { row throws(LoRAError) in
+                do throws(LoRAError) { try shape.check(row, "personalize") } catch { throw error.at(i) }
+            }
+        }
+    }
+
+    func unknownUser(_ operation: String, _ user: String, position: Int? = nil) -> EngineError {
+        EngineError(
+            .unknownUser, operation, "the user has no adapter, and the engine is strict: create one first", user: user,
+            position: position)
+    }
+}

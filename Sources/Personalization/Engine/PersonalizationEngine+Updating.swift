@@ -1,0 +1,141 @@
+public import LoRA
+internal import Telemetry
+internal import TensorCore
+
+extension PersonalizationEngine {
+    /// Updates a user's adapter with a batch of feedback: one step.
+    ///
+    /// Updates of one user are applied in the order in which they were accepted. A task that was cancelled before its turn
+    /// changes nothing.
+    ///
+    /// - Parameters:
+    ///   - user: The user's id. The first update makes a cold adapter, unless the engine is strict.
+    ///   - feedback: The batch. Empty: nothing changes, and the present version is returned.
+    ///   - overrides: Settings that replace the configured ones this time.
+    /// - Returns: Loss before and after, gradient norm, clip factor, rate, step and version.
+    /// - Throws: ``EngineError``: `refusedFeedback` (its position names the feedback), `invalidUser`, `unknownUser` in strict
+    ///   mode, and what loading throws; `CancellationError`. The adapter keeps its bytes and version then.
+    /// - Complexity: O(n · rank · dimension), and passes over a catalogue for likes under softmax.
+    @discardableResult
+    public func updateAdapter(
+        for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
+    ) async throws -> UpdateReport {
+        try Self.check(user, "updateAdapter")
+        try Task.checkCancellation()
+        let shard = shard(of: user)
+        do {
+            // The fast path: the adapter is in memory and nobody stands in line.
+            if let report = try shard.state.withLock({ state throws(EngineError) in
+                try update(user, feedback, overrides, &state, overtaking: false)
+            }) {
+                return report
+            }
+            return try await withLoaded(user, "updateAdapter") { shard in
+                try shard.state.withLock { state throws(EngineError) in
+                    let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
+                    do throws(EngineError) {
+                        let report = try update(user, feedback, overrides, &state, overtaking: true)
+                        if isNew { state.statistics.created += 1 }
+                        return report ?? .nothing
+                    } catch {
+                        // A first update that is refused leaves no adapter behind.
+                        if isNew { _ = state.withSlot(user) { $0.adapter = nil } }
+                        throw error
+                    }
+                }
+            }
+        } catch let error as EngineError {
+            if error.code != .storeFailed { report(error) }
+            throw error
+        }
+    }
+
+    /// Updates the adapters of many users in one call; the same bytes as one call for each, in any order of users.
+    ///
+    /// - Parameter updates: Batches with their users. Several of one user are applied in this order.
+    /// - Returns: What became of each, in the same order: one user's failure does not touch the others.
+    public func updateAdapters(_ updates: [UserFeedback]) async -> [Result<UpdateReport, any Error>] {
+        var results: [Result<UpdateReport, any Error>] = []
+        results.reserveCapacity(updates.count)
+        for update in updates {
+            do {
+                results.append(.success(try await updateAdapter(for: update.user, with: update.feedback)))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        return results
+    }
+
+    /// Anchors the protection against forgetting (``ElasticWeightConsolidation``) of a user at their present parameters.
+    ///
+    /// - Returns: The adapter's version afterwards; it rises where the protection is in use.
+    /// - Throws: ``EngineError``: `unknownUser`, and what loading throws.
+    @discardableResult
+    public func consolidateAdapter(for user: String) async throws -> UInt64 {
+        try Self.check(user, "consolidateAdapter")
+        let protection = configuration.update.elasticWeightConsolidation
+        return try await withLoaded(user, "consolidateAdapter") { shard in
+            let version = shard.state.withLock { state in
+                state.withSlot(user) { slot -> UInt64? in
+                    if let protection {
+                        slot.adapter?.consolidate(protection)
+                        slot.isUnsaved = true
+                    }
+                    return slot.adapter?.version
+                } ?? nil
+            }
+            guard let version else {
+                throw EngineError(.unknownUser, "consolidateAdapter", "the user has no adapter", user: user)
+            }
+            return version
+        }
+    }
+
+    /// One update under the shard's lock; `nil` when there is no adapter in memory or, unless `overtaking`, somebody in line.
+    private func update(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ state: inout ShardState,
+        overtaking: Bool
+    ) throws(EngineError) -> UpdateReport? {
+        let scratch = state.scratch
+        let started = reporting.metrics == nil ? nil : ContinuousClock.now
+        let report: UpdateReport?
+        do throws(LoRAError) {
+            report =
+                try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
+                    guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
+                    let report = try slot.adapter?.update(
+                        with: feedback, configuration: configuration.update, overrides: overrides, scratch: scratch)
+                    if !feedback.isEmpty { slot.isUnsaved = true }
+                    return report
+                } ?? nil
+        } catch {
+            state.statistics.failedUpdates += 1
+            throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
+        }
+        guard let report else { return nil }
+        if report.samples > 0 { state.statistics.updates += 1 }
+        if let started {
+            reporting.count("attune_updates_total")
+            let elapsed = (ContinuousClock.now - started).components
+            reporting.metrics?.record(
+                timer: "attune_update_duration",
+                nanoseconds: elapsed.seconds * 1_000_000_000 + elapsed.attoseconds / 1_000_000_000)
+        }
+        return report
+    }
+
+    /// Makes a cold adapter where there is none; says whether it did.
+    private func makeIfMissing(_ user: String, isEmptyBatch: Bool, _ state: inout ShardState) throws(EngineError)
+        -> Bool
+    {
+        let isMissing = state.withSlot(user) { $0.adapter == nil } ?? false
+        guard isMissing else { return false }
+        if configuration.isStrict { throw unknownUser("updateAdapter", user) }
+        // An empty batch changes nothing, so it makes no adapter either.
+        if isEmptyBatch { return false }
+        let adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: configuration.seed, user: user))
+        _ = state.withSlot(user) { $0.adapter = adapter }
+        return true
+    }
+}

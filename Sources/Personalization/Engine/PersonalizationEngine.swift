@@ -1,0 +1,306 @@
+public import LoRA
+public import Telemetry
+internal import TensorCore
+
+/// Personalizes embeddings, with one low-rank adapter for each user.
+///
+/// ```swift
+/// let engine = try PersonalizationEngine(configuration: EngineConfiguration(dimension: 384))
+/// let before = try await engine.personalize(embedding, for: "ada")
+/// try await engine.updateAdapter(for: "ada", with: [Feedback(embedding: embedding, signal: .target(liked))])
+/// let after = try await engine.personalize(embedding, for: "ada")
+/// ```
+///
+/// **Contract.** Updates of one user are applied one at a time, in the order in which they were accepted; a read sees a whole
+/// version, never half of an update, and names it; whoever awaited an update reads its result or a later one. No byte of one
+/// user's adapter depends on another user. The same configuration and the same feedback for a user give the same bytes,
+/// whatever happens to other users, on any number of threads.
+///
+/// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 64
+/// shards; two users of one shard wait for each other's arithmetic, never for a store.
+public final class PersonalizationEngine: Sendable {
+    /// The settings, as given.
+    public let configuration: EngineConfiguration
+    /// The shape of every adapter.
+    public let shape: AdapterShape
+
+    let store: any AdapterStore
+    let reporting: Reporting
+    /// Orders checkpoints and removals, so that no checkpoint brings back what was removed.
+    let storeGate = FIFOGate()
+    private let shards: [Shard]
+
+    /// Makes an engine.
+    ///
+    /// - Parameters:
+    ///   - configuration: The settings; checked here once.
+    ///   - store: Where adapters are looked for when they are not in memory, and where ``checkpoint()`` saves them.
+    ///   - reporting: Where log lines and measurements go; nowhere by default.
+    /// - Throws: ``EngineError`` (`invalidConfiguration`) naming the setting.
+    public init(
+        configuration: EngineConfiguration, store: any AdapterStore = InMemoryAdapterStore(),
+        reporting: Reporting = Reporting()
+    ) throws(EngineError) {
+        shape = try configuration.validatedShape()
+        self.configuration = configuration
+        self.store = store
+        self.reporting = reporting
+        shards = (0..<64).map { _ in Shard() }
+    }
+
+    func shard(of user: String) -> Shard {
+        shards[Int(truncatingIfNeeded: StableHash.hash(user)) & (shards.count - 1)]
+    }
+
+    /// All shards, in a fixed order.
+    var allShards: [Shard] { shards }
+}
+
+// MARK: - Users
+
+extension PersonalizationEngine {
+    /// Makes a cold adapter for a user who has none: the identity, until it learns.
+    ///
+    /// - Parameter user: The user's id, 1 to 1,024 bytes.
+    /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there.
+    /// - Throws: ``EngineError``: `invalidUser`, or what loading from the store throws.
+    @discardableResult
+    public func createAdapter(for user: String) async throws -> UInt64 {
+        try await createAdapter(for: user) { identity throws(LoRAError) in
+            LoRAAdapter(shape: shape, identity: identity)
+        }
+    }
+
+    /// Makes an adapter that starts from what others have learned (``mergeAdapters(_:normalizing:shrinking:)``).
+    ///
+    /// - Parameters:
+    ///   - user: The user's id.
+    ///   - prior: The product to start from; of the engine's dimension.
+    /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there, which is not changed.
+    /// - Throws: ``EngineError``: `invalidUser`, `refusedMerge` for a prior of another dimension, or what loading throws.
+    @discardableResult
+    public func createAdapter(for user: String, startingFrom prior: AdapterPrior) async throws -> UInt64 {
+        try await createAdapter(for: user) { identity throws(LoRAError) in
+            try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
+        }
+    }
+
+    private func createAdapter(
+        for user: String, _ make: (AdapterIdentity) throws(LoRAError) -> LoRAAdapter
+    ) async throws -> UInt64 {
+        try Self.check(user, "createAdapter")
+        return try await withLoaded(user, "createAdapter") { shard in
+            let identity = AdapterIdentity(seed: configuration.seed, user: user)
+            let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
+                .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
+                .get()
+            return shard.state.withLock { state in
+                let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
+                    if let adapter = slot.adapter { return (adapter.version, false) }
+                    slot.adapter = made
+                    slot.isUnsaved = true
+                    return (made.version, true)
+                }
+                if result?.isNew == true { state.statistics.created += 1 }
+                return result?.version ?? 0
+            }
+        }
+    }
+
+    /// A copy of the user's adapter as it is now, or `nil` when there is none. Later updates do not change the copy.
+    ///
+    /// - Throws: ``EngineError``: what loading from the store throws.
+    public func adapter(for user: String) async throws -> LoRAAdapter? {
+        try Self.check(user, "adapter")
+        let shard = shard(of: user)
+        if let adapter = shard.state.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
+        return try await withLoaded(user, "adapter") { shard in
+            shard.state.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
+        }
+    }
+
+    /// Removes the user's adapter from memory and from the store.
+    ///
+    /// - Returns: Whether there was one.
+    /// - Throws: ``EngineError`` (`storeFailed`): the adapter is then still there.
+    @discardableResult
+    public func removeAdapter(for user: String) async throws -> Bool {
+        try Self.check(user, "removeAdapter")
+        return try await withLine(user, "removeAdapter") { shard in
+            try await storeGate.pass {
+                let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
+                let wasResident = shard.state.withLock { state in
+                    state.withSlot(user) { slot -> Bool in
+                        defer { slot.adapter = nil }
+                        return slot.adapter != nil
+                    } ?? false
+                }
+                return wasStored || wasResident
+            }
+        }
+    }
+
+    /// The users with an adapter, in memory or in the store, in ascending order.
+    ///
+    /// - Throws: ``EngineError`` (`storeFailed`).
+    public func users() async throws -> [String] {
+        var all = Set(try await storing("users", user: nil) { try await store.users() })
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.user) } } }
+        return all.sorted()
+    }
+
+    /// What the engine has done and holds.
+    ///
+    /// - Complexity: O(adapters in memory).
+    public func statistics() -> EngineStatistics {
+        var sum = EngineStatistics()
+        for shard in allShards {
+            shard.state.withLock { state in
+                let part = state.statistics
+                sum.updates += part.updates
+                sum.failedUpdates += part.failedUpdates
+                sum.reads += part.reads
+                sum.unpersonalizedReads += part.unpersonalizedReads
+                sum.created += part.created
+                sum.loaded += part.loaded
+                state.forEach { slot in
+                    sum.residentAdapters += 1
+                    sum.residentBytes += slot.adapter?.byteCount ?? 0
+                    sum.unsavedAdapters += slot.isUnsaved ? 1 : 0
+                }
+            }
+        }
+        return sum
+    }
+}
+
+// MARK: - Saving
+
+extension PersonalizationEngine {
+    /// Saves every adapter that has changed since the last checkpoint to the store.
+    ///
+    /// Until then an update lives in this process's memory alone.
+    ///
+    /// - Returns: How many adapters were saved.
+    /// - Throws: ``EngineError`` (`storeFailed`, or what the store throws); those adapters stay unsaved.
+    @discardableResult
+    public func checkpoint() async throws -> Int {
+        try await storeGate.pass {
+            var saved = 0
+            for shard in allShards {
+                let records = shard.state.withLock { state in
+                    var records: [StoredAdapter] = []
+                    state.forEach { slot in
+                        guard slot.isUnsaved, let adapter = slot.adapter else { return }
+                        records.append(
+                            StoredAdapter(
+                                user: slot.user, embeddingModel: configuration.embeddingModel, adapter: adapter))
+                    }
+                    return records
+                }
+                if records.isEmpty { continue }
+                try await storing("checkpoint", user: nil) { try await store.save(records) }
+                shard.state.withLock { state in
+                    for record in records {
+                        _ = state.withSlot(record.user) { slot in
+                            // An update since then has yet to be saved.
+                            if slot.adapter?.version == record.adapter.version { slot.isUnsaved = false }
+                        }
+                    }
+                }
+                saved += records.count
+            }
+            return saved
+        }
+    }
+}
+
+// MARK: - Standing in line, loading
+
+extension PersonalizationEngine {
+    static func check(_ user: String, _ operation: String) throws(EngineError) {
+        guard !user.isEmpty, user.utf8.count <= 1024 else {
+            throw EngineError(.invalidUser, operation, "a user id has 1 to 1024 bytes; this one has \(user.utf8.count)")
+        }
+    }
+
+    /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
+    func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
+        let shard = shard(of: user)
+        let gate = shard.state.withLock { $0.joinLine(user) }
+        defer { shard.state.withLock { $0.leaveLine(user) } }
+        return try await gate.pass {
+            try Task.checkCancellation()
+            return try await body(shard)
+        }
+    }
+
+    /// The same after making sure that the user's adapter is in memory if the store has one.
+    func withLoaded<R>(_ user: String, _ operation: String, _ body: (Shard) throws -> R) async throws -> R {
+        try await withLine(user, operation) { shard in
+            let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+            if !isResident, let record = try await storing(operation, user: user, { try await store.load(user) }) {
+                try check(record, operation)
+                shard.state.withLock { state in
+                    _ = state.withSlot(user) { $0.adapter = record.adapter }
+                    state.statistics.loaded += 1
+                }
+            }
+            return try body(shard)
+        }
+    }
+
+    private func check(_ record: StoredAdapter, _ operation: String) throws(EngineError) {
+        guard record.embeddingModel == configuration.embeddingModel else {
+            throw EngineError(
+                .modelMismatch, operation,
+                "the stored adapter learned with the embedding model \(record.embeddingModel), the engine is configured for "
+                    + "\(configuration.embeddingModel): use that model, or remove the adapter", user: record.user)
+        }
+        let stored = record.adapter.shape
+        guard stored == shape else {
+            throw EngineError(
+                .shapeMismatch, operation,
+                "the stored adapter has \(stored.summary), the engine is configured for \(shape.summary): "
+                    + "configure the engine for it, or remove the adapter", user: record.user)
+        }
+    }
+
+    /// Calls the store; a failure is logged, counted and thrown as the engine's.
+    func storing<R>(_ operation: String, user: String?, _ call: () async throws -> R) async throws -> R {
+        do {
+            return try await call()
+        } catch let error as CancellationError {
+            throw error
+        } catch let error as EngineError where error.code == .staleVersion {
+            report(error)
+            throw error
+        } catch {
+            let failure = EngineError(
+                .storeFailed, operation, "the adapter store failed; nothing was changed", user: user, cause: error)
+            report(failure)
+            throw failure
+        }
+    }
+
+    /// Logs and counts a failure.
+    func report(_ error: EngineError) {
+        reporting.count("attune_failures_total")
+        reporting.count("attune_failures_\(error.code)_total")
+        reporting.log(
+            error.code == .storeFailed ? .error : .warning, "\(error.operation) failed: \(error.message)",
+            [
+                "code": error.code.description,
+                "user_hash": error.user.map { String(StableHash.hash($0), radix: 16) } ?? "none",
+                "cause": error.cause.map { "\($0)" } ?? "none",
+            ], source: "Personalization")
+    }
+}
+
+extension AdapterShape {
+    /// The shape in words, for messages.
+    package var summary: String {
+        "dimension \(dimension), rank \(rank), scale \(scale)\(hasBias ? ", a bias" : "")"
+            + (normalizesOutput ? ", normalised output" : "")
+    }
+}

@@ -1,0 +1,102 @@
+internal import LoRA
+public import TensorCore
+
+/// An adapter as a `.safetensors` file: for carrying adapters elsewhere and looking at them.
+///
+/// | Tensor | Shape | |
+/// |---|---|---|
+/// | `A` | `[rank, dimension]` | F32 |
+/// | `B_transposed` | `[rank, dimension]` | F32; B is stored transposed |
+/// | `bias` | `[dimension]` | F32, where the adapter has one |
+///
+/// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
+/// `normalizes_output`, `seed`, `stream`, `version`, `steps`.
+///
+/// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as the
+/// one that was written, and under plain SGD also goes on learning so.
+public enum AdapterFile {
+    private static let format = "attune-adapter"
+    private static let formatVersion = "1"
+
+    /// Writes an adapter; the file appears whole or not at all.
+    ///
+    /// - Throws: ``TensorFileError`` (`inputOutput`) naming the path.
+    public static func write(_ record: StoredAdapter, to path: String) throws(TensorFileError) {
+        let adapter = record.adapter
+        let shape = adapter.shape
+        var writer = SafeTensorsWriter(metadata: [
+            "format": format, "format_version": formatVersion, "user": record.user,
+            "embedding_model": record.embeddingModel, "alpha": "\(shape.alpha)", "scaling": shape.scaling.rawValue,
+            "normalizes_output": "\(shape.normalizesOutput)", "seed": "\(adapter.identity.seed)",
+            "stream": "\(adapter.identity.stream)", "version": "\(adapter.version)", "steps": "\(adapter.steps)",
+        ])
+        try writer.add("A", adapter.down)
+        try writer.add("B_transposed", adapter.up)
+        if let bias = adapter.bias { try writer.add("bias", Vector(bias)) }
+        try writer.write(to: path)
+    }
+
+    /// Reads an adapter. Everything in the file is checked; nothing in it is trusted.
+    ///
+    /// - Throws: ``TensorFileError`` naming the path and what is wrong: not a `.safetensors` file, not an adapter, another format
+    ///   version, a missing, misshapen or unknown tensor, metadata that is absent or no such value, numbers that are not finite.
+    public static func read(_ path: String) throws(TensorFileError) -> StoredAdapter {
+        try record(in: SafeTensorsFile(path: path))
+    }
+
+    /// The same for a file in memory.
+    package static func read(bytes: [UInt8]) throws(TensorFileError) -> StoredAdapter {
+        try record(in: SafeTensorsFile(bytes: bytes))
+    }
+
+    private static func record(in file: SafeTensorsFile) throws(TensorFileError) -> StoredAdapter {
+        func refuse(_ message: String) -> TensorFileError { TensorFileError(.malformed, path: file.path, message) }
+        func text(_ key: String) throws(TensorFileError) -> String {
+            guard let value = file.metadata[key] else { throw refuse("the metadata has no '\(key)'") }
+            return value
+        }
+        func number<Number: LosslessStringConvertible>(_ key: String, _ type: Number.Type) throws(TensorFileError)
+            -> Number
+        {
+            guard let value = Number(try text(key)) else { throw refuse("the metadata '\(key)' is not a \(type)") }
+            return value
+        }
+        guard file.metadata["format"] == format else {
+            throw refuse("not an Attune adapter: the metadata's format is not '\(format)'")
+        }
+        guard try text("format_version") == formatVersion else {
+            throw TensorFileError(
+                .unsupported, path: file.path,
+                "format version \(try text("format_version")); this version of Attune reads \(formatVersion)")
+        }
+        for name in file.names where !["A", "B_transposed", "bias"].contains(name) {
+            throw refuse("the tensor '\(name)' is no part of an adapter")
+        }
+        guard let scaling = AdapterShape.Scaling(rawValue: try text("scaling")) else {
+            throw refuse("the metadata 'scaling' is none of \(AdapterShape.Scaling.allCases.map(\.rawValue))")
+        }
+        let down: Matrix<Float> = try file.matrix("A")
+        let up: Matrix<Float> = try file.matrix("B_transposed")
+        let bias: Vector<Float>? = file["bias"] == nil ? nil : try file.vector("bias")
+        let user = try text("user")
+        guard !user.isEmpty, user.utf8.count <= 1024 else {
+            throw refuse("the user is empty or longer than 1024 bytes")
+        }
+        let alpha = try number("alpha", Float.self)
+        let normalizes = try number("normalizes_output", Bool.self)
+        let identity = AdapterIdentity(seed: try number("seed", UInt64.self), stream: try number("stream", UInt64.self))
+        let version = try number("version", UInt64.self)
+        let steps = try number("steps", UInt64.self)
+        let model = try text("embedding_model")
+        do throws(LoRAError) {
+            let shape = try AdapterShape(
+                dimension: down.columns, rank: down.rows, alpha: alpha, scaling: scaling, hasBias: bias != nil,
+                normalizesOutput: normalizes)
+            let adapter = try LoRAAdapter(
+                shape: shape, identity: identity, down: down, up: up, bias: bias?.array, version: version, steps: steps)
+            return StoredAdapter(user: user, embeddingModel: model, adapter: adapter)
+        } catch {
+            throw refuse("\(error)")
+        }
+    }
+}

@@ -1,0 +1,75 @@
+public import LoRA
+internal import TensorCore
+
+/// An adapter as a store keeps it.
+public struct StoredAdapter: Sendable {
+    /// Whose it is.
+    public var user: String
+    /// The model that made the embeddings it learned with.
+    public var embeddingModel: String
+    /// The adapter with all its state.
+    public var adapter: LoRAAdapter
+
+    /// A record.
+    public init(user: String, embeddingModel: String, adapter: LoRAAdapter) {
+        self.user = user
+        self.embeddingModel = embeddingModel
+        self.adapter = adapter
+    }
+}
+
+/// Where adapters are kept beyond the engine's memory.
+///
+/// What every conformer promises:
+/// - ``load(_:)`` returns exactly what the last completed ``save(_:)`` of that user was given, or `nil`.
+/// - ``save(_:)`` stores all or nothing, and never replaces an adapter by one of a lower version: it throws
+///   ``EngineError`` (`staleVersion`) then.
+/// - ``remove(_:)`` makes ``load(_:)`` return `nil`, and says whether anything was there.
+/// - ``users()`` lists each user with an adapter once, in ascending order of their ids' Unicode scalars.
+/// - All may be called from many tasks at once.
+public protocol AdapterStore: Sendable {
+    /// The user's adapter, if there is one.
+    func load(_ user: String) async throws -> StoredAdapter?
+    /// Stores adapters, replacing older versions.
+    func save(_ adapters: [StoredAdapter]) async throws
+    /// Removes a user's adapter; says whether there was one.
+    func remove(_ user: String) async throws -> Bool
+    /// The users with an adapter, ascending.
+    func users() async throws -> [String]
+}
+
+/// A store in memory: for tests, examples and engines that need not outlive their process.
+public final class InMemoryAdapterStore: AdapterStore {
+    private let records = Lock<[String: StoredAdapter]>([:])
+
+    /// An empty store.
+    public init() {}
+
+    /// The user's adapter, if there is one.
+    public func load(_ user: String) async throws -> StoredAdapter? { records.withLock { $0[user] } }
+
+    /// Stores adapters, replacing older versions.
+    ///
+    /// - Throws: ``EngineError`` (`staleVersion`) when a newer version is there; nothing is stored then.
+    public func save(_ adapters: [StoredAdapter]) async throws {
+        try records.withLock { records throws(EngineError) in
+            for record in adapters {
+                if let held = records[record.user], held.adapter.version > record.adapter.version {
+                    throw EngineError(
+                        .staleVersion, "save",
+                        "version \(held.adapter.version) is stored, newer than \(record.adapter.version)",
+                        user: record.user)
+                }
+            }
+            for record in adapters { records[record.user] = record }
+        }
+    }
+
+    /// Removes a user's adapter; says whether there was one.
+    public func remove(_ user: String) async throws -> Bool {
+        records.withLock { $0.removeValue(forKey: user) != nil }
+    }
+
+    /// The users with an adapter, ascending.
+    public func users() async throws -> [String] { records.withLock { $0.keys.sorted() } }
+}
