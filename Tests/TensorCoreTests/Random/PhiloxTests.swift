@@ -1,5 +1,6 @@
-import TensorCore
 import Testing
+
+@testable import TensorCore
 
 struct PhiloxTests {
     @Test(
@@ -21,6 +22,23 @@ struct PhiloxTests {
         ])
     func givesPublishedAnswers(counter: Philox.Block, philox: Philox, expected: Philox.Block) {
         #expect(philox.block(at: counter) == expected)
+    }
+
+    @Test func agreesWithASeparateImplementation() throws {
+        let source = try ByteSource(path: TensorFixtures.folder + "/philox.json")
+        let root = try StrictJSON.parse(source.bytes(0..<source.count))
+        let vectors = try root.member("known").elements() + root.member("further").elements()
+        #expect(vectors.count > 3)
+        for vector in vectors {
+            func words(_ key: String) throws -> [UInt32] {
+                try vector.member(key).elements().map { UInt32(try $0.integer()) }
+            }
+            let (counter, key, output) = (try words("counter"), try words("key"), try words("output"))
+            #expect(
+                Philox(key0: key[0], key1: key[1])
+                    .block(at: Philox.Block(counter[0], counter[1], counter[2], counter[3]))
+                    == Philox.Block(output[0], output[1], output[2], output[3]))
+        }
     }
 
     // Computed by a separate Python implementation of Philox and of the counter layout in the generator's doc.
