@@ -23,22 +23,31 @@ package enum Elementary {
     }
 
     /// ln x for finite x > 0; −infinity at 0, NaN below.
+    ///
+    /// **Source.** The reduction and minimax coefficients of fdlibm's `e_log.c` (Sun Microsystems 1993): with x = 2ᵏ·m,
+    /// √½ < m < √2 and s = (m − 1)/(m + 1), ln m = 2s + s·R(s²).
     package static func log(_ x: Double) -> Double {
         if x.isNaN || x < 0 { return .nan }
         if x == 0 { return -.infinity }
         if x == .infinity { return x }
-        var exponent = Double(x.exponent)
+        var k = Double(x.exponent)
         var m = x.significand
         if m > 1.4142135623730951 {
             m /= 2
-            exponent += 1
+            k += 1
         }
-        // ln m = 2·artanh(s), s = (m − 1)/(m + 1), |s| ≤ 0.1716: the series' term s²³/23 is below 1e-18.
-        let s = (m - 1) / (m + 1)
-        let s2 = s * s
-        var sum = 0.0
-        for n in stride(from: 21.0, through: 3, by: -2) { sum = (sum + 1 / n) * s2 }
-        return exponent * ln2High + (exponent * ln2Low + (2 * s + 2 * s * sum))
+        let f = m - 1
+        let s = f / (2 + f)
+        let z = s * s
+        let w = z * z
+        let even = w * (0.3999999999940941908 + w * (0.2222219843214978396 + w * 0.1531383769920937332))
+        let odd =
+            z
+            * (0.6666666666666735130
+                + w * (0.2857142874366239149 + w * (0.1818357216161805012 + w * 0.1479819860511658591)))
+        // ln m = f − (f²/2 − s·(f²/2 + R)), which keeps the rounding error of s away from the leading term f.
+        let half = 0.5 * f * f
+        return k * ln2High - ((half - (s * (half + even + odd) + k * ln2Low)) - f)
     }
 
     /// ln(1 + x) for x > −1, accurate near zero: log's value scaled by what rounding 1 + x lost (Kahan's device).
