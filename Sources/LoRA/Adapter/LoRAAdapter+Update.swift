@@ -330,7 +330,8 @@ extension UpdateConfiguration {
             case .sgd, .riemannian: true
             default: false
             }
-        return allows && !certifiesSteps && weightDecay == 0 && elasticWeightConsolidation == nil && clipping != .byValue
+        return allows && !certifiesSteps && weightDecay == 0 && elasticWeightConsolidation == nil
+            && clipping != .byValue
     }
 }
 

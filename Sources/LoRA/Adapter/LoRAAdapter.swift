@@ -81,7 +81,8 @@ public struct LoRAAdapter: Sendable {
             guard factor.rows == shape.rank, factor.columns == shape.dimension else {
                 throw LoRAError(
                     .shapeMismatch, "adapter",
-                    "\(name) is [\(factor.rows), \(factor.columns)] where [\(shape.rank), \(shape.dimension)] is needed")
+                    "\(name) is [\(factor.rows), \(factor.columns)] where [\(shape.rank), \(shape.dimension)] is needed"
+                )
             }
         }
         guard (bias != nil) == shape.hasBias, bias?.count ?? shape.dimension == shape.dimension else {
@@ -182,7 +183,9 @@ extension LoRAAdapter {
     }
 
     private static func dot(_ a: Matrix<Float>, _ i: Int, _ b: Matrix<Float>, _ j: Int) -> Float {
-        a.withRow(i) { left in b.withRow(j) { right in left.withBuffer { l in right.withBuffer { Kernels.dot(l, $0) } } } }
+        a.withRow(i) { left in
+            b.withRow(j) { right in left.withBuffer { l in right.withBuffer { Kernels.dot(l, $0) } } }
+        }
     }
 }
 

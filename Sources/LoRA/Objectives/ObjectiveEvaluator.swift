@@ -232,10 +232,12 @@ struct ObjectiveEvaluator {
         let free = catalogue.count - 1 - known.count + (known.contains(liked) ? 1 : 0)
         guard free > 0 else {
             throw LoRAError(
-                .invalidFeedback, "update", "every item of the catalogue is liked or seen: nothing is left for contrast")
+                .invalidFeedback, "update", "every item of the catalogue is liked or seen: nothing is left for contrast"
+            )
         }
         // Rejection while it is quick; a list of what is free when most of the catalogue was seen.
-        let list = free * 4 < catalogue.count
+        let list =
+            free * 4 < catalogue.count
             ? (0..<catalogue.count).filter { $0 != liked && !known.contains($0) } : nil
         var items: [Item] = []
         items.reserveCapacity(count)

@@ -17,7 +17,8 @@ struct GradientNorms {
         self.up = up
         self.bias = bias
         guard global.isFinite else {
-            throw LoRAError(.nonFinite, "update", "the gradient is beyond the range of Float: scale the embeddings down")
+            throw LoRAError(
+                .nonFinite, "update", "the gradient is beyond the range of Float: scale the embeddings down")
         }
     }
 

@@ -168,7 +168,9 @@ extension Optimizer {
         let d = shape.dimension
         let gram = scratch.slice(0..<(r * r))
         let inverse = scratch.slice((r * r)..<(2 * r * r))
-        for k in 0..<r { Kernels.rowDots(m, m.slice((k * d)..<((k + 1) * d)), into: gram.slice((k * r)..<((k + 1) * r))) }
+        for k in 0..<r {
+            Kernels.rowDots(m, m.slice((k * d)..<((k + 1) * d)), into: gram.slice((k * r)..<((k + 1) * r)))
+        }
         unsafe withUnsafeTemporaryAllocation(of: Double.self, capacity: r * r + r) { memory in
             // memory[0 ..< r²] holds L row by row; memory[r² ..< r² + r] one column of the inverse.
             for i in 0..<r {

@@ -65,7 +65,8 @@ public struct Schedule: Sendable, Hashable {
             } else {
                 while left >= length {
                     left -= length
-                    length = length.multipliedReportingOverflow(by: UInt64(multiplier)).overflow
+                    length =
+                        length.multipliedReportingOverflow(by: UInt64(multiplier)).overflow
                         ? .max : length * UInt64(multiplier)
                 }
             }

@@ -116,7 +116,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
         try elasticWeightConsolidation?.validate()
         guard certifiesSteps else { return }
         func refuse(_ what: String) -> LoRAError {
-            LoRAError(.unsupported, "certified steps", "they hold for plain SGD, not with \(what); turn one of them off")
+            LoRAError(
+                .unsupported, "certified steps", "they hold for plain SGD, not with \(what); turn one of them off")
         }
         if optimizer != .sgd { throw refuse("the optimizer \(optimizer.name)") }
         if shape.normalizesOutput { throw refuse("a normalised output") }
