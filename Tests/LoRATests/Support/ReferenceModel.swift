@@ -23,7 +23,8 @@ struct ReferenceModel {
         scale = Double(shape.alpha) / (shape.scaling == .standard ? rank : rank.squareRoot())
     }
 
-    func output(_ x: [Float]) -> [Double] {
+    /// The map before a division by the norm.
+    func unnormalized(_ x: [Float]) -> [Double] {
         let (r, d) = (shape.rank, shape.dimension)
         var y = x.map(Double.init)
         for k in 0..<r {
@@ -31,8 +32,12 @@ struct ReferenceModel {
             for j in 0..<d { y[j] += scale * parameters[(r + k) * d + j] * h }
         }
         if shape.hasBias { for j in 0..<d { y[j] += parameters[2 * r * d + j] } }
-        guard shape.normalizesOutput else { return y }
-        let length = norm(y)
+        return y
+    }
+
+    func output(_ x: [Float]) -> [Double] {
+        let y = unnormalized(x)
+        let length = shape.normalizesOutput ? norm(y) : 0
         return length > 0 ? y.map { $0 / length } : y
     }
 
