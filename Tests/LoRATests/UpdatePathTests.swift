@@ -76,10 +76,12 @@ struct UpdatePathTests {
         var sample = random.feedback(.ranking, catalogue)
         let configuration = Self.configuration(.sgd, .globalNorm)
         let one = try adapter.updated(with: [sample], configuration: configuration)
-        sample.weight = 7.3
-        sample.propensity = 0.01
-        let other = try adapter.updated(with: [sample], configuration: configuration)
-        #expect(Snapshot(one.adapter) == Snapshot(other.adapter) && one.report == other.report)
+        for weight: Float in [7.3, 0.1, 3e-7, 999_999, 1.0 / 3] {
+            sample.weight = weight
+            sample.propensity = random.generator.uniform(in: 0.1..<1)
+            let other = try adapter.updated(with: [sample], configuration: configuration)
+            #expect(Snapshot(one.adapter) == Snapshot(other.adapter) && one.report == other.report, "weight \(weight)")
+        }
     }
 
     @Test func aSampleOfWeightZeroTeachesNothing() throws {

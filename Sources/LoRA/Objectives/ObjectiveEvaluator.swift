@@ -25,6 +25,9 @@ struct ObjectiveEvaluator {
             position: (step &* Self.drawsPerStep) % PhiloxGenerator.period)
     }
 
+    /// The position of the generator that negatives are drawn from.
+    var position: UInt64 { generator.position }
+
     /// The kind of loss that a signal gets, which decides rate and clipping threshold.
     static func kind(of signal: Feedback.Signal, _ configuration: ObjectiveConfiguration) -> ObjectiveKind {
         switch signal {
