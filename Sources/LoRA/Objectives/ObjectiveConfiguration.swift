@@ -4,8 +4,9 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
     public enum Like: Sendable, Hashable {
         /// Pairwise logistic loss against `negatives` items drawn uniformly: raises the area under the ROC curve most.
         case pairwise(negatives: Int)
-        /// Softmax over the liked item and `negatives` items drawn uniformly.
-        case sampledSoftmax(negatives: Int)
+        /// Softmax over the liked item and `negatives` items drawn uniformly, each standing for its share of the catalogue; over
+        /// the whole catalogue where that has at most `wholeUpTo` items. The cost does not grow with the catalogue.
+        case sampledSoftmax(negatives: Int, wholeUpTo: Int = 0)
         /// Softmax over the whole catalogue: raises the top of the list most; costs two passes over the catalogue.
         case catalogueSoftmax
     }
@@ -23,7 +24,7 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
 
     /// Objective settings; every default is stated here and nowhere else.
     public init(
-        like: Like = .catalogueSoftmax, temperature: Float = 0.5, rewardBaseline: Float = 0,
+        like: Like = .sampledSoftmax(negatives: 512, wholeUpTo: 4096), temperature: Float = 0.5, rewardBaseline: Float = 0,
         neutralWatchScore: Float = 0.5, highestInversePropensity: Float = 10
     ) {
         self.like = like
@@ -36,7 +37,7 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
     package func validate() throws(LoRAError) {
         func refuse(_ message: String) -> LoRAError { LoRAError(.invalidConfiguration, "objective", message) }
         switch like {
-        case .pairwise(let n), .sampledSoftmax(let n):
+        case .pairwise(let n), .sampledSoftmax(let n, _):
             guard (1...10_000).contains(n) else { throw refuse("\(n) negatives are not in 1...10000") }
         case .catalogueSoftmax: break
         }
@@ -72,7 +73,7 @@ extension ObjectiveConfiguration.Like {
     public var name: String {
         switch self {
         case .pairwise: "pairwise"
-        case .sampledSoftmax: "sampled softmax"
+        case .sampledSoftmax(_, let whole): whole > 0 ? "softmax, sampled above \(whole) items" : "sampled softmax"
         case .catalogueSoftmax: "catalogue softmax"
         }
     }
@@ -80,7 +81,7 @@ extension ObjectiveConfiguration.Like {
     /// How many items a like is contrasted with; `nil` for all of them.
     public var negatives: Int? {
         switch self {
-        case .pairwise(let count), .sampledSoftmax(let count): count
+        case .pairwise(let count), .sampledSoftmax(let count, _): count
         case .catalogueSoftmax: nil
         }
     }

@@ -48,12 +48,12 @@ struct ObjectiveEvaluator {
     static func scratchCount(of signal: Feedback.Signal, _ configuration: ObjectiveConfiguration) -> Int {
         switch signal {
         case .target, .scaledInput, .reward, .watch: 0
-        case .preference(_, let others): others.count
+        case .preference(_, let others): others.count + 1
         case .ranking(_, let others): others.count + 1
         case .like(_, let catalogue, _):
             switch configuration.like {
-            case .pairwise(let n): n
-            case .sampledSoftmax(let n): n + 1
+            case .pairwise(let n): n + 1
+            case .sampledSoftmax(let n, let whole): max(n + 1, catalogue.count <= whole ? catalogue.count : 0)
             case .catalogueSoftmax: catalogue.count
             }
         }
@@ -76,24 +76,23 @@ struct ObjectiveEvaluator {
         case .scaledInput(let reward):
             return Self.target(sample.embedding.span, scale: reward, y: y, gradient: gradient)
         case .preference(let preferred, let others):
-            return try preference(preferred, others, y, gradient, scores, wantsCurvature)
+            return try preference(.items([preferred] + others), y, gradient, scores, wantsCurvature)
         case .ranking(let chosen, let others):
-            return try softmax([chosen] + others, y, gradient, scores, wantsCurvature)
+            return try softmax(.items([chosen] + others), y, gradient, scores, wantsCurvature, free: others.count)
         case .reward(let reward, let item):
             return try self.reward(reward - configuration.rewardBaseline, item, y, gradient, wantsCurvature)
         case .watch(let event, let item):
             return try reward(
                 event.reward(neutral: configuration.neutralWatchScore), item, y, gradient, wantsCurvature)
         case .like(let index, let catalogue, let seen):
-            let liked = Item.catalogued(index, catalogue)
             switch configuration.like {
             case .pairwise(let count):
-                let others = try negatives(count, index, catalogue, seen)
-                return try preference(liked, others, y, gradient, scores, wantsCurvature)
-            case .sampledSoftmax(let count):
-                let others = try negatives(count, index, catalogue, seen)
-                return try softmax([liked] + others, y, gradient, scores, wantsCurvature)
-            case .catalogueSoftmax:
+                let (rows, _) = try draw(count, index, catalogue, seen)
+                return try preference(.rows(rows, catalogue), y, gradient, scores, wantsCurvature)
+            case .sampledSoftmax(let count, let whole) where catalogue.count > max(whole, count + 1):
+                let (rows, free) = try draw(count, index, catalogue, seen)
+                return try softmax(.rows(rows, catalogue), y, gradient, scores, wantsCurvature, free: free)
+            case .sampledSoftmax, .catalogueSoftmax:
                 return try catalogueSoftmax(index, catalogue, seen, y, gradient, scores, wantsCurvature)
             }
         }
@@ -117,25 +116,24 @@ struct ObjectiveEvaluator {
 
     /// Mean over the others of log(1 + exp(−m)), m = score₊ − score₋. dloss/dm = −σ(−m).
     private func preference(
-        _ preferred: Item, _ others: [Item], _ y: FloatBuffer, _ gradient: FloatBuffer?, _ scores: FloatBuffer,
+        _ candidates: Candidates, _ y: FloatBuffer, _ gradient: FloatBuffer?, _ scratch: FloatBuffer,
         _ wantsCurvature: Bool
     ) throws(LoRAError) -> ObjectiveValue {
-        let share = 1 / Double(others.count)
-        let top = Double(try score(preferred, y))
-        for (j, other) in others.enumerated() { scores[j] = try score(other, y) }
+        let scores = scratch.slice(0..<candidates.count)
+        try candidates.score(y, into: scores)
+        let share = 1 / Double(candidates.count - 1)
+        let top = Double(scores[0])
         var value = ObjectiveValue(loss: 0, curvature: 0)
         var pull = 0.0
-        gradient?.fill(0)
-        for (j, other) in others.enumerated() {
+        for j in 1..<candidates.count {
             let (loss, slope) = Self.logistic(top - Double(scores[j]))
             value.loss += share * loss
-            if let gradient {
-                other.withVector { Kernels.axpy(Float(share * slope), $0, to: gradient) }
-                pull += share * slope
-            }
-            if wantsCurvature { value.curvature += share * 0.25 * preferred.squaredDistance(to: other) }
+            pull += share * slope
+            scores[j] = Float(share * slope)
         }
-        if let gradient { preferred.withVector { Kernels.axpy(Float(-pull), $0, to: gradient) } }
+        scores[0] = Float(-pull)
+        if let gradient { candidates.combine(scores, into: gradient) }
+        if wantsCurvature { value.curvature = 0.25 * candidates.squaredDistances().mean }
         return value
     }
 
@@ -156,24 +154,32 @@ struct ObjectiveEvaluator {
 
     /// Cross-entropy of the first item under softmax(score / τ). Its Hessian is the covariance of the items under the softmax,
     /// over τ²: at most R²/τ², R the largest distance of an item from the first (Popoviciu: a spread of 2R has variance R²).
+    ///
+    /// The others stand for `free` items of which they are a uniform sample: each exponential then counts free / sampled
+    /// times, which makes the sum an unbiased estimate of the whole catalogue's (Bengio & Senécal 2008, *Adaptive importance
+    /// sampling to accelerate training of a neural probabilistic language model*, §IV).
     private func softmax(
-        _ items: [Item], _ y: FloatBuffer, _ gradient: FloatBuffer?, _ scores: FloatBuffer, _ wantsCurvature: Bool
+        _ candidates: Candidates, _ y: FloatBuffer, _ gradient: FloatBuffer?, _ scratch: FloatBuffer,
+        _ wantsCurvature: Bool, free: Int
     ) throws(LoRAError) -> ObjectiveValue {
-        let logits = scores.slice(0..<items.count)
-        for (j, item) in items.enumerated() { logits[j] = try score(item, y) }
+        let logits = scratch.slice(0..<candidates.count)
+        try candidates.score(y, into: logits)
+        let sampled = candidates.count - 1
+        if free != sampled {
+            let shift = Float(Double(configuration.temperature) * Elementary.log(Double(free) / Double(sampled)))
+            for j in 1...sampled { logits[j] += shift }
+        }
         let (loss, inverseSum) = crossEntropy(logits, chosen: 0)
         let inverseTemperature = 1 / configuration.temperature
-        var curvature = 0.0
-        gradient?.fill(0)
-        for (j, item) in items.enumerated() {
-            if let gradient {
-                let share = logits[j] * inverseSum - (j == 0 ? 1 : 0)
-                item.withVector { Kernels.axpy(share * inverseTemperature, $0, to: gradient) }
-            }
-            if wantsCurvature { curvature = max(curvature, items[0].squaredDistance(to: item)) }
+        if let gradient {
+            Kernels.scale(logits, by: inverseSum)
+            logits[0] -= 1
+            Kernels.scale(logits, by: inverseTemperature)
+            candidates.combine(logits, into: gradient)
         }
         let sharpness = Double(inverseTemperature) * Double(inverseTemperature)
-        return ObjectiveValue(loss: loss, curvature: curvature * sharpness)
+        return ObjectiveValue(
+            loss: loss, curvature: wantsCurvature ? sharpness * candidates.squaredDistances().largest : 0)
     }
 
     /// The same over a whole catalogue: one pass over it for the scores, one for the gradient.
@@ -228,59 +234,29 @@ struct ObjectiveEvaluator {
         return score
     }
 
-    /// Uniform draws, with replacement, from the catalogue without the liked and the seen items.
-    private mutating func negatives(_ count: Int, _ liked: Int, _ catalogue: ItemCatalogue, _ seen: [Int])
-        throws(LoRAError) -> [Item]
+    /// The liked row, then uniform draws, with replacement, from the catalogue without the liked and the seen items; and how
+    /// many items that leaves.
+    private mutating func draw(_ count: Int, _ liked: Int, _ catalogue: ItemCatalogue, _ seen: [Int])
+        throws(LoRAError) -> (rows: [Int], free: Int)
     {
         let known = seen.isEmpty ? [] : Set(seen)
         let free = catalogue.count - 1 - known.count + (known.contains(liked) ? 1 : 0)
         guard free > 0 else {
             throw LoRAError(
-                .invalidFeedback, "update", "every item of the catalogue is liked or seen: nothing is left for contrast"
-            )
+                .invalidFeedback, "update",
+                "every item of the catalogue is liked or seen: nothing is left for contrast")
         }
         // Rejection while it is quick; a list of what is free when most of the catalogue was seen.
         let list =
             free * 4 < catalogue.count
             ? (0..<catalogue.count).filter { $0 != liked && !known.contains($0) } : nil
-        var items: [Item] = []
-        items.reserveCapacity(count)
-        while items.count < count {
+        var rows = [liked]
+        rows.reserveCapacity(count + 1)
+        while rows.count <= count {
             let drawn = list.map { $0[generator.integer(below: $0.count)] } ?? generator.integer(below: catalogue.count)
             if list == nil, drawn == liked || known.contains(drawn) { continue }
-            items.append(.catalogued(drawn, catalogue))
+            rows.append(drawn)
         }
-        return items
-    }
-}
-
-extension Item {
-    /// Lends the item's embedding.
-    func withVector<R>(_ body: (FloatBuffer) -> R) -> R {
-        switch self {
-        case .vector(let values, _): values.span.withBuffer(body)
-        case .catalogued(let index, let catalogue): catalogue.vectors.withRow(index) { $0.withBuffer(body) }
-        }
-    }
-
-    /// What is added to the item's score.
-    var offset: Float {
-        switch self {
-        case .vector(_, let offset): offset
-        case .catalogued(let index, let catalogue): catalogue.offsets[index]
-        }
-    }
-
-    func squaredDistance(to other: Item) -> Double {
-        withVector { a in
-            other.withVector { b in
-                var sum = 0.0
-                for i in 0..<a.count {
-                    let difference = Double(a[i]) - Double(b[i])
-                    sum += difference * difference
-                }
-                return sum
-            }
-        }
+        return (rows, free)
     }
 }
