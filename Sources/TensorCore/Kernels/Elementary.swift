@@ -60,14 +60,19 @@ package enum Elementary {
 
     /// cos x for x in 0...π; used by cosine schedules.
     package static func cosine(_ x: Double) -> Double {
+        // Near π/2, where 1 − 2 sin² cancels, cos x = sin(π/2 − x), with π/2 in two parts.
+        if x > .pi / 4, x < 3 * .pi / 4 { return sine((.pi / 2 - x) + 6.123233995736766e-17) }
         if x > .pi / 2 { return -cosine(.pi - x) }
-        // cos x = 1 − 2 sin²(x/2), sin by its series: the term (x/2)²³/23! is below 1e-24 for x ≤ π/2.
-        let h = x / 2
-        let h2 = h * h
+        let half = sine(x / 2)
+        return 1 - 2 * half * half
+    }
+
+    /// sin x for x in ±π/4 by its series: the term x²³/23! is below 2e-25.
+    private static func sine(_ x: Double) -> Double {
+        let square = x * x
         var sum = 1.0
-        for n in stride(from: 20.0, through: 2, by: -2) { sum = 1 - h2 / (n * (n + 1)) * sum }
-        let sine = h * sum
-        return 1 - 2 * sine * sine
+        for n in stride(from: 20.0, through: 2, by: -2) { sum = 1 - square / (n * (n + 1)) * sum }
+        return x * sum
     }
 
     /// baseⁿ for n ≥ 0 by repeated squaring.
