@@ -3,7 +3,7 @@ import PackageDescription
 
 // Small programs that show one thing each. `scripts/check` builds and runs every one of them and compares what it
 // prints with Expected/NAME.txt.
-let examples = ["BasicUse"]
+let examples = ["BasicUse", "RetrievalQuery", "TransferFromPopulation"]
 
 let package = Package(
     name: "examples",

@@ -54,18 +54,28 @@ extension PersonalizationSummary {
         return .object([
             ("dataset", .string(dataset)), ("items", .integer(items)), ("dimension", .integer(dimension)),
             ("rank", .integer(rank)), ("query", .string(query.rawValue)),
-            ("popularity_weight", .object([
-                ("without", .number(plainPopularityWeight)), ("personalized", .number(popularityWeight)),
-            ])),
+            (
+                "popularity_weight",
+                .object([
+                    ("without", .number(plainPopularityWeight)), ("personalized", .number(popularityWeight)),
+                ])
+            ),
             ("users", .integer(users)), ("updates", .integer(updates)),
             ("seconds", .number(duration / .seconds(1))), ("updates_per_second", .number(updatesPerSecond)),
             ("loss", .object([("before", .number(lossBefore)), ("after", .number(lossAfter))])),
-            ("ranking", .object(rankings.map { ranking in
-                (ranking.measure, .object([
-                    ("without", interval(ranking.before)), ("personalized", interval(ranking.after)),
-                    ("gain", interval(ranking.gain)),
-                ]))
-            })),
+            (
+                "ranking",
+                .object(
+                    rankings.map { ranking in
+                        (
+                            ranking.measure,
+                            .object([
+                                ("without", interval(ranking.before)), ("personalized", interval(ranking.after)),
+                                ("gain", interval(ranking.gain)),
+                            ])
+                        )
+                    })
+            ),
             ("worse", interval(worse)), ("adapter_bytes", .integer(adapterBytes)),
             ("adapters_written", adaptersWritten.map { .integer($0) } ?? .null),
         ])

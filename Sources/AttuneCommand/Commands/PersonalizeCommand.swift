@@ -60,7 +60,8 @@ struct PersonalizeCommand: Command {
         }
         let engine = try PersonalizationEngine(
             configuration: EngineConfiguration(
-                dimension: data.dimension, rank: rank, embeddingModel: data.embeddingsName.isEmpty
+                dimension: data.dimension, rank: rank,
+                embeddingModel: data.embeddingsName.isEmpty
                     ? data.name : data.embeddingsName))
         let run = try await PersonalizationRun(data, query: Self.query)
         if showsProgress { console.beginProgress("personalizing", total: Self.progressSteps) }

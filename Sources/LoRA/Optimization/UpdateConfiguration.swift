@@ -90,7 +90,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
         self.optimizer = optimizer
         self.learningRates =
             learningRates
-            ?? PerObjective(target: min(1000, 0.1 * Float(max(dimension, 1))), preference: 0.3, ranking: 0.25, reward: 0.3)
+            ?? PerObjective(
+                target: min(1000, 0.1 * Float(max(dimension, 1))), preference: 0.3, ranking: 0.25, reward: 0.3)
         self.schedule = schedule
         self.clipping = clipping
         self.clipThresholds = clipThresholds

@@ -55,9 +55,12 @@ extension EngineConfiguration {
         }
         let objective = update.objective
         all += [
-            number("update.objective.temperature", objective.temperature, "of the softmax losses: scores are divided by it"),
+            number(
+                "update.objective.temperature", objective.temperature, "of the softmax losses: scores are divided by it"
+            ),
             number("update.objective.rewardBaseline", objective.rewardBaseline, "subtracted from every reward"),
-            number("update.objective.neutralWatchScore", objective.neutralWatchScore, "the watch score that says nothing"),
+            number(
+                "update.objective.neutralWatchScore", objective.neutralWatchScore, "the watch score that says nothing"),
             number(
                 "update.objective.highestInversePropensity", objective.highestInversePropensity,
                 "the most that a logged propensity multiplies a weight by"),
@@ -66,11 +69,14 @@ extension EngineConfiguration {
             text("update.clipping", update.clipping.name, "how the gradient is limited"),
         ]
         for kind in ObjectiveKind.allCases {
-            all.append(number("update.learningRates.\(kind.rawValue)", update.learningRates[kind], "rate for this loss"))
+            all.append(
+                number("update.learningRates.\(kind.rawValue)", update.learningRates[kind], "rate for this loss"))
             all.append(
                 number("update.clipThresholds.\(kind.rawValue)", update.clipThresholds[kind], "clip for this loss"))
             all.append(
-                number("update.fading.\(kind.rawValue)", update.fading[kind], "share of B and b that fades at each update"))
+                number(
+                    "update.fading.\(kind.rawValue)", update.fading[kind], "share of B and b that fades at each update")
+            )
         }
         all += [
             number("update.weightDecay", update.weightDecay, "pull of the parameters towards zero"),

@@ -71,7 +71,7 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Makes an adapter that starts from what others have learned (``mergeAdapters(_:normalizing:shrinking:)``).
+    /// Makes an adapter that starts from what others have learned (``mergeAdapters(_:normalizing:shrinkage:)``).
     ///
     /// - Parameters:
     ///   - user: The user's id.
