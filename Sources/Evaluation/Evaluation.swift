@@ -14,8 +14,8 @@ import TensorCore
 /// print(result.table)
 /// ```
 ///
-/// Tuned on donors: κ of the query (shared by `none`, `bias`, `cold` and `engine`), κ of `profile`, and κ, a and λ of `ridge`
-/// by NDCG@10; the rates of `bias` and `cold` by AUC. `popularity` has nothing to tune.
+/// Tuned on donors: κ of the query (shared by `none`, `bias` and `cold`), κ of `profile` and of `engine`, and κ, ω, λ and β of
+/// `ridge` by NDCG@10; the rates of `bias` and `cold` by AUC. `popularity` has nothing to tune.
 public struct Evaluation: Sendable {
     /// The data set.
     public let data: EvaluationData
@@ -91,7 +91,7 @@ public struct Evaluation: Sendable {
                     vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
                     seed: configuration.seed)
             }
-        case .engine: throw DataError(.invalidConfiguration, "the method \(method.rawValue) is not there yet")
+        case .engine: return try await EngineMethod.tuned(with: tuner)
         }
     }
 
@@ -105,12 +105,13 @@ public struct Evaluation: Sendable {
 
     /// The stages of ``run(progress:)``.
     private func stages(_ methods: [EvaluationMethod]) -> Int {
-        var stages = 2.0
+        var stages = 1.0
         for method in methods {
             stages += weight(method)
             switch method {
-            case .none, .popularity, .engine: break
-            case .profile: stages += 1
+            case .popularity: break
+            case .engine: stages += Double(EngineMethod.popularityWeights.count)
+            case .none, .profile: stages += 1
             case .ridge: stages += Double(RidgeFoldIn.grid.count)
             case .bias, .cold: stages += Double(PairwiseTraining.rates.count)
             }

@@ -31,6 +31,7 @@ struct PrequentialRun: Sendable {
     func tables(
         of method: any RankingMethod, progress: (Double) -> Void = { _ in }
     ) async throws -> [EventTable] {
+        let method = try method.fresh()
         let effectiveSeeds = method.isSeeded ? seeds : 1
         let usersPerChunk = max(1, Self.rowsPerChunk / effectiveSeeds)
         let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map { $0..<min($0 + usersPerChunk, users.count) }
@@ -126,7 +127,7 @@ private struct ChunkRun {
             }
             try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
-            for user in 0..<active where users[user].items.count > step + 2 && method.negativeCount > 0 {
+            for user in 0..<active where method.learns && users[user].items.count > step + 2 {
                 try await learn(user, at: step, from: queries[user])
             }
         }
