@@ -41,7 +41,11 @@ struct Tuner: Sendable {
                 let candidate = try method(rate)
                 let auc = try await table(of: candidate, kappa: kappa, label: "\(label), rate \(rate)").mean.auc
                 if best == nil || auc > (best?.auc ?? 0) {
-                    best = (Choice(method: candidate, kappa: kappa, settings: [("rate", Double("\(rate)") ?? Double(rate))]), auc)
+                    best = (
+                        Choice(
+                            method: candidate, kappa: kappa, settings: [("rate", Double("\(rate)") ?? Double(rate))]),
+                        auc
+                    )
                 }
             } catch let error as CancellationError {
                 throw error

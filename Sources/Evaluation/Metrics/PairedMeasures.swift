@@ -102,8 +102,8 @@ struct PairedMeasures: Sendable {
     /// The mean gain at each step, with intervals for each step on its own.
     func gains(of method: Int) -> [Interval] { bootstrap.intervals { curve($0, method).gains } }
 
-    /// The smoothed gain at each step.
-    func smoothedGains(of method: Int) -> [Double] { curve(bootstrap.totals[...], method).smoothed }
+    /// The smoothed gain at each step, with intervals for each step on its own.
+    func smoothedGains(of method: Int) -> [Interval] { bootstrap.intervals { curve($0, method).smoothed } }
 
     /// How many users have each step.
     var activeUsers: [Int] { (0..<steps).map { Int(bootstrap.totals[layout.active(step: $0)]) } }

@@ -34,7 +34,9 @@ struct PrequentialRun: Sendable {
         let method = try method.fresh()
         let effectiveSeeds = method.isSeeded ? seeds : 1
         let usersPerChunk = max(1, Self.rowsPerChunk / effectiveSeeds)
-        let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map { $0..<min($0 + usersPerChunk, users.count) }
+        let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map {
+            $0..<min($0 + usersPerChunk, users.count)
+        }
         let offsets = kappas.map { kappa in data.popularity.map { Float(kappa) * $0 } }
         var tables = kappas.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) }
         let measuresRegret = measuresRegret && data.truth != nil

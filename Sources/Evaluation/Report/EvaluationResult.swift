@@ -30,7 +30,7 @@ public struct EvaluationResult: Sendable {
         /// The AUC gain over `none` at each step, from step 1, averaged over the users who have it.
         public let gains: [Interval]
         /// The centred mean of 7 of the gains, from which `t90` is read.
-        public let smoothedGains: [Double]
+        public let smoothedGains: [Interval]
         /// The time that evaluating the method took, tuning excluded.
         public let duration: Duration
     }
@@ -87,7 +87,8 @@ public struct EvaluationResult: Sendable {
     /// The difference of two methods with its paired interval; nil unless both were run.
     ///
     /// Methods are resampled together, so this interval is much narrower than those of the two means would suggest.
-    public func difference(_ measure: Measure, of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval? {
+    public func difference(_ measure: Measure, of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval?
+    {
         guard let first = positions[method], let second = positions[other] else { return nil }
         return measures.difference(measure.eventMeasure, of: first, minus: second)
     }

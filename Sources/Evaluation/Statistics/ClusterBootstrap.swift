@@ -22,7 +22,8 @@ struct ClusterBootstrap: Sendable {
     ///   - seed: Resample b draws its users from (seed, b) alone.
     /// - Complexity: O(resamples · users · width) time; O(resamples · width) memory.
     init(table: [Double], users: Int, resamples: Int, seed: UInt64) {
-        precondition(users > 0 && table.count % users == 0, "ClusterBootstrap: \(table.count) numbers for \(users) users")
+        precondition(
+            users > 0 && table.count % users == 0, "ClusterBootstrap: \(table.count) numbers for \(users) users")
         let width = table.count / users
         var totals = [Double](repeating: 0, count: width)
         for u in 0..<users { for k in 0..<width { totals[k] += table[u * width + k] } }

@@ -40,7 +40,7 @@ public struct SyntheticPopulation: Sendable {
         /// The temperature of choices: lower is more predictable. Above 0.
         public var temperature: Float = 0.15
         /// How many likes users have, drawn uniformly; 6 at least.
-        public var likes = 20...61
+        public var likes = 45...61
         /// The number of likes after which users change to the next cluster's map; nil for never.
         public var driftStep: Int?
         /// The seed of everything.
