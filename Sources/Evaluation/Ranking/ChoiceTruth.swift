@@ -24,7 +24,7 @@ struct ChoiceTruth {
         self.isSeen = isSeen
         var largest = -Float.infinity
         for i in utilities.indices where !isSeen[i] { largest = max(largest, utilities[i]) }
-        var weights = utilities.indices.map { isSeen[$0] ? 0 : Elementary.exp(Double(utilities[$0] - largest)) }
+        var weights = utilities.indices.map { isSeen[$0] ? 0 : Elementary.exp(Double(utilities[$0]) - Double(largest)) }
         let total = weights.reduce(0, +)
         for i in weights.indices { weights[i] /= total }
         probabilities = weights
