@@ -2,6 +2,7 @@
 // (target_clones): it crashes at start under the thread sanitizer.
 #include "ckernels.h"
 #include "bodies.h"
+#include <stdatomic.h>
 
 #pragma clang fp contract(off)
 
@@ -44,53 +45,53 @@
     ATTRIBUTES static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body ARGUMENTS; }
 #define ENTRY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) .NAME = NAME##_##LEVEL,
 #define CALL(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
-    RESULT attune_##NAME PARAMETERS { return kernels.NAME ARGUMENTS; }
+    RESULT attune_##NAME PARAMETERS { return selected()->NAME ARGUMENTS; }
 
-typedef struct { KERNELS(FIELD, , ) } table;
+typedef struct {
+    attune_kernel_level level;
+    KERNELS(FIELD, , )
+} table;
 
 KERNELS(COPY, portable, )
-#define PORTABLE_TABLE {KERNELS(ENTRY, portable, )}
+static const table portable = {.level = ATTUNE_KERNEL_PORTABLE, KERNELS(ENTRY, portable, )};
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("arch=x86-64-v3")))
 KERNELS(COPY, avx2, AVX2)
-static const table avx2 = {KERNELS(ENTRY, avx2, )};
+static const table avx2 = {.level = ATTUNE_KERNEL_AVX2, KERNELS(ENTRY, avx2, )};
 // Without min_vector_width the compiler keeps to 256-bit registers.
 #define AVX512 __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 KERNELS(COPY, avx512, AVX512)
-static const table avx512 = {KERNELS(ENTRY, avx512, )};
+static const table avx512 = {.level = ATTUNE_KERNEL_AVX512, KERNELS(ENTRY, avx512, )};
 #endif
-static const table portable = PORTABLE_TABLE;
 
-static table kernels = PORTABLE_TABLE;
-static attune_kernel_level level = ATTUNE_KERNEL_PORTABLE;
+// A pointer to a constant table, read and written whole: a test may select while kernels run in other threads, whose
+// results are the same bits either way.
+static _Atomic(const table *) kernels = &portable;
+
+static inline const table *selected(void) { return atomic_load_explicit(&kernels, memory_order_relaxed); }
 
 attune_kernel_level attune_kernels_select(attune_kernel_level wanted) {
-    level = ATTUNE_KERNEL_PORTABLE;
-    kernels = portable;
+    const table *best = &portable;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (wanted >= ATTUNE_KERNEL_AVX512 && __builtin_cpu_supports("x86-64-v4")) {
-        level = ATTUNE_KERNEL_AVX512;
-        kernels = avx512;
-    } else if (wanted >= ATTUNE_KERNEL_AVX2 && __builtin_cpu_supports("x86-64-v3")) {
-        level = ATTUNE_KERNEL_AVX2;
-        kernels = avx2;
-    }
+    if (wanted >= ATTUNE_KERNEL_AVX512 && __builtin_cpu_supports("x86-64-v4")) best = &avx512;
+    else if (wanted >= ATTUNE_KERNEL_AVX2 && __builtin_cpu_supports("x86-64-v3")) best = &avx2;
 #else
     (void)wanted;
 #endif
-    return level;
+    atomic_store_explicit(&kernels, best, memory_order_relaxed);
+    return best->level;
 }
 
 __attribute__((constructor)) static void select_best(void) { attune_kernels_select(ATTUNE_KERNEL_AVX512); }
 
-attune_kernel_level attune_kernels_level(void) { return level; }
+attune_kernel_level attune_kernels_level(void) { return selected()->level; }
 
 KERNELS(CALL, , )
 
 float attune_dot(const float *a, const float *b, size_t n) {
     float out;
-    kernels.row_dots(a, 1, n, b, &out);
+    selected()->row_dots(a, 1, n, b, &out);
     return out;
 }
 float attune_squared_norm(const float *a, size_t n) { return attune_dot(a, a, n); }

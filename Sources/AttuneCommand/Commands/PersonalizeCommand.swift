@@ -76,6 +76,6 @@ struct PersonalizeCommand: Command {
     }
 
     /// The query that the engine's default suits best: the average of a user's likes.
-    private static let query = QueryKind.profile
+    private static let query = QueryKind.last
     private static let progressSteps = 1000
 }

@@ -19,7 +19,7 @@ typedef enum attune_kernel_level : int32_t {
 } attune_kernel_level;
 
 /// Selects the given level, or the best one below it that this machine has. Returns what was selected.
-/// Not to be called while kernels run in other threads.
+/// Kernels that run in other threads meanwhile finish with either set, to the same bits.
 attune_kernel_level attune_kernels_select(attune_kernel_level wanted);
 
 /// The level in use.

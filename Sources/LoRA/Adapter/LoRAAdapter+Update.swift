@@ -288,11 +288,9 @@ extension LoRAAdapter {
 extension LoRAAdapter {
     /// Anchors the protection against forgetting at the present parameters: from now on they are held near them, each as
     /// strongly as it mattered since the last consolidation. Raises the version. Without protection in use nothing changes.
-    ///
-    /// - Parameter configuration: The protection's settings, as used for the updates.
-    public mutating func consolidate(_ configuration: ElasticWeightConsolidation) {
+    public mutating func consolidate() {
         guard protection != nil else { return }
-        protection?.consolidate(parameters, decay: configuration.decay)
+        protection?.consolidate(parameters)
         version += 1
     }
 }

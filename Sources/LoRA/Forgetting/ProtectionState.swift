@@ -35,20 +35,19 @@ package struct ProtectionState: Sendable {
         accumulated += 1
     }
 
-    /// Moves the anchor to `parameters` and freezes the accumulated F, bias-corrected and scaled to mean 1. Where nothing has
-    /// accumulated, F stays as it was.
-    mutating func consolidate(_ parameters: AlignedStorage<Float>, decay: Float) {
+    /// Moves the anchor to `parameters` and freezes the accumulated F, scaled to mean 1. Where nothing has accumulated, F stays
+    /// as it was.
+    mutating func consolidate(_ parameters: AlignedStorage<Float>) {
         makeUnique()
         let hasNews = accumulated > 0
-        let correction = 1 / (1 - Elementary.power(Double(decay), accumulated))
         withParts { anchor, fisher, next in
             parameters.withBuffer { anchor.copy(from: $0) }
             guard hasNews else { return }
+            // The bias correction of the decayed mean is one factor for all of F: scaling to mean 1 cancels it.
             var sum = 0.0
-            for i in 0..<next.count { sum += Double(next[i]) * correction }
+            for i in 0..<next.count { sum += Double(next[i]) }
             let mean = sum / Double(next.count)
-            let scale = mean > 0 ? correction / mean : 0
-            for i in 0..<next.count { fisher[i] = Float(Double(next[i]) * scale) }
+            for i in 0..<next.count { fisher[i] = mean > 0 ? Float(Double(next[i]) / mean) : 0 }
             next.fill(0)
         }
         accumulated = 0

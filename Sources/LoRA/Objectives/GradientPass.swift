@@ -10,33 +10,32 @@ struct Batch {
     let scratchCount: Int
 
     init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
-        var weights: [Double] = []
-        weights.reserveCapacity(feedback.count)
-        var rate = 0.0
-        var threshold = 0.0
-        var fading = 0.0
-        var total = 0.0
         var scratch = 0
-        for sample in feedback {
+        let weights = feedback.map { sample in
+            scratch = max(scratch, ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective))
             let inverse = sample.propensity.map {
                 min(1 / Double($0), Double(configuration.objective.highestInversePropensity))
             }
-            let weight = Double(sample.weight) * (inverse ?? 1)
-            let kind = ObjectiveEvaluator.kind(of: sample.signal, configuration.objective)
-            weights.append(weight)
-            total += weight
-            rate += weight * Double(configuration.learningRates[kind])
-            threshold += weight * Double(configuration.clipThresholds[kind])
-            fading += weight * Double(configuration.fading[kind])
-            scratch = max(scratch, ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective))
+            return Double(sample.weight) * (inverse ?? 1)
         }
+        let total = weights.reduce(0, +)
         guard total > 0 else {
             throw LoRAError(.invalidFeedback, "update", "all weights are zero: nothing can be learned from the batch")
         }
+        // Shares first: a single sample's is exactly 1, so that its weight leaves no trace.
         shares = weights.map { $0 / total }
-        learningRate = rate / total
-        clipThreshold = threshold / total
-        self.fading = fading / total
+        var rate = 0.0
+        var threshold = 0.0
+        var fading = 0.0
+        for (sample, share) in zip(feedback, shares) {
+            let kind = ObjectiveEvaluator.kind(of: sample.signal, configuration.objective)
+            rate += share * Double(configuration.learningRates[kind])
+            threshold += share * Double(configuration.clipThresholds[kind])
+            fading += share * Double(configuration.fading[kind])
+        }
+        learningRate = rate
+        clipThreshold = threshold
+        self.fading = fading
         scratchCount = scratch
     }
 }

@@ -15,15 +15,19 @@ struct ObjectiveValue {
 struct ObjectiveEvaluator {
     let configuration: ObjectiveConfiguration
     private var generator: PhiloxGenerator
-    /// The draws set apart for one update: 2²⁰, more than any batch of sensible size takes.
+    /// The draws set apart for one update: 2²⁰, more than any batch of sensible size takes. A larger batch reaches into the
+    /// next update's, which does no harm; half of the period is left free, so that none reaches its end.
     private static let drawsPerStep: UInt64 = 1 << 20
 
     init(configuration: ObjectiveConfiguration, identity: AdapterIdentity, step: UInt64) {
         self.configuration = configuration
         generator = PhiloxGenerator(
             seed: identity.seed, stream: identity.stream, purpose: .sampling,
-            position: (step &* Self.drawsPerStep) % PhiloxGenerator.period)
+            position: (step &* Self.drawsPerStep) % (PhiloxGenerator.period / 2))
     }
+
+    /// The position of the generator that negatives are drawn from.
+    var position: UInt64 { generator.position }
 
     /// The kind of loss that a signal gets, which decides rate and clipping threshold.
     static func kind(of signal: Feedback.Signal, _ configuration: ObjectiveConfiguration) -> ObjectiveKind {

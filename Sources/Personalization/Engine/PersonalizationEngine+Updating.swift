@@ -74,12 +74,12 @@ extension PersonalizationEngine {
     @discardableResult
     public func consolidateAdapter(for user: String) async throws -> UInt64 {
         try Self.check(user, "consolidateAdapter")
-        let protection = configuration.update.elasticWeightConsolidation
+        let isProtected = configuration.update.elasticWeightConsolidation != nil
         return try await withLoaded(user, "consolidateAdapter") { shard in
             let version = shard.state.withLock { state in
                 state.withSlot(user) { slot -> UInt64? in
-                    if let protection {
-                        slot.adapter?.consolidate(protection)
+                    if isProtected {
+                        slot.adapter?.consolidate()
                         slot.isUnsaved = true
                     }
                     return slot.adapter?.version

@@ -23,22 +23,31 @@ package enum Elementary {
     }
 
     /// ln x for finite x > 0; −infinity at 0, NaN below.
+    ///
+    /// **Source.** The reduction and minimax coefficients of fdlibm's `e_log.c` (Sun Microsystems 1993): with x = 2ᵏ·m,
+    /// √½ < m < √2 and s = (m − 1)/(m + 1), ln m = 2s + s·R(s²).
     package static func log(_ x: Double) -> Double {
         if x.isNaN || x < 0 { return .nan }
         if x == 0 { return -.infinity }
         if x == .infinity { return x }
-        var exponent = Double(x.exponent)
+        var k = Double(x.exponent)
         var m = x.significand
         if m > 1.4142135623730951 {
             m /= 2
-            exponent += 1
+            k += 1
         }
-        // ln m = 2·artanh(s), s = (m − 1)/(m + 1), |s| ≤ 0.1716: the series' term s²³/23 is below 1e-18.
-        let s = (m - 1) / (m + 1)
-        let s2 = s * s
-        var sum = 0.0
-        for n in stride(from: 21.0, through: 3, by: -2) { sum = (sum + 1 / n) * s2 }
-        return exponent * ln2High + (exponent * ln2Low + (2 * s + 2 * s * sum))
+        let f = m - 1
+        let s = f / (2 + f)
+        let z = s * s
+        let w = z * z
+        let even = w * (0.3999999999940941908 + w * (0.2222219843214978396 + w * 0.1531383769920937332))
+        let odd =
+            z
+            * (0.6666666666666735130
+                + w * (0.2857142874366239149 + w * (0.1818357216161805012 + w * 0.1479819860511658591)))
+        // ln m = f − (f²/2 − s·(f²/2 + R)), which keeps the rounding error of s away from the leading term f.
+        let half = 0.5 * f * f
+        return k * ln2High - ((half - (s * (half + even + odd) + k * ln2Low)) - f)
     }
 
     /// ln(1 + x) for x > −1, accurate near zero: log's value scaled by what rounding 1 + x lost (Kahan's device).
@@ -51,14 +60,19 @@ package enum Elementary {
 
     /// cos x for x in 0...π; used by cosine schedules.
     package static func cosine(_ x: Double) -> Double {
+        // Near π/2, where 1 − 2 sin² cancels, cos x = sin(π/2 − x), with π/2 in two parts.
+        if x > .pi / 4, x < 3 * .pi / 4 { return sine((.pi / 2 - x) + 6.123233995736766e-17) }
         if x > .pi / 2 { return -cosine(.pi - x) }
-        // cos x = 1 − 2 sin²(x/2), sin by its series: the term (x/2)²³/23! is below 1e-24 for x ≤ π/2.
-        let h = x / 2
-        let h2 = h * h
+        let half = sine(x / 2)
+        return 1 - 2 * half * half
+    }
+
+    /// sin x for x in ±π/4 by its series: the term x²³/23! is below 2e-25.
+    private static func sine(_ x: Double) -> Double {
+        let square = x * x
         var sum = 1.0
-        for n in stride(from: 20.0, through: 2, by: -2) { sum = 1 - h2 / (n * (n + 1)) * sum }
-        let sine = h * sum
-        return 1 - 2 * sine * sine
+        for n in stride(from: 20.0, through: 2, by: -2) { sum = 1 - square / (n * (n + 1)) * sum }
+        return x * sum
     }
 
     /// baseⁿ for n ≥ 0 by repeated squaring.

@@ -13,7 +13,8 @@ package enum Kernels {
     /// The instruction set in use: the best that the processor offers, unless a test forced another.
     package static var instructionSet: InstructionSet { name(attune_kernels_level()) }
 
-    /// Forces an instruction set, or the best one below it; returns what is in use. Only while no kernel runs.
+    /// Forces an instruction set, or the best one below it; returns what is in use. Kernels that run in other threads
+    /// meanwhile give the same bits either way.
     package static func select(_ wanted: InstructionSet) -> InstructionSet {
         switch wanted {
         case .portable: name(attune_kernels_select(ATTUNE_KERNEL_PORTABLE))

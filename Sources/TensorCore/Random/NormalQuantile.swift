@@ -14,7 +14,7 @@ package enum NormalQuantile {
             let r = 0.180625 - q * q
             return q * polynomial(centralNumerator, r) / polynomial(centralDenominator, r)
         }
-        var r = (-FixedOrderLog.log(q < 0 ? probability : 1 - probability)).squareRoot()
+        var r = (-Elementary.log(q < 0 ? probability : 1 - probability)).squareRoot()
         let magnitude: Double
         if r <= 5 {
             r -= 1.6
@@ -57,36 +57,4 @@ package enum NormalQuantile {
         2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5, 7.86869131145613259100e-4,
         1.48753612908506148525e-2, 1.36929880922735805310e-1, 5.99832206555887937690e-1, 1,
     ]
-}
-
-/// The natural logarithm from + − · ÷ in a fixed order, the same bits on every machine; within one ULP of the true value.
-///
-/// **Source.** The reduction and the minimax coefficients of fdlibm's `e_log.c` (Sun Microsystems 1993):
-/// with `x = 2ᵏ·m`, `√½ < m < √2`, `s = (m − 1) / (m + 1)`, it is `log m = 2s + s·R(s²)`.
-package enum FixedOrderLog {
-    /// log x for a positive, normal, finite x.
-    package static func log(_ x: Double) -> Double {
-        precondition(x.isNormal && x > 0, "FixedOrderLog: \(x) is not a positive normal number")
-        var exponent = Int(x.exponent)
-        var m = x.significand
-        if m > 1.4142135623730951 {
-            m *= 0.5
-            exponent += 1
-        }
-        let f = m - 1
-        let s = f / (2 + f)
-        let z = s * s
-        let w = z * z
-        let even = w * (0.3999999999940941908 + w * (0.2222219843214978396 + w * 0.1531383769920937332))
-        let odd =
-            z
-            * (0.6666666666666735130
-                + w * (0.2857142874366239149 + w * (0.1818357216161805012 + w * 0.1479819860511658591)))
-        // log m = f − (f²/2 − s·(f²/2 + R)), which keeps the rounding error of s away from the leading term f.
-        let half = 0.5 * f * f
-        let k = Double(exponent)
-        let ln2High = 6.93147180369123816490e-01  // 33 bits, so that k · ln2High is exact
-        let ln2Low = 1.90821492927058770002e-10
-        return k * ln2High - ((half - (s * (half + even + odd) + k * ln2Low)) - f)
-    }
 }
