@@ -9,7 +9,8 @@ struct EngineMethod: RankingMethod {
     var isSeeded: Bool { true }
     var learns: Bool { true }
 
-    /// The popularity weights that are tried on the donors. Each takes a run of its own, because the engine's objective sees them.
+    /// The popularity weights that are tried on the donors. Each takes a run of its own, because the engine's objective
+    /// sees them.
     static let popularityWeights: [Double] = [0.1, 0.2, 0.3, 0.5]
 
     /// - Parameter offsets: κ·log(1 + donor likes), shape `[items]`.

@@ -2,8 +2,8 @@ import TensorCore
 
 /// One pass of a method over users: rank at each step with what was learned before it, then learn.
 ///
-/// Users go in lockstep: all users (times seeds) of a chunk are ranked at the same step by one matrix product. A chunk is a
-/// fixed set of users, so that neither the number of threads nor their order changes a result.
+/// Users go in lockstep: all users (times seeds) of a chunk are ranked at the same step by one matrix product. A chunk
+/// is a fixed set of users, so that neither the number of threads nor their order changes a result.
 struct PrequentialRun: Sendable {
     let data: EvaluationData
     let users: [LikeSequence]
@@ -25,7 +25,8 @@ struct PrequentialRun: Sendable {
 
     /// Runs a method.
     ///
-    /// - Parameter progress: Called after each chunk with the share that is done, 0...1; from any thread, never twice at once.
+    /// - Parameter progress: Called after each chunk with the share that is done, 0...1; from any thread, never twice
+    ///   at once.
     /// - Returns: For each κ the table of events, users in the order of ``users``.
     /// - Complexity: O(events · seeds · items · dimension); memory O(threads · items · rows) beside the tables.
     func tables(

@@ -1,8 +1,8 @@
 extension EvaluationResult {
     /// The result as one HTML page: tables and SVG plots, light and dark, for wide and narrow screens.
     ///
-    /// Self-contained: no script, nothing is loaded from elsewhere (a content security policy says so to the browser). Text from
-    /// the data set is escaped.
+    /// Self-contained: no script, nothing is loaded from elsewhere (a content security policy says so to the browser).
+    /// Text from the data set is escaped.
     public var html: String {
         let title = "Adapter convergence on \(dataset)"
         return """

@@ -12,8 +12,8 @@ public struct EvaluationResult: Sendable {
         public let mrr: Interval
         /// How often the next like is among the first ten, 0...1.
         public let hit10: Interval
-        /// The step, from 1, at which the AUC gain reaches 0.9 times what `cold` ends with; the number of steps when it never
-        /// does. Nil without `cold`.
+        /// The step, from 1, at which the AUC gain reaches 0.9 times what `cold` ends with; the number of steps when it
+        /// never does. Nil without `cold`.
         public let t90: Interval?
         /// 1 − t90 / t90 of `cold`: the share of interactions saved. Nil without `cold`.
         public let saving: Interval?

@@ -1,5 +1,5 @@
-/// Text that is safe inside HTML and SVG elements and double-quoted attributes. Control characters, which neither allows,
-/// become U+FFFD.
+/// Text that is safe inside HTML and SVG elements and double-quoted attributes. Control characters, which neither
+/// allows, become U+FFFD.
 func markup(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {

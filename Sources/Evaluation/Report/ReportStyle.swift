@@ -1,7 +1,7 @@
 /// The report's style sheet: light and dark by the reader's preference, no fonts or images from elsewhere.
 ///
-/// Colours of methods follow Okabe and Ito's palette, which colour-blind readers can tell apart; the dark theme uses lighter
-/// variants of the two dark blues and greens. Dash patterns tell lines apart without colour.
+/// Colours of methods follow Okabe and Ito's palette, which colour-blind readers can tell apart; the dark theme uses
+/// lighter variants of the two dark blues and greens. Dash patterns tell lines apart without colour.
 enum ReportStyle {
     /// Colours on light, on dark, and the dash pattern of each method.
     private static let methods: [(method: EvaluationMethod, light: String, dark: String, dash: String)] = [

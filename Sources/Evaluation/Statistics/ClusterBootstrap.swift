@@ -2,8 +2,8 @@ import TensorCore
 
 /// Resamples users (clusters of events), with replacement, and sums the users' numbers in each resample.
 ///
-/// Every statistic of an evaluation is a function of sums over users: a mean over events is a sum of values over a sum of
-/// counts. So one table of users × numbers, resampled once, gives all intervals; methods, steps and levels that
+/// Every statistic of an evaluation is a function of sums over users: a mean over events is a sum of values over a sum
+/// of counts. So one table of users × numbers, resampled once, gives all intervals; methods, steps and levels that
 /// lie in the same table are resampled together, which is what makes differences paired.
 ///
 /// **Source.** Davison & Hinkley 1997, *Bootstrap Methods and their Application*, §2.4 (percentile intervals), §3.8
