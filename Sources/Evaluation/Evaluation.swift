@@ -3,10 +3,10 @@ import TensorCore
 
 /// Compares ways of ranking a user's next like, prequentially, with every setting tuned on donors.
 ///
-/// For each evaluated user and each step t the method ranks every item that has an embedding, except the user's likes so far,
-/// by y·e + κ·log(1 + donor likes); the next like is the target. Only then does the method learn from it. AUC, reciprocal
-/// rank, NDCG@10 and hit@10 of each event are averaged over the seeds and then over all events, each weighing the same.
-/// Intervals are percentiles over resampled users, the same resamples for every method.
+/// For each evaluated user and each step t the method ranks every item that has an embedding, except the user's likes
+/// so far, by y·e + κ·log(1 + donor likes); the next like is the target. Only then does the method learn from it. AUC,
+/// reciprocal rank, NDCG@10 and hit@10 of each event are averaged over the seeds and then over all events, each
+/// weighing the same. Intervals are percentiles over resampled users, the same resamples for every method.
 ///
 /// ```swift
 /// let data = try EvaluationData(DataFolder(path: "ml-latest-small", embeddings: "cf"))
@@ -14,8 +14,8 @@ import TensorCore
 /// print(result.table)
 /// ```
 ///
-/// Tuned on donors: κ of the query (shared by `none`, `bias`, `cold` and `engine`), κ of `profile`, and κ, a and λ of `ridge`
-/// by NDCG@10; the rates of `bias` and `cold` by AUC. `popularity` has nothing to tune.
+/// Tuned on donors: κ of the query (shared by `none`, `bias` and `cold`), κ of `profile` and of `engine`, and κ, ω, λ
+/// and β of `ridge` by NDCG@10; the rates of `bias` and `cold` by AUC. `popularity` has nothing to tune.
 public struct Evaluation: Sendable {
     /// The data set.
     public let data: EvaluationData
@@ -36,11 +36,13 @@ public struct Evaluation: Sendable {
     /// Tunes and evaluates every method.
     ///
     /// - Parameter progress: Told how far the run is; called from any thread, one call at a time.
-    /// - Throws: `CancellationError` when the task is cancelled; a method's own error when it fails on the evaluated users.
-    /// - Complexity: O(methods · events · seeds · items · dimension), in up to ``EvaluationConfiguration/threads`` tasks.
+    /// - Throws: `CancellationError` when the task is cancelled; a method's own error when it fails on the evaluated
+    ///   users.
+    /// - Complexity: O(methods · events · seeds · items · dimension), in up to ``EvaluationConfiguration/threads``
+    ///   tasks.
     ///
-    /// **Numerics.** The result depends neither on the number of threads nor on which other methods are compared. Scores come
-    /// from BLAS, so their last bits may differ from machine to machine.
+    /// **Numerics.** The result depends neither on the number of threads nor on which other methods are compared.
+    /// Scores come from BLAS, so their last bits may differ from machine to machine.
     public func run(
         progress: @escaping @Sendable (EvaluationProgress) -> Void = { _ in }
     ) async throws -> EvaluationResult {
@@ -91,7 +93,7 @@ public struct Evaluation: Sendable {
                     vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
                     seed: configuration.seed)
             }
-        case .engine: throw DataError(.invalidConfiguration, "the method \(method.rawValue) is not there yet")
+        case .engine: return try await EngineMethod.tuned(with: tuner)
         }
     }
 
@@ -105,12 +107,13 @@ public struct Evaluation: Sendable {
 
     /// The stages of ``run(progress:)``.
     private func stages(_ methods: [EvaluationMethod]) -> Int {
-        var stages = 2.0
+        var stages = 1.0
         for method in methods {
             stages += weight(method)
             switch method {
-            case .none, .popularity, .engine: break
-            case .profile: stages += 1
+            case .popularity: break
+            case .engine: stages += Double(EngineMethod.popularityWeights.count)
+            case .none, .profile: stages += 1
             case .ridge: stages += Double(RidgeFoldIn.grid.count)
             case .bias, .cold: stages += Double(PairwiseTraining.rates.count)
             }

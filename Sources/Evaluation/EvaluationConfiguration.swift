@@ -18,8 +18,8 @@ public enum EvaluationMethod: String, Sendable, Hashable, CaseIterable {
 
 /// What is compared, and how.
 public struct EvaluationConfiguration: Sendable, Hashable {
-    /// The methods, in the order of reports. `none` is always run, as the reference; without `cold` there is no `t90` and no
-    /// saving.
+    /// The methods, in the order of reports. `none` is always run, as the reference; without `cold` there is no `t90`
+    /// and no saving.
     public var methods = EvaluationMethod.allCases
     /// The query from which all methods but `profile`, `popularity` and `ridge` rank.
     public var query = QueryKind.last

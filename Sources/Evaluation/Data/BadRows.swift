@@ -38,17 +38,20 @@ struct CSVHeader {
         let places = names.indices.filter { names[$0] == name }
         if places.count > 1 {
             throw DataError(
-                .missingColumn, file: file, line: 1, column: places[1] + 1, columnName: name, "the column is named twice")
+                .missingColumn, file: file, line: 1, column: places[1] + 1, columnName: name,
+                "the column is named twice")
         }
         if places.isEmpty, isRequired {
-            throw DataError(.missingColumn, file: file, line: 1, columnName: name, "the header has no column \"\(name)\"")
+            throw DataError(
+                .missingColumn, file: file, line: 1, columnName: name, "the header has no column \"\(name)\"")
         }
         return places.first
     }
 
     func required(_ name: String, file: String) throws(DataError) -> Int {
         guard let place = try column(name, file: file) else {
-            throw DataError(.missingColumn, file: file, line: 1, columnName: name, "the header has no column \"\(name)\"")
+            throw DataError(
+                .missingColumn, file: file, line: 1, columnName: name, "the header has no column \"\(name)\"")
         }
         return place
     }

@@ -1,10 +1,10 @@
 /// Splits the bytes of a CSV file (RFC 4180) into rows and fields, one row at a time, without copying them.
 ///
 /// Accepted: LF and CRLF line ends, mixed too; a byte-order mark; quoted fields with doubled quotes, commas and line
-/// breaks inside; a last row without a line end. Rows without a byte are skipped. Refused, row by row: a quote inside an
-/// unquoted field, text after a closing quote, a quote that never closes, a carriage return on its own, a field or row
-/// beyond the limits, bytes that are not UTF-8. After a refused row reading goes on at the next line end behind the fault, so each byte is
-/// looked at a bounded number of times.
+/// breaks inside; a last row without a line end. Rows without a byte are skipped. Refused, row by row: a quote inside
+/// an unquoted field, text after a closing quote, a quote that never closes, a carriage return on its own, a field or
+/// row beyond the limits, bytes that are not UTF-8. After a refused row reading goes on at the next line end behind the
+/// fault, so each byte is looked at a bounded number of times.
 ///
 /// - Complexity: O(bytes) for the whole file.
 struct CSVReader {

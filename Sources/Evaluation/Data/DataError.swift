@@ -46,7 +46,7 @@ public struct DataError: Error, Sendable, Equatable, CustomStringConvertible, Cu
     public let code: Code
     /// The name of the file inside the folder, without its path; empty when no single file is at fault.
     public let file: String
-    /// The line of the first bad row, from 1, where the row begins; for an embedding file the row of the matrix, from 1.
+    /// The line on which the first bad row begins, or the bad row of an embedding file; from 1.
     public let line: Int?
     /// The column of the first bad field, from 1.
     public let column: Int?

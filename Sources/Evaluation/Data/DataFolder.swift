@@ -9,11 +9,12 @@ public import TensorCore
 /// | `embeddings-NAME.npy` | NumPy file of 16- or 32-bit floats, shape `[items, dimension]`; a row of zeros = no embedding |
 /// | `donors.txt` | optional, one user id per line: the users on whom settings are tuned |
 ///
-/// Without `donors.txt` a user is a donor when the top bit of a seeded stable hash of the id is zero (``isDonor(_:seed:)``).
+/// Without `donors.txt` a user is a donor when the top bit of a seeded stable hash of the id is zero
+/// (``isDonor(_:seed:)``).
 ///
-/// Files are UTF-8 with or without a byte-order mark, CSV as in RFC 4180 with LF or CRLF. Blank lines are skipped. Ids are
-/// any text but the empty one and compared by their Unicode scalars in canonical form. The whole file is checked before an error is thrown, so
-/// that the error can say how many more rows are bad.
+/// Files are UTF-8 with or without a byte-order mark, CSV as in RFC 4180 with LF or CRLF. Blank lines are skipped. Ids
+/// are any text but the empty one and compared by their Unicode scalars in canonical form. The whole file is checked
+/// before an error is thrown, so that the error can say how many more rows are bad.
 public struct DataFolder: Sendable {
     /// The last component of the folder's path.
     public let name: String

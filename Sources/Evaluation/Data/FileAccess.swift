@@ -39,7 +39,9 @@ enum FileAccess {
     /// The names in the folder, in order of their bytes.
     static func names(in folder: String) throws(DataError) -> [String] {
         do {
-            return try FileManager.default.contentsOfDirectory(atPath: folder).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            return try FileManager.default.contentsOfDirectory(atPath: folder).sorted {
+                $0.utf8.lexicographicallyPrecedes($1.utf8)
+            }
         } catch {
             throw DataError(.unreadable, "the folder \"\(folder)\" cannot be read: \(reason(error))")
         }

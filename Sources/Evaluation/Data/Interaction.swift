@@ -149,7 +149,8 @@ extension DataError {
     fileprivate static func fieldCount(_ reader: CSVReader, _ header: CSVHeader, _ file: String) -> DataError {
         let found = reader.fields.count
         return DataError(
-            .malformedRow, file: file, line: reader.line, column: min(found, header.names.count) + (found < header.names.count ? 0 : 1),
+            .malformedRow, file: file, line: reader.line,
+            column: min(found, header.names.count) + (found < header.names.count ? 0 : 1),
             "\(found) fields where the header has \(header.names.count)")
     }
 

@@ -21,8 +21,8 @@ struct LikeEvent: Sendable, Hashable {
 /// Made from a ``DataFolder`` or a ``SyntheticPopulation``.
 ///
 /// A like is the first interaction of a user with an item that is rated 4 or better (or not rated at all) and has an
-/// embedding. A user's sequence is the first 61 likes in order of time; users with fewer than 6 are left out. Only items
-/// with an embedding are ranked.
+/// embedding. A user's sequence is the first 61 likes in order of time; users with fewer than 6 are left out. Only
+/// items with an embedding are ranked.
 public struct EvaluationData: Sendable {
     /// The least number of likes of an evaluated user.
     public static var minimumLikes: Int { 6 }

@@ -2,8 +2,9 @@ import TensorCore
 
 /// Learns one vector per user that is added to every query: y = x + b.
 ///
-/// Pairwise loss: the mean over the negatives n of log(1 + exp(−((y·p + o_p) − (y·n + o_n)))), o = κ·popularity, so that
-/// ∂L/∂b = mean over n of σ(−margin)·(n − p); the gradient is clipped to a Euclidean norm of 0.3 and b moves against it.
+/// Pairwise loss: the mean over the negatives n of log(1 + exp(−((y·p + o_p) − (y·n + o_n)))), o = κ·popularity, so
+/// that ∂L/∂b = mean over n of σ(−margin)·(n − p); the gradient is clipped to a Euclidean norm of 0.3 and b moves
+/// against it.
 struct BiasVectorMethod: RankingMethod {
     let vectors: Matrix<Float>
     /// κ·log(1 + donor likes), shape `[items]`.

@@ -1,7 +1,8 @@
 import LoRA
 import TensorCore
 
-/// A low-rank adapter per user from a cold start: stochastic gradient descent on the pairwise loss, one update per like.
+/// A low-rank adapter per user from a cold start: stochastic gradient descent on the pairwise loss, one update per
+/// like.
 struct ColdAdapterMethod: RankingMethod {
     private let shape: AdapterShape
     private let catalogue: ItemCatalogue

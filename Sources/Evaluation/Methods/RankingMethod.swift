@@ -12,8 +12,13 @@ protocol RankingMethod: Sendable {
     var isSeeded: Bool { get }
     /// The query that the method insists on; nil for the evaluation's own.
     var query: QueryKind? { get }
-    /// How many negatives an event of learning needs; 0 for methods that learn nothing from them.
+    /// Whether rankers learn from events.
+    var learns: Bool { get }
+    /// How many negatives an event of learning needs.
     var negativeCount: Int { get }
+
+    /// The method without what it may remember of users: what a pass over users starts from.
+    func fresh() throws -> any RankingMethod
 
     /// A user's state before the first like.
     func ranker(for userID: String, seed: Int) throws -> any Ranker
@@ -22,7 +27,10 @@ protocol RankingMethod: Sendable {
 extension RankingMethod {
     var isSeeded: Bool { false }
     var query: QueryKind? { nil }
+    var learns: Bool { negativeCount > 0 }
     var negativeCount: Int { 0 }
+
+    func fresh() throws -> any RankingMethod { self }
 }
 
 /// One user's state under one method; used by one task at a time.

@@ -1,7 +1,7 @@
 import TensorCore
 
-/// Ridge regression of a user's likes on the item embeddings: what matrix factorisation with implicit feedback does to fold in
-/// a new user, with older likes counting less.
+/// Ridge regression of a user's likes on the item embeddings: what matrix factorisation with implicit feedback does to
+/// fold in a new user, with older likes counting less.
 ///
 /// ```text
 /// w = argmin  Σ over likes k of c_k·(1 − w·e_k)² + wᵀ(λI + (ω/n)·EᵀE)w          c_k = βᵃᵍᵉ, the last like's age is 0
@@ -9,11 +9,12 @@ import TensorCore
 /// y = w / ‖w‖
 /// ```
 ///
-/// With L the liked rows `[k, dimension]`, the push-through identity gives w = P Lᵀ (C⁻¹ + L P Lᵀ)⁻¹ 1: a system of the size of
-/// the likes instead of the dimension. One eigendecomposition of EᵀE serves every (ω, λ) of the grid.
+/// With L the liked rows `[k, dimension]`, the push-through identity gives w = P Lᵀ (C⁻¹ + L P Lᵀ)⁻¹ 1: a system of the
+/// size of the likes instead of the dimension. One eigendecomposition of EᵀE serves every (ω, λ) of the grid.
 ///
 /// **Source.** Hu, Koren, Volinsky 2008, *Collaborative filtering for implicit feedback datasets*, ICDM, §4, eq. 4,
-/// [doi:10.1109/ICDM.2008.22](https://doi.org/10.1109/ICDM.2008.22); ω plays the weight of the items that were not liked.
+/// [doi:10.1109/ICDM.2008.22](https://doi.org/10.1109/ICDM.2008.22); ω plays the weight of the items that were not
+/// liked.
 struct RidgeFoldIn: RankingMethod {
     /// One setting of the grid.
     struct Setting: Sendable {
@@ -127,8 +128,8 @@ struct RidgeFoldIn: RankingMethod {
             }
         }
 
-        /// x ← A⁻¹x by Cholesky's factorisation of a positive definite A, of which `a` is the lower triangle, row by row.
-        /// Pivots are at least 1 here: the matrix is C⁻¹ ≥ I plus a positive semidefinite one.
+        /// x ← A⁻¹x by Cholesky's factorisation of a positive definite A, of which `a` is the lower triangle, row by
+        /// row. Pivots are at least 1 here: the matrix is C⁻¹ ≥ I plus a positive semidefinite one.
         private static func solve(_ a: inout [Double], _ x: inout [Double]) {
             for i in x.indices {
                 let row = i * (i + 1) / 2

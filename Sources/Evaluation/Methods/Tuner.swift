@@ -39,10 +39,13 @@ struct Tuner: Sendable {
         for rate in rates {
             do {
                 let candidate = try method(rate)
-                let tables = try await run(kappas: [kappa], candidate, label: "\(label), rate \(rate)")
-                let auc = tables[0].mean.auc
+                let auc = try await table(of: candidate, kappa: kappa, label: "\(label), rate \(rate)").mean.auc
                 if best == nil || auc > (best?.auc ?? 0) {
-                    best = (Choice(method: candidate, kappa: kappa, settings: [("rate", Double("\(rate)") ?? Double(rate))]), auc)
+                    best = (
+                        Choice(
+                            method: candidate, kappa: kappa, settings: [("rate", Double("\(rate)") ?? Double(rate))]),
+                        auc
+                    )
                 }
             } catch let error as CancellationError {
                 throw error
@@ -52,6 +55,11 @@ struct Tuner: Sendable {
         }
         if let best { return best.choice }
         throw failure ?? DataError(.invalidConfiguration, "no rates to try for \(label)")
+    }
+
+    /// The donors' events under a method and one popularity weight.
+    func table(of method: any RankingMethod, kappa: Double, label: String) async throws -> EventTable {
+        try await run(kappas: [kappa], method, label: label)[0]
     }
 
     private func run(kappas: [Double], _ method: any RankingMethod, label: String) async throws -> [EventTable] {

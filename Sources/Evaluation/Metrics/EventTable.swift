@@ -13,8 +13,8 @@ struct RankingQuality: Sendable, Equatable {
 
     init() {}
 
-    /// The measures of a target with `greater` candidates above it and `ties` others level with it. The rank counts from
-    /// 1 and ties count half: rank = 1 + greater + ties / 2.
+    /// The measures of a target with `greater` candidates above it and `ties` others level with it. The rank counts
+    /// from 1 and ties count half: rank = 1 + greater + ties / 2.
     ///
     /// - Parameter candidates: All candidates, the target included; at least 2.
     init(greater: Int, ties: Int, candidates: Int) {

@@ -23,7 +23,8 @@ struct GainCurve: Equatable {
 
     /// The first step, from 1, at which the smoothed gain reaches `level`; the number of steps when none does.
     ///
-    /// A level that is not positive cannot be converged to (doing nothing would be there at once), so no step reaches it.
+    /// A level that is not positive cannot be converged to (doing nothing would be there at once), so no step reaches
+    /// it.
     func firstStep(reaching level: Double) -> Int {
         guard level > 0, let index = smoothed.firstIndex(where: { $0 >= level }) else { return gains.count }
         return index + 1

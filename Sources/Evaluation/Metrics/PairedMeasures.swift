@@ -88,7 +88,8 @@ struct PairedMeasures: Sendable {
     /// The area under the gain curve, in AUC · steps.
     func area(_ method: Int) -> Interval { bootstrap.interval { curve($0, method).area } }
 
-    /// The step at which `method` reaches the level that `cold` sets, and the saving 1 − t90 / t90(cold). Level and curves come from the same resample.
+    /// The step at which `method` reaches the level that `cold` sets, and the saving 1 − t90 / t90(cold). Level and
+    /// curves come from the same resample.
     func convergence(of method: Int, cold: Int) -> (step: Interval, saving: Interval) {
         let both = bootstrap.intervals { sums in
             let reference = curve(sums, cold)
@@ -102,8 +103,8 @@ struct PairedMeasures: Sendable {
     /// The mean gain at each step, with intervals for each step on its own.
     func gains(of method: Int) -> [Interval] { bootstrap.intervals { curve($0, method).gains } }
 
-    /// The smoothed gain at each step.
-    func smoothedGains(of method: Int) -> [Double] { curve(bootstrap.totals[...], method).smoothed }
+    /// The smoothed gain at each step, with intervals for each step on its own.
+    func smoothedGains(of method: Int) -> [Interval] { bootstrap.intervals { curve($0, method).smoothed } }
 
     /// How many users have each step.
     var activeUsers: [Int] { (0..<steps).map { Int(bootstrap.totals[layout.active(step: $0)]) } }

@@ -133,7 +133,9 @@ public struct PersonalizationRun: Sendable {
 private struct QueryProfiles {
     private var averages: [[Float]]
 
-    init(users: Int, dimension: Int) { averages = Array(repeating: Array(repeating: 0, count: dimension), count: users) }
+    init(users: Int, dimension: Int) {
+        averages = Array(repeating: Array(repeating: 0, count: dimension), count: users)
+    }
 
     mutating func add(_ like: Span<Float>, to user: Int) {
         let keep = PrequentialRun.profileDecay

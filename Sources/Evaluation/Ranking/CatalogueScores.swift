@@ -15,7 +15,8 @@ struct CatalogueScores {
     }
 
     mutating func setVector(_ vector: [Float], row: Int) {
-        precondition(vector.count == y.columns, "CatalogueScores: a vector of \(vector.count) for dimension \(y.columns)")
+        precondition(
+            vector.count == y.columns, "CatalogueScores: a vector of \(vector.count) for dimension \(y.columns)")
         y.withMutableRow(row) { target in for j in target.indices { target[j] = vector[j] } }
     }
 

@@ -9,8 +9,9 @@ import TensorCore
 /// regret(f) = E(u) − E(f) ≥ 0
 /// ```
 ///
-/// Sorting by the true utilities u maximises E (rearrangement inequality: the largest weights meet the largest AUC_i), so the
-/// regret is exact, not an estimate, and zero if and only if f orders candidates of different probability as u does.
+/// Sorting by the true utilities u maximises E (rearrangement inequality: the largest weights meet the largest AUC_i),
+/// so the regret is exact, not an estimate, and zero if and only if f orders candidates of different probability as u
+/// does.
 struct ChoiceTruth {
     /// For each item its true probability; 0 for seen ones.
     private let probabilities: [Double]
@@ -24,7 +25,7 @@ struct ChoiceTruth {
         self.isSeen = isSeen
         var largest = -Float.infinity
         for i in utilities.indices where !isSeen[i] { largest = max(largest, utilities[i]) }
-        var weights = utilities.indices.map { isSeen[$0] ? 0 : Elementary.exp(Double(utilities[$0] - largest)) }
+        var weights = utilities.indices.map { isSeen[$0] ? 0 : Elementary.exp(Double(utilities[$0]) - Double(largest)) }
         let total = weights.reduce(0, +)
         for i in weights.indices { weights[i] /= total }
         probabilities = weights

@@ -2,8 +2,8 @@ import TensorCore
 
 /// One pass of a method over users: rank at each step with what was learned before it, then learn.
 ///
-/// Users go in lockstep: all users (times seeds) of a chunk are ranked at the same step by one matrix product. A chunk is a
-/// fixed set of users, so that neither the number of threads nor their order changes a result.
+/// Users go in lockstep: all users (times seeds) of a chunk are ranked at the same step by one matrix product. A chunk
+/// is a fixed set of users, so that neither the number of threads nor their order changes a result.
 struct PrequentialRun: Sendable {
     let data: EvaluationData
     let users: [LikeSequence]
@@ -25,15 +25,19 @@ struct PrequentialRun: Sendable {
 
     /// Runs a method.
     ///
-    /// - Parameter progress: Called after each chunk with the share that is done, 0...1; from any thread, never twice at once.
+    /// - Parameter progress: Called after each chunk with the share that is done, 0...1; from any thread, never twice
+    ///   at once.
     /// - Returns: For each κ the table of events, users in the order of ``users``.
     /// - Complexity: O(events · seeds · items · dimension); memory O(threads · items · rows) beside the tables.
     func tables(
         of method: any RankingMethod, progress: (Double) -> Void = { _ in }
     ) async throws -> [EventTable] {
+        let method = try method.fresh()
         let effectiveSeeds = method.isSeeded ? seeds : 1
         let usersPerChunk = max(1, Self.rowsPerChunk / effectiveSeeds)
-        let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map { $0..<min($0 + usersPerChunk, users.count) }
+        let chunks = stride(from: 0, to: users.count, by: usersPerChunk).map {
+            $0..<min($0 + usersPerChunk, users.count)
+        }
         let offsets = kappas.map { kappa in data.popularity.map { Float(kappa) * $0 } }
         var tables = kappas.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) }
         let measuresRegret = measuresRegret && data.truth != nil
@@ -126,7 +130,7 @@ private struct ChunkRun {
             }
             try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
-            for user in 0..<active where users[user].items.count > step + 2 && method.negativeCount > 0 {
+            for user in 0..<active where method.learns && users[user].items.count > step + 2 {
                 try await learn(user, at: step, from: queries[user])
             }
         }

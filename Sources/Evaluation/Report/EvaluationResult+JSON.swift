@@ -7,8 +7,8 @@ extension EvaluationResult {
     ///                   "kappa","settings","seconds"}}}
     /// ```
     ///
-    /// Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that reads
-    /// back the same.
+    /// Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
+    /// reads back the same.
     public var json: String {
         JSONText.object([
             ("dataset", .string(dataset)),

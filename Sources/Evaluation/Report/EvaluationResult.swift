@@ -12,8 +12,8 @@ public struct EvaluationResult: Sendable {
         public let mrr: Interval
         /// How often the next like is among the first ten, 0...1.
         public let hit10: Interval
-        /// The step, from 1, at which the AUC gain reaches 0.9 times what `cold` ends with; the number of steps when it never
-        /// does. Nil without `cold`.
+        /// The step, from 1, at which the AUC gain reaches 0.9 times what `cold` ends with; the number of steps when it
+        /// never does. Nil without `cold`.
         public let t90: Interval?
         /// 1 − t90 / t90 of `cold`: the share of interactions saved. Nil without `cold`.
         public let saving: Interval?
@@ -30,7 +30,7 @@ public struct EvaluationResult: Sendable {
         /// The AUC gain over `none` at each step, from step 1, averaged over the users who have it.
         public let gains: [Interval]
         /// The centred mean of 7 of the gains, from which `t90` is read.
-        public let smoothedGains: [Double]
+        public let smoothedGains: [Interval]
         /// The time that evaluating the method took, tuning excluded.
         public let duration: Duration
     }
@@ -87,7 +87,8 @@ public struct EvaluationResult: Sendable {
     /// The difference of two methods with its paired interval; nil unless both were run.
     ///
     /// Methods are resampled together, so this interval is much narrower than those of the two means would suggest.
-    public func difference(_ measure: Measure, of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval? {
+    public func difference(_ measure: Measure, of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval?
+    {
         guard let first = positions[method], let second = positions[other] else { return nil }
         return measures.difference(measure.eventMeasure, of: first, minus: second)
     }

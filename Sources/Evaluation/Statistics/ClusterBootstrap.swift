@@ -2,8 +2,8 @@ import TensorCore
 
 /// Resamples users (clusters of events), with replacement, and sums the users' numbers in each resample.
 ///
-/// Every statistic of an evaluation is a function of sums over users: a mean over events is a sum of values over a sum of
-/// counts. So one table of users × numbers, resampled once, gives all intervals; methods, steps and levels that
+/// Every statistic of an evaluation is a function of sums over users: a mean over events is a sum of values over a sum
+/// of counts. So one table of users × numbers, resampled once, gives all intervals; methods, steps and levels that
 /// lie in the same table are resampled together, which is what makes differences paired.
 ///
 /// **Source.** Davison & Hinkley 1997, *Bootstrap Methods and their Application*, §2.4 (percentile intervals), §3.8
@@ -22,7 +22,8 @@ struct ClusterBootstrap: Sendable {
     ///   - seed: Resample b draws its users from (seed, b) alone.
     /// - Complexity: O(resamples · users · width) time; O(resamples · width) memory.
     init(table: [Double], users: Int, resamples: Int, seed: UInt64) {
-        precondition(users > 0 && table.count % users == 0, "ClusterBootstrap: \(table.count) numbers for \(users) users")
+        precondition(
+            users > 0 && table.count % users == 0, "ClusterBootstrap: \(table.count) numbers for \(users) users")
         let width = table.count / users
         var totals = [Double](repeating: 0, count: width)
         for u in 0..<users { for k in 0..<width { totals[k] += table[u * width + k] } }

@@ -22,8 +22,8 @@ public struct Interval: Sendable, Hashable, Codable {
 
     /// The quantile of sorted values, linear between neighbours.
     ///
-    /// **Source.** Hyndman & Fan 1996, *Sample quantiles in statistical packages*, The American Statistician 50(4), type 7
-    /// (NumPy's default).
+    /// **Source.** Hyndman & Fan 1996, *Sample quantiles in statistical packages*, The American Statistician 50(4),
+    /// type 7 (NumPy's default).
     static func quantile(_ probability: Double, of sorted: [Double]) -> Double {
         precondition(!sorted.isEmpty, "Interval.quantile: no values")
         let position = probability * Double(sorted.count - 1)

@@ -19,8 +19,8 @@ extension SyntheticPopulation {
         public let other: Int
     }
 
-    /// The target signal of a user at a step: a uniformly drawn item as query, noise of the given standard deviation in each
-    /// component.
+    /// The target signal of a user at a step: a uniformly drawn item as query, noise of the given standard deviation in
+    /// each component.
     public func target(of user: Int, step: Int, noise: Float) -> TargetSignal {
         var random = signalGenerator(user, step: step)
         let query = vectors.rowValues(random.integer(below: configuration.items))
@@ -29,8 +29,8 @@ extension SyntheticPopulation {
         return TargetSignal(query: query, target: target)
     }
 
-    /// The preference of a user at a step: a uniformly drawn query and pair of items, the choice by the softmax of their two
-    /// utilities (Bradley and Terry's model).
+    /// The preference of a user at a step: a uniformly drawn query and pair of items, the choice by the softmax of
+    /// their two utilities (Bradley and Terry's model).
     public func preference(of user: Int, step: Int) -> PreferenceSignal {
         var random = signalGenerator(user, step: step)
         let query = random.integer(below: configuration.items)
@@ -63,7 +63,8 @@ extension SyntheticPopulation {
         return sum / Double(wanted.count)
     }
 
-    /// The expected AUC that ranking the unseen items by `scores` loses against ranking them by the user's true utilities.
+    /// The expected AUC that ranking the unseen items by `scores` loses against ranking them by the user's true
+    /// utilities.
     ///
     /// ```text
     /// p_i = softmax of the utilities over unseen items

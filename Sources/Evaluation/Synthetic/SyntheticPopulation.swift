@@ -1,21 +1,23 @@
 public import TensorCore
 
-/// A made-up population whose true preferences are known: users in clusters, each with a low-rank map of the embeddings.
+/// A made-up population whose true preferences are known: users in clusters, each with a low-rank map of the
+/// embeddings.
 ///
-/// Items belong to topics: an item's embedding is its topic's centre plus noise, divided by its length. A cluster is a cycle
-/// of `rank` topics; after an item of one topic of the cycle its users want one of the next. With A holding the cycle's
-/// centres and B the centres that follow, both shape `[rank, dimension]`, a user's true map is
+/// Items belong to topics: an item's embedding is its topic's centre plus noise, divided by its length. A cluster is a
+/// cycle of `rank` topics; after an item of one topic of the cycle its users want one of the next. With A holding the
+/// cycle's centres and B the centres that follow, both shape `[rank, dimension]`, a user's true map is
 ///
 /// ```text
 /// M_u = I + s · B_uᵀ·A_u         A_u = A + ε, B_u = B + ε,  ε normal with standard deviation spread / √dimension
 /// next like ~ softmax over unseen items of (M_u·x)·e_i / temperature,   x = the last like's embedding
 /// ```
 ///
-/// so ranking by M_u·x is optimal and an adapter of the same rank can express it. Without an adapter the next like looks
-/// like the last one, which is wrong. From ``Configuration/driftStep`` on a user follows the cycle of the next cluster.
+/// so ranking by M_u·x is optimal and an adapter of the same rank can express it. Without an adapter the next like
+/// looks like the last one, which is wrong. From ``Configuration/driftStep`` on a user follows the cycle of the next
+/// cluster.
 ///
-/// Everything about user u is computed from (seed, u) when asked for, so a million users need no memory. Deterministic: the
-/// same numbers on every machine.
+/// Everything about user u is computed from (seed, u) when asked for, so a million users need no memory. Deterministic:
+/// the same numbers on every machine.
 public struct SyntheticPopulation: Sendable {
     /// How the population is made.
     public struct Configuration: Sendable, Hashable {
@@ -40,7 +42,7 @@ public struct SyntheticPopulation: Sendable {
         /// The temperature of choices: lower is more predictable. Above 0.
         public var temperature: Float = 0.15
         /// How many likes users have, drawn uniformly; 6 at least.
-        public var likes = 20...61
+        public var likes = 45...61
         /// The number of likes after which users change to the next cluster's map; nil for never.
         public var driftStep: Int?
         /// The seed of everything.
@@ -157,7 +159,8 @@ public struct SyntheticPopulation: Sendable {
         return result
     }
 
-    /// The utilities (M_u·x)·e_i / temperature of all items, shape `[items]`; a choice is their softmax over unseen items.
+    /// The utilities (M_u·x)·e_i / temperature of all items, shape `[items]`; a choice is their softmax over unseen
+    /// items.
     public func utilities(of user: Int, step: Int, lastLike: Int) -> [Float] {
         let wanted = personalized(vectors.rowValues(lastLike), for: user, step: step)
         return (0..<configuration.items).map { item in

@@ -7,7 +7,8 @@ extension Kernels {
         _ threshold: Float, scores: Span<Float>, offsets: Span<Float>
     ) -> (greater: Int, equal: Int) {
         precondition(
-            scores.count == offsets.count && scores.count < 1 << 32, "Kernels.countAbove: counts differ or are too large")
+            scores.count == offsets.count && scores.count < 1 << 32,
+            "Kernels.countAbove: counts differ or are too large")
         var greater: UInt32 = 0
         var equal: UInt32 = 0
         unsafe scores.withUnsafeBufferPointer { scores in

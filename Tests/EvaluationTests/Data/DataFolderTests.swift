@@ -61,19 +61,20 @@ import Testing
         #expect(found.debugDescription.contains("(found \"nowhere\")"))
     }
 
-    @Test(arguments: [
-        ("user_id,item_id,rating,timestamp\nu,a,nan,1\n", .invalidNumber, 2, 3),
-        ("user_id,item_id,rating,timestamp\nu,a,1e300,1\n", .invalidNumber, 2, 3),
-        ("user_id,item_id,rating,timestamp\nu,a,5,\n", .invalidNumber, 2, 4),
-        ("user_id,item_id,rating,timestamp\n,a,5,1\n", .emptyIdentifier, 2, 1),
-        ("user_id,item_id,rating,timestamp\nu,a,5\n", .malformedRow, 2, 3),
-        ("user_id,item_id,rating,timestamp\nu,a,5,1,2\n", .malformedRow, 2, 5),
-        ("user_id,item_id,rating,timestamp\n\"u,a,5,1\n", .malformedRow, 2, 1),
-        ("user_id,item_id,rating,timestamp\nu,a,\"5\"0,1\n", .malformedRow, 2, 3),
-        ("user_id,item_id,rating\nu,a,5\n", .missingColumn, 1, nil),
-        ("user_id,item_id,timestamp,timestamp\nu,a,5,1\n", .missingColumn, 1, 4),
-        ("", .missingColumn, 1, nil),
-    ] as [(String, DataError.Code, Int, Int?)])
+    @Test(
+        arguments: [
+            ("user_id,item_id,rating,timestamp\nu,a,nan,1\n", .invalidNumber, 2, 3),
+            ("user_id,item_id,rating,timestamp\nu,a,1e300,1\n", .invalidNumber, 2, 3),
+            ("user_id,item_id,rating,timestamp\nu,a,5,\n", .invalidNumber, 2, 4),
+            ("user_id,item_id,rating,timestamp\n,a,5,1\n", .emptyIdentifier, 2, 1),
+            ("user_id,item_id,rating,timestamp\nu,a,5\n", .malformedRow, 2, 3),
+            ("user_id,item_id,rating,timestamp\nu,a,5,1,2\n", .malformedRow, 2, 5),
+            ("user_id,item_id,rating,timestamp\n\"u,a,5,1\n", .malformedRow, 2, 1),
+            ("user_id,item_id,rating,timestamp\nu,a,\"5\"0,1\n", .malformedRow, 2, 3),
+            ("user_id,item_id,rating\nu,a,5\n", .missingColumn, 1, nil),
+            ("user_id,item_id,timestamp,timestamp\nu,a,5,1\n", .missingColumn, 1, 4),
+            ("", .missingColumn, 1, nil),
+        ] as [(String, DataError.Code, Int, Int?)])
     func refusesBadInteractions(text: String, code: DataError.Code, line: Int, column: Int?) throws {
         let folder = try folder()
         try folder.write("interactions.csv", text)
@@ -142,7 +143,8 @@ import Testing
         let share = (0..<2_000).filter { DataFolder.isDonor("user \($0)", seed: 0) }.count
         #expect((900...1_100).contains(share))
         // Pinned: another split would silently change every published number.
-        #expect((0..<16).map { DataFolder.isDonor("\($0)", seed: 0) }.map { $0 ? "d" : "u" }.joined() == "duuuuduuuudduudd")
+        #expect(
+            (0..<16).map { DataFolder.isDonor("\($0)", seed: 0) }.map { $0 ? "d" : "u" }.joined() == "duuuuduuuudduudd")
         #expect((0..<64).contains { DataFolder.isDonor("\($0)", seed: 0) != DataFolder.isDonor("\($0)", seed: 1) })
     }
 
