@@ -154,7 +154,6 @@ struct FailureTests {
         adapter = adapter.with(parameters)
         configuration.clipping = .off
         configuration.weightDecay = 1
-        configuration.learningRates = PerObjective(all: 1000)
         let fine = Feedback(embedding: [Float](repeating: 0, count: Self.d), signal: .target(Self.good))
         var failures = 0
         for _ in 0..<12 {
@@ -162,7 +161,7 @@ struct FailureTests {
             do {
                 _ = try adapter.update(
                     with: [fine, fine], configuration: configuration,
-                    overrides: UpdateOverrides(consolidationStrength: 0))
+                    overrides: UpdateOverrides(learningRate: 1000, consolidationStrength: 0))
                 #expect(adapter.values.allSatisfy { $0.isFinite })
             } catch {
                 failures += 1
@@ -171,6 +170,28 @@ struct FailureTests {
         }
         let bounded: Set<String> = ["adam", "adagrad", "dog", "riemannian"]
         #expect(failures > 0 || bounded.contains(configuration.optimizer.name), "\(configuration.optimizer.name)")
+    }
+
+    /// The first update with an optimizer makes its state, and protection's; a failure gives both back.
+    @Test(arguments: [Optimizer.sgd, .momentum(), .adamW()], [false, true])
+    func stateMadeForAFailedUpdateIsGivenBack(optimizer: Optimizer, hadState: Bool) throws {
+        var (adapter, configuration) = try Self.used(.adaGrad())
+        if !hadState {
+            adapter.optimizerState = nil
+            adapter.protection = nil
+        }
+        adapter = adapter.with(adapter.values.map { 1e37 * $0 })
+        configuration.optimizer = optimizer
+        configuration.weightDecay = 1
+        let before = Snapshot(adapter)
+        let fine = Feedback(embedding: [Float](repeating: 0, count: Self.d), signal: .target(Self.good))
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(
+                with: [fine], configuration: configuration, overrides: UpdateOverrides(learningRate: 1000))
+        }
+        #expect(
+            error?.code == .nonFinite && Snapshot(adapter) == before && adapter.byteCount == 4 * 30 * (hadState ? 5 : 1)
+        )
     }
 
     @Test func aBatchWithoutWeightIsRefused() throws {
