@@ -195,6 +195,20 @@ struct FailureTests {
         )
     }
 
+    /// DoG's sum of squares lies outside the vectors that are checked; infinite, it would freeze the adapter for good.
+    @Test func anInfiniteSumOfSquaresIsRefused() throws {
+        let shape = try AdapterShape(dimension: 1, rank: 1, hasBias: true)
+        var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, stream: 1)).with([0, 0, 1.7e19])
+        let before = Snapshot(adapter)
+        let sample = Feedback(embedding: [0], signal: .reward(-1, for: .vector([1.7e19])))
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(
+                with: [sample],
+                configuration: UpdateConfiguration(optimizer: .doG(), clipping: .off, weightDecay: 1))
+        }
+        #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
+    }
+
     @Test func aBatchWithoutWeightIsRefused() throws {
         var (adapter, configuration) = try Self.used(.adam())
         let before = Snapshot(adapter)
