@@ -56,6 +56,30 @@ struct AdapterValueTests {
         }
     }
 
+    @Test func copiesMayBeUpdatedByManyTasksAtOnce() async throws {
+        var random = RandomCase(seed: 2, 1)
+        var start = try random.adapter(AdapterShape(dimension: 33, rank: 3, hasBias: true))
+        let catalogue = try random.catalogue(9, 33)
+        let batches = (0..<30).map { _ in [random.feedback(random.pick(SignalKind.allCases), catalogue)] }
+        let configuration = UpdateConfiguration(
+            optimizer: .adam(), elasticWeightConsolidation: ElasticWeightConsolidation())
+        _ = try start.update(with: batches[0], configuration: configuration)
+        let shared = start
+        func life() throws -> UInt64 {
+            var copy = shared
+            for batch in batches { _ = try copy.update(with: batch, configuration: configuration) }
+            copy.consolidate()
+            return copy.stateHash
+        }
+        let alone = try life()
+        let before = Snapshot(shared)
+        let hashes = try await withThrowingTaskGroup(of: UInt64.self) { group in
+            for _ in 0..<6 { group.addTask { try life() } }
+            return try await group.reduce(into: [UInt64]()) { $0.append($1) }
+        }
+        #expect(hashes == [UInt64](repeating: alone, count: 6) && Snapshot(shared) == before)
+    }
+
     @Test func equalSeedsGiveEqualBytesAndOthersDoNot() throws {
         let shape = try AdapterShape(dimension: 16, rank: 4)
         func bits(_ seed: UInt64, _ user: String) -> [UInt32] {
@@ -140,7 +164,15 @@ struct AdapterValueTests {
             UpdateConfiguration(elasticWeightConsolidation: ElasticWeightConsolidation()),
         ]
         for configuration in settings {
-            #expect(isNew(try adapter.updated(with: [sample], configuration: configuration).adapter))
+            var updated = try adapter.updated(with: [sample], configuration: configuration).adapter
+            #expect(isNew(updated))
+            // Without its state it is another adapter, though it maps alike.
+            updated.optimizerState = nil
+            updated.protection = nil
+            updated.plateau = nil
+            #expect(
+                updated.stateHash
+                    != (try adapter.updated(with: [sample], configuration: configuration).adapter.stateHash))
         }
         let wide = try AdapterShape(dimension: 6, rank: 2, alpha: 3, hasBias: true)
         let (a, b) = (Self.identity, AdapterIdentity(seed: 10, user: "ada"))

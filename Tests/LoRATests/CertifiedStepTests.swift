@@ -102,6 +102,23 @@ struct CertifiedStepTests {
         #expect(last < 1e-3 * first)
     }
 
+    /// A flat loss (a preference between equal items) times an infinite norm is no number to certify by.
+    @Test func aBoundBeyondTheRangeOfFloatIsRefused() throws {
+        let shape = try AdapterShape(dimension: 2, rank: 1)
+        let identity = AdapterIdentity(seed: 1, stream: 1)
+        var adapter = LoRAAdapter(shape: shape, identity: identity).with([10, 10, 0, 0])
+        let before = Snapshot(adapter)
+        let item = Item.vector([1e-3, 0])
+        let batch = [
+            Feedback(embedding: [1e19, 0], signal: .preference(item, over: [item])),
+            Feedback(embedding: [1, 1], signal: .target([3, 3])),
+        ]
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(with: batch, configuration: Self.configuration(ObjectiveConfiguration(), .off))
+        }
+        #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
+    }
+
     private static func largestRowSum(_ b: Matrix<Float>) -> Double {
         (0..<b.rows).map { k in
             (0..<b.rows).reduce(0.0) { sum, l in

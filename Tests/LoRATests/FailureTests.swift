@@ -154,7 +154,6 @@ struct FailureTests {
         adapter = adapter.with(parameters)
         configuration.clipping = .off
         configuration.weightDecay = 1
-        configuration.learningRates = PerObjective(all: 1000)
         let fine = Feedback(embedding: [Float](repeating: 0, count: Self.d), signal: .target(Self.good))
         var failures = 0
         for _ in 0..<12 {
@@ -162,7 +161,7 @@ struct FailureTests {
             do {
                 _ = try adapter.update(
                     with: [fine, fine], configuration: configuration,
-                    overrides: UpdateOverrides(consolidationStrength: 0))
+                    overrides: UpdateOverrides(learningRate: 1000, consolidationStrength: 0))
                 #expect(adapter.values.allSatisfy { $0.isFinite })
             } catch {
                 failures += 1
@@ -171,6 +170,43 @@ struct FailureTests {
         }
         let bounded: Set<String> = ["adam", "adagrad", "dog", "riemannian"]
         #expect(failures > 0 || bounded.contains(configuration.optimizer.name), "\(configuration.optimizer.name)")
+    }
+
+    /// The first update with an optimizer makes its state, and protection's; a failure gives both back.
+    @Test(arguments: [Optimizer.sgd, .momentum(), .adamW()], [false, true])
+    func stateMadeForAFailedUpdateIsGivenBack(optimizer: Optimizer, hadState: Bool) throws {
+        var (adapter, configuration) = try Self.used(.adaGrad())
+        if !hadState {
+            adapter.optimizerState = nil
+            adapter.protection = nil
+        }
+        adapter = adapter.with(adapter.values.map { 1e37 * $0 })
+        configuration.optimizer = optimizer
+        configuration.weightDecay = 1
+        let held = adapter.byteCount
+        let before = Snapshot(adapter)
+        let fine = Feedback(embedding: [Float](repeating: 0, count: Self.d), signal: .target(Self.good))
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(
+                with: [fine], configuration: configuration, overrides: UpdateOverrides(learningRate: 1000))
+        }
+        #expect(
+            error?.code == .nonFinite && Snapshot(adapter) == before && adapter.byteCount == held
+        )
+    }
+
+    /// DoG's sum of squares lies outside the vectors that are checked; infinite, it would freeze the adapter for good.
+    @Test func anInfiniteSumOfSquaresIsRefused() throws {
+        let shape = try AdapterShape(dimension: 1, rank: 1, hasBias: true)
+        var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, stream: 1)).with([0, 0, 1.7e19])
+        let before = Snapshot(adapter)
+        let sample = Feedback(embedding: [0], signal: .reward(-1, for: .vector([1.7e19])))
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(
+                with: [sample],
+                configuration: UpdateConfiguration(optimizer: .doG(), clipping: .off, weightDecay: 1))
+        }
+        #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
     }
 
     @Test func aBatchWithoutWeightIsRefused() throws {

@@ -147,7 +147,7 @@ extension LoRAAdapter {
 
     private var isFinite: Bool {
         parameters.withBuffer { Kernels.allFinite($0) }
-            && optimizerState?.storage.withBuffer { Kernels.allFinite($0) } ?? true
+            && optimizerState?.isFinite ?? true
             && protection?.storage.withBuffer { Kernels.allFinite($0) } ?? true
     }
 
@@ -249,6 +249,8 @@ extension LoRAAdapter {
             try pass.run(feedback, parameters: all, wants: .gradientAndCurvature)
         }
         guard let gradient = pass.gradient else { preconditionFailure("a dense step without a dense gradient") }
+        // Not a number, when a flat loss meets an infinite norm: min and max below would let it pass.
+        guard before.smoothnessOfUp.isFinite else { throw Self.overflow("update") }
         let norms = try GradientNorms(gradient, shape)
         let factor = norms.clip(gradient, shape, configuration.clipping, settings.threshold)
         let upAndBias = shape.upRange.lowerBound..<shape.parameterCount
@@ -261,8 +263,11 @@ extension LoRAAdapter {
         }
         _ = try GradientNorms(gradient, shape)
             .clip(gradient, shape, configuration.clipping, settings.threshold)
+        let smoothness =
+            middle.smoothnessOfDown
+            * parameters.withBuffer { Self.largestGramRowSum($0.slice(shape.upRange), shape, work) }
+        guard smoothness.isFinite else { throw Self.overflow("update") }
         parameters.withBuffer { all in
-            let smoothness = middle.smoothnessOfDown * Self.largestGramRowSum(all.slice(shape.upRange), shape, work)
             let rate = min(settings.rate, 1 / max(smoothness, 1e-12))
             Kernels.axpy(Float(-rate), gradient.slice(shape.downRange), to: all.slice(shape.downRange))
         }

@@ -72,7 +72,8 @@ public struct LoRAAdapter: Sendable {
     ///   - bias: The bias `[dimension]`, given exactly when the shape has one.
     ///   - version: The version that it starts with.
     ///   - steps: The updates that it counts as having had.
-    /// - Throws: ``LoRAError`` (`shapeMismatch`, `nonFinite`) naming the factor.
+    /// - Throws: ``LoRAError`` (`shapeMismatch`, `nonFinite`) naming the factor; `invalidConfiguration` for a version or steps
+    ///   of 2⁶² or more.
     public init(
         shape: AdapterShape, identity: AdapterIdentity, down: Matrix<Float>, up: Matrix<Float>,
         bias: [Float]? = nil, version: UInt64 = 0, steps: UInt64 = 0
@@ -90,6 +91,9 @@ public struct LoRAAdapter: Sendable {
                 .shapeMismatch, "adapter",
                 "a bias of \(bias?.count ?? 0) values where \(shape.hasBias ? shape.dimension : 0) are needed")
         }
+        guard version < Self.counterLimit, steps < Self.counterLimit else {
+            throw LoRAError(.invalidConfiguration, "adapter", "version \(version) or steps \(steps) is 2^62 or more")
+        }
         self.shape = shape
         self.identity = identity
         self.version = version
@@ -104,6 +108,11 @@ public struct LoRAAdapter: Sendable {
             throw LoRAError(.nonFinite, "adapter", "A, B or the bias holds a NaN or an infinity")
         }
     }
+}
+
+extension LoRAAdapter {
+    /// Versions and steps start below this, so that counting them up never overflows.
+    private static var counterLimit: UInt64 { 1 << 62 }
 }
 
 extension AdapterShape {
@@ -286,11 +295,20 @@ extension LoRAAdapter {
         if shape.hasBias { Kernels.axpy(1, all.slice(shape.biasRange), to: output) }
     }
 
-    /// Divides `y` by its norm, which it returns; leaves a zero vector as it is.
+    /// Divides `y` by its norm, which it returns (infinite when it is beyond Float, though y is then of length 1 all the same);
+    /// leaves a zero vector as it is.
     package static func normalize(_ y: FloatBuffer) -> Float {
-        let norm = Kernels.squaredNorm(y).squareRoot()
+        var squared = Kernels.squaredNorm(y)
+        // Where the squares overflow or lose digits, scale by a power of two first, which rounds nothing that counts.
+        var unit: Float = 1
+        if !squared.isFinite { unit = 0x1p100 } else if squared < 0x1p-80 { unit = 0x1p-100 }
+        if unit != 1 {
+            Kernels.scale(y, by: 1 / unit)
+            squared = Kernels.squaredNorm(y)
+        }
+        let norm = squared.squareRoot()
         if norm > 0 { Kernels.scale(y, by: 1 / norm) }
-        return norm
+        return norm * unit
     }
 
     package static func overflow(_ operation: String) -> LoRAError {

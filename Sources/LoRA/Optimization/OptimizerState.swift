@@ -32,6 +32,10 @@ package struct OptimizerState: Sendable {
         if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
     }
 
+    var isFinite: Bool {
+        distance.isFinite && squaredGradients.isFinite && storage.withBuffer { Kernels.allFinite($0) }
+    }
+
     func combine(into hash: inout StableHash) {
         hash.combine(name)
         hash.combine(steps)

@@ -1,0 +1,114 @@
+@testable import LoRA
+import TensorCore
+import Testing
+
+/// The same bytes for the same feedback on every machine. The hashes below may change only with a new numerics version.
+@Suite(.serialized)
+struct DeterminismTests {
+    struct Run: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let configuration: UpdateConfiguration
+        var hasBias = true
+        var normalizes = false
+        let hash: UInt64
+    }
+
+    static func settings(
+        _ optimizer: Optimizer, _ like: ObjectiveConfiguration.Like, _ curve: Schedule.Curve = .constant,
+        _ clipping: Clipping = .globalNorm, protects: Bool = false, certifies: Bool = false
+    ) -> UpdateConfiguration {
+        UpdateConfiguration(
+            objective: ObjectiveConfiguration(like: like, temperature: 0.5), optimizer: optimizer,
+            learningRates: PerObjective(all: 0.05), schedule: Schedule(curve, warmupSteps: 5), clipping: clipping,
+            elasticWeightConsolidation: protects ? ElasticWeightConsolidation() : nil, certifiesSteps: certifies)
+    }
+
+    static let runs = [
+        Run(
+            testDescription: "SGD, cosine", configuration: settings(.sgd, .catalogueSoftmax, .cosine(period: 60)),
+            hash: 5_011_514_868_133_713_793),
+        Run(
+            testDescription: "SGD, certified", configuration: settings(.sgd, .pairwise(negatives: 3), certifies: true),
+            hash: 1_614_318_926_674_270_076),
+        Run(
+            testDescription: "SGD, protected, normalised",
+            configuration: settings(.sgd, .sampledSoftmax(negatives: 3), protects: true), normalizes: true,
+            hash: 12_440_636_157_540_779_040),
+        Run(
+            testDescription: "Riemannian, per matrix",
+            configuration: settings(.riemannian(), .catalogueSoftmax, .constant, .perMatrix), hasBias: false,
+            hash: 4_348_199_804_803_692_132),
+        Run(
+            testDescription: "Nesterov, restarts",
+            configuration: settings(
+                .momentum(nesterov: true), .pairwise(negatives: 2), .cosineWithRestarts(period: 7, multiplier: 2)),
+            hash: 9_204_636_665_393_776_402),
+        Run(
+            testDescription: "AdaGrad, by value",
+            configuration: settings(.adaGrad(), .catalogueSoftmax, .constant, .byValue),
+            hash: 4_328_551_466_488_338_543),
+        Run(
+            testDescription: "Adam, exponential",
+            configuration: settings(.adam(), .catalogueSoftmax, .exponential(factor: 0.99)),
+            hash: 4_558_013_941_098_430_909),
+        Run(
+            testDescription: "AdamW, inverse square root",
+            configuration: settings(.adamW(), .sampledSoftmax(negatives: 2), .inverseSquareRoot(offset: 9)),
+            hash: 18_134_832_007_746_047_370),
+        Run(
+            testDescription: "DoG, plateau",
+            configuration: settings(.doG(), .catalogueSoftmax, .reduceOnPlateau(patience: 2)),
+            hash: 11_199_885_438_851_391_634),
+    ]
+
+    /// 200 updates with mixed feedback, in batches of one to three; the state's hash at the end.
+    static func hash(_ run: Run) throws -> UInt64 {
+        var random = RandomCase(seed: 2_718, 28)
+        let shape = try AdapterShape(
+            dimension: 37, rank: 5, alpha: 3, hasBias: run.hasBias, normalizesOutput: run.normalizes)
+        var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, user: "reference"))
+        let catalogue = try random.catalogue(11, 37)
+        let scratch = UpdateScratch()
+        for step in 0..<200 {
+            let batch = (0...random.generator.integer(below: 3)).map { _ in
+                random.feedback(random.pick(SignalKind.allCases), catalogue)
+            }
+            _ = try adapter.update(
+                with: batch, configuration: run.configuration, overrides: UpdateOverrides(), scratch: scratch)
+            if step % 50 == 49 { adapter.consolidate() }
+        }
+        return adapter.stateHash
+    }
+
+    @Test(arguments: runs)
+    func aReferenceRunEndsInTheSameBytesOnEveryInstructionSet(run: Run) throws {
+        let best = Kernels.select(.avx512)
+        defer { _ = Kernels.select(best) }
+        for set in Kernels.InstructionSet.allCases {
+            let selected = Kernels.select(set)
+            let found = try Self.hash(run)
+            #expect(found == run.hash, "\(selected.rawValue)")
+        }
+    }
+
+    @Test func aFreshScratchAndAUsedOneGiveTheSameBytes() throws {
+        var random = RandomCase(seed: 3, 14)
+        let shape = try AdapterShape(dimension: 9, rank: 2, hasBias: true)
+        let start = try random.adapter(shape)
+        let catalogue = try random.catalogue(30, 9)
+        var configuration = UpdateConfiguration(optimizer: .adam(), elasticWeightConsolidation: .init())
+        let used = UpdateScratch()
+        var (a, b) = (start, start)
+        for step in 0..<40 {
+            configuration.optimizer = step % 3 == 0 ? .riemannian() : .adam()
+            configuration.objective.like = random.pick(ObjectiveConfiguration.Like.all)
+            let batch = (0...random.generator.integer(below: 3)).map { _ in
+                random.feedback(random.pick(SignalKind.allCases), catalogue)
+            }
+            _ = try a.update(with: batch, configuration: configuration)
+            _ = try b.update(with: batch, configuration: configuration, overrides: .init(), scratch: used)
+            #expect(Snapshot(a) == Snapshot(b), "step \(step)")
+        }
+        #expect(used.byteCount > 0)
+    }
+}
