@@ -66,7 +66,8 @@ public struct EngineConfiguration: Sendable, Hashable {
             try update.validate(for: shape)
             return shape
         } catch {
-            throw EngineError(.invalidConfiguration, "configuration", "\(error.operation): \(error.message)", cause: error)
+            throw EngineError(
+                .invalidConfiguration, "configuration", "\(error.operation): \(error.message)", cause: error)
         }
     }
 }

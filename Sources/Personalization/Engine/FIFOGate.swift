@@ -33,6 +33,11 @@ package final class FIFOGate: Sendable {
         return try await body()
     }
 
+    /// How many stand in line and have not been let in.
+    var waiting: Int { state.withLock { $0.line.count - $0.served } }
+    /// The places that the line takes up in memory.
+    var placesHeld: Int { state.withLock { $0.line.count } }
+
     private func enter() async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let isFree = state.withLock { state in

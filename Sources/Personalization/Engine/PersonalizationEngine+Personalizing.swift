@@ -115,12 +115,13 @@ extension PersonalizationEngine {
     {
         let result: PersonalizedEmbedding?
         do throws(LoRAError) {
-            result = try state.withSlot(user) { slot throws(LoRAError) -> PersonalizedEmbedding? in
-                guard let adapter = slot.adapter else { return nil }
-                return PersonalizedEmbedding(
-                    embedding: try adapter.forward(embedding), user: user, version: adapter.version,
-                    isPersonalized: true)
-            } ?? nil
+            result =
+                try state.withSlot(user) { slot throws(LoRAError) -> PersonalizedEmbedding? in
+                    guard let adapter = slot.adapter else { return nil }
+                    return PersonalizedEmbedding(
+                        embedding: try adapter.forward(embedding), user: user, version: adapter.version,
+                        isPersonalized: true)
+                } ?? nil
         } catch {
             throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
         }

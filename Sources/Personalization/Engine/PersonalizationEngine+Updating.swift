@@ -101,13 +101,14 @@ extension PersonalizationEngine {
         let started = reporting.metrics == nil ? nil : ContinuousClock.now
         let report: UpdateReport?
         do throws(LoRAError) {
-            report = try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
-                guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
-                let report = try slot.adapter?.update(
-                    with: feedback, configuration: configuration.update, overrides: overrides, scratch: scratch)
-                if !feedback.isEmpty { slot.isUnsaved = true }
-                return report
-            } ?? nil
+            report =
+                try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
+                    guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
+                    let report = try slot.adapter?.update(
+                        with: feedback, configuration: configuration.update, overrides: overrides, scratch: scratch)
+                    if !feedback.isEmpty { slot.isUnsaved = true }
+                    return report
+                } ?? nil
         } catch {
             state.statistics.failedUpdates += 1
             throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)

@@ -54,6 +54,14 @@ public final class PersonalizationEngine: Sendable {
 
     /// All shards, in a fixed order.
     var allShards: [Shard] { shards }
+
+    /// How many stand in line for this user, behind the one whose turn it is.
+    func waiting(for user: String) -> Int {
+        shard(of: user).state.withLock { $0.withSlot(user) { $0.gate?.waiting ?? 0 } ?? 0 }
+    }
+
+    /// The slots in use, with and without an adapter.
+    var slotCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.slotCount } } }
 }
 
 // MARK: - Users

@@ -52,6 +52,9 @@ struct ShardState: ~Copyable {
         }
     }
 
+    /// The slots in use.
+    var slotCount: Int { slots.count - free.count }
+
     /// The slots with an adapter.
     func forEach(_ body: (borrowing Slot) -> Void) {
         for case .some(let slot) in slots where slot.adapter != nil { body(slot) }
