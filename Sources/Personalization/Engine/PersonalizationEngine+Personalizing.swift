@@ -62,12 +62,12 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError`` with the request in ``EngineError/position``; no request is answered then.
     /// - Complexity: O(n · rank · dimension); each adapter is visited once.
     public func personalize(_ requests: [PersonalizationRequest]) async throws -> [PersonalizedEmbedding] {
-        var byUser: [String: [Int]] = [:]
-        for (i, request) in requests.enumerated() { byUser[request.user, default: []].append(i) }
+        var byUser: [UserKey: [Int]] = [:]
+        for (i, request) in requests.enumerated() { byUser[UserKey(request.user), default: []].append(i) }
         var results = [PersonalizedEmbedding?](repeating: nil, count: requests.count)
         // Users in the order of their first request, so that the first bad request is the one that is reported.
         for (i, request) in requests.enumerated() {
-            guard let positions = byUser.removeValue(forKey: request.user) else { continue }
+            guard let positions = byUser.removeValue(forKey: UserKey(request.user)) else { continue }
             do throws(EngineError) { try Self.check(request.user, "personalize") } catch {
                 throw EngineError(error.code, error.operation, error.message, user: error.user, position: i)
             }

@@ -69,7 +69,7 @@ public final class PersonalizationEngine: Sendable {
 extension PersonalizationEngine {
     /// Makes a cold adapter for a user who has none: the identity, until it learns.
     ///
-    /// - Parameter user: The user's id, 1 to 1,024 bytes.
+    /// - Parameter user: The user's id, 1 to 1,024 bytes. Ids are bytes: two that only look alike are two users.
     /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there.
     /// - Throws: ``EngineError``: `invalidUser`, or what loading from the store throws.
     @discardableResult
@@ -148,13 +148,13 @@ extension PersonalizationEngine {
         }
     }
 
-    /// The users with an adapter, in memory or in the store, in ascending order.
+    /// The users with an adapter, in memory or in the store, in ascending order of their ids' bytes.
     ///
     /// - Throws: ``EngineError`` (`storeFailed`).
     public func users() async throws -> [String] {
-        var all = Set(try await storing("users", user: nil) { try await store.users() })
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.user) } } }
-        return all.sorted()
+        var all = Set(try await storing("users", user: nil) { try await store.users() }.map(UserKey.init))
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert(UserKey($0.user)) } } }
+        return all.sorted().map(\.user)
     }
 
     /// What the engine has done and holds.
