@@ -130,6 +130,12 @@ struct StoreTests {
                 error?.code == .storeFailed && error?.cause is TroubledStore.Fault && error?.user == "ada", "call \(i)")
         }
         #expect(engine.statistics() == EngineStatistics(failedUpdates: 1))
+        store.fail(.load, with: TroubledStore.Fault())
+        let many = await #expect(throws: EngineError.self) {
+            let requests = ["ada", "bob"].map { PersonalizationRequest(user: $0, embedding: probe) }
+            _ = try await engine.personalize([requests[0], requests[0], requests[1]])
+        }
+        #expect(many?.position == 0 && many?.user == "ada")
         #expect(try await engine.updateAdapter(for: "ada", with: script.batch("ada", 1)).version == 2)
         #expect(try await engine.adapter(for: "ada")?.stateHash == script.history("ada", steps: 2)[2].stateHash)
 
@@ -388,7 +394,7 @@ struct StoreTests {
         let removal = Task { try await engine.removeAdapter(for: "ada") }
         await hold.reached.wait()
         let load = store.hold(.load)
-        let read = Task { try await engine.adapter(for: "ada") }
+        let creation = Task { try await engine.createAdapter(for: "ada") }
         await until { engine.waiting(for: "ada") == 1 }
         hold.released.open()
         _ = try await removal.value
@@ -396,7 +402,7 @@ struct StoreTests {
         // Another process stores an adapter of the user meanwhile.
         try await store.save([StoredAdapter(user: "ada", embeddingModel: "test", adapter: script.cold("ada"))])
         load.released.open()
-        _ = try await read.value
+        #expect(try await creation.value == 0)
         #expect(engine.statistics().unsavedAdapters == 0)
         #expect(engine.statistics().loaded == 1)
     }

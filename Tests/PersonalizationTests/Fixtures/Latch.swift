@@ -65,7 +65,7 @@ final class Shared<Value: Sendable>: Sendable {
     func change<R: Sendable>(_ body: (inout Value) -> R) -> R { state.withLock { body(&$0) } }
 }
 
-/// Comes back when `condition` holds; never, when it never does: then the test's time limit speaks.
+/// Comes back when `condition` holds, or when the test's time limit has run out.
 func until(_ condition: () async -> Bool) async {
-    while !(await condition()) { await Task.yield() }
+    while !(await condition()), !Task.isCancelled { await Task.yield() }
 }
