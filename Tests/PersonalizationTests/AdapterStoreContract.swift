@@ -205,7 +205,7 @@ struct AdapterStoreContract<Store: AdapterStore> {
     }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct AdapterStoreContractTests {
     @Test func theStoreInMemoryKeepsTheContract() async throws {
         try await AdapterStoreContract { InMemoryAdapterStore() }.check()

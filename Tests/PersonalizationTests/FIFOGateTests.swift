@@ -2,7 +2,7 @@ import Testing
 
 @testable import Personalization
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct FIFOGateTests {
     @Test func whoComesFirstGoesFirst() async {
         let gate = FIFOGate()
