@@ -68,6 +68,8 @@ public struct Reporting: Sendable {
         logs.log(level: level, message: message(), metadata: metadata(), source: source)
     }
 
-    /// Adds to a counter.
-    package func count(_ label: String, by amount: Int = 1) { metrics?.increment(counter: label, by: amount) }
+    /// Adds to a counter; without a sink not even the label is made.
+    package func count(_ label: @autoclosure () -> String, by amount: Int = 1) {
+        metrics?.increment(counter: label(), by: amount)
+    }
 }

@@ -65,6 +65,11 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
             code, operation, cause.message, user: user, position: position ?? cause.position, cause: cause)
     }
 
+    /// The same error about the request at `position`.
+    func at(_ position: Int) -> EngineError {
+        EngineError(code, operation, message, user: user, position: position, cause: cause)
+    }
+
     /// Operation, position and message, without the user.
     public var description: String {
         position.map { "\(operation), number \($0): \(message)" } ?? "\(operation): \(message)"

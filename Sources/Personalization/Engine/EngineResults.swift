@@ -50,9 +50,9 @@ public struct EngineStatistics: Sendable, Hashable {
     public var unsavedAdapters = 0
     /// The updates applied.
     public var updates = 0
-    /// The updates refused or failed.
+    /// The updates refused or failed; one that was cancelled is neither.
     public var failedUpdates = 0
-    /// The embeddings that were asked for.
+    /// The embeddings that were answered, personalized or not.
     public var reads = 0
     /// Those of them that were returned as given, because the user had no adapter.
     public var unpersonalizedReads = 0
@@ -60,4 +60,9 @@ public struct EngineStatistics: Sendable, Hashable {
     public var created = 0
     /// The adapters loaded from the store.
     public var loaded = 0
+
+    mutating func count(reads: Int, unpersonalized: Int) {
+        self.reads += reads
+        unpersonalizedReads += unpersonalized
+    }
 }

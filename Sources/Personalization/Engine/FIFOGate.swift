@@ -18,8 +18,14 @@ package final class FIFOGate: Sendable {
                 isHeld = false
                 return nil
             }
-            defer { served += 1 }
-            return line[served]
+            let next = line[served]
+            served += 1
+            // Those who were let in make room from time to time, so that a line that is never empty stays short.
+            if served >= 64, served * 2 >= line.count {
+                line.removeFirst(served)
+                served = 0
+            }
+            return next
         }
     }
     private let state = Lock<State>(State())
@@ -32,6 +38,11 @@ package final class FIFOGate: Sendable {
         defer { leave() }
         return try await body()
     }
+
+    /// How many stand in line and have not been let in.
+    var waiting: Int { state.withLock { $0.line.count - $0.served } }
+    /// The places that the line takes up in memory.
+    var placesHeld: Int { state.withLock { $0.line.count } }
 
     private func enter() async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in

@@ -11,17 +11,26 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError``: `refusedEmbedding`, `invalidUser`, `unknownUser` in strict mode, and what loading throws.
     /// - Complexity: O(rank · dimension).
     public func personalize(_ embedding: [Float], for user: String) async throws -> PersonalizedEmbedding {
-        try Self.check(user, "personalize")
-        let shard = shard(of: user)
-        if let result = try shard.state.withLock({ state throws(EngineError) in
-            try read(embedding, user, &state, position: nil)
-        }) {
-            return result
-        }
-        return try await withLoaded(user, "personalize") { shard in
-            try shard.state.withLock { state throws(EngineError) in
-                if let result = try read(embedding, user, &state, position: nil) { return result }
-                return try unpersonalized(embedding, user, &state, position: nil)
+        try await reportingFailures {
+            try Self.check(user, "personalize")
+            let shard = shard(of: user)
+            if let result = try shard.state.withLock({ state throws(EngineError) in
+                let result = try read(embedding, user, &state, position: nil)
+                if result != nil { state.statistics.reads += 1 }
+                return result
+            }) {
+                return result
+            }
+            return try await withLoaded(user, "personalize") { shard in
+                try shard.state.withLock { state throws(EngineError) in
+                    if let result = try read(embedding, user, &state, position: nil) {
+                        state.statistics.count(reads: 1, unpersonalized: 0)
+                        return result
+                    }
+                    let result = try unpersonalized(embedding, user, position: nil)
+                    state.statistics.count(reads: 1, unpersonalized: 1)
+                    return result
+                }
             }
         }
     }
@@ -36,22 +45,26 @@ extension PersonalizationEngine {
     public func personalize(_ embeddings: Matrix<Float>, for user: String) async throws -> (
         embeddings: Matrix<Float>, version: UInt64, isPersonalized: Bool
     ) {
-        try Self.check(user, "personalize")
-        // A copy of the adapter is two references; the arithmetic runs outside the shard's lock.
-        let adapter = try await adapter(for: user)
-        shard(of: user).state.withLock { state in
-            state.statistics.reads += embeddings.rows
-            if adapter == nil { state.statistics.unpersonalizedReads += embeddings.rows }
-        }
-        if adapter == nil, configuration.isStrict { throw unknownUser("personalize", user) }
-        do throws(LoRAError) {
-            guard let adapter else {
-                try checkRows(embeddings)
-                return (embeddings, 0, false)
+        try await reportingFailures {
+            // A copy of the adapter is two references; the arithmetic runs outside the shard's lock.
+            let adapter = try await adapter(for: user, "personalize")
+            if adapter == nil, configuration.isStrict { throw unknownUser("personalize", user) }
+            let result: Matrix<Float>
+            do throws(LoRAError) {
+                if let adapter {
+                    result = try adapter.forward(embeddings)
+                } else {
+                    try checkRows(embeddings)
+                    result = embeddings
+                }
+            } catch {
+                throw EngineError(.refusedEmbedding, "personalize", user: user, cause: error)
             }
-            return (try adapter.forward(embeddings), adapter.version, true)
-        } catch {
-            throw EngineError(.refusedEmbedding, "personalize", user: user, cause: error)
+            let rows = embeddings.rows
+            shard(of: user).state.withLock {
+                $0.statistics.count(reads: rows, unpersonalized: adapter == nil ? rows : 0)
+            }
+            return (result, adapter?.version ?? 0, adapter != nil)
         }
     }
 
@@ -59,34 +72,65 @@ extension PersonalizationEngine {
     ///
     /// - Parameter requests: Embeddings with their users, in any order and with repetitions.
     /// - Returns: One result a request, in the order of the requests; all of one user's with the same version.
-    /// - Throws: ``EngineError`` with the request in ``EngineError/position``; no request is answered then.
+    /// - Throws: ``EngineError`` with the request in ``EngineError/position``, the first one with a bad embedding or id if there
+    ///   is one; no request is answered then.
     /// - Complexity: O(n · rank · dimension); each adapter is visited once.
     public func personalize(_ requests: [PersonalizationRequest]) async throws -> [PersonalizedEmbedding] {
-        var byUser: [String: [Int]] = [:]
-        for (i, request) in requests.enumerated() { byUser[request.user, default: []].append(i) }
-        var results = [PersonalizedEmbedding?](repeating: nil, count: requests.count)
-        // Users in the order of their first request, so that the first bad request is the one that is reported.
-        for (i, request) in requests.enumerated() {
-            guard let positions = byUser.removeValue(forKey: request.user) else { continue }
-            do throws(EngineError) { try Self.check(request.user, "personalize") } catch {
-                throw EngineError(error.code, error.operation, error.message, user: error.user, position: i)
+        try await reportingFailures {
+            do {
+                let results = try await answer(requests)
+                guard let first = requests.first else { return [] }
+                // All shards' numbers are added up, so one of them takes those of the whole call.
+                shard(of: first.user).state.withLock {
+                    $0.statistics.count(
+                        reads: results.count, unpersonalized: results.count { !$0.isPersonalized })
+                }
+                return results
+            } catch let error as EngineError {
+                throw earlierFault(requests, than: error) ?? error
             }
+        }
+    }
+
+    /// The first request before the one that failed which is bad in itself: users are answered one by one, not in the order of
+    /// all their requests.
+    private func earlierFault(_ requests: [PersonalizationRequest], than error: EngineError) -> EngineError? {
+        for (i, request) in requests.prefix(error.position ?? 0).enumerated() {
+            do throws(EngineError) { try Self.check(request.user, "personalize") } catch { return error.at(i) }
+            do throws(LoRAError) { try shape.check(request.embedding.span, "personalize") } catch {
+                return EngineError(.refusedEmbedding, "personalize", user: request.user, position: i, cause: error)
+            }
+        }
+        return nil
+    }
+
+    private func answer(_ requests: [PersonalizationRequest]) async throws -> [PersonalizedEmbedding] {
+        var byUser: [UserKey: [Int]] = [:]
+        for (i, request) in requests.enumerated() { byUser[UserKey(request.user), default: []].append(i) }
+        var results = [PersonalizedEmbedding?](repeating: nil, count: requests.count)
+        // Users in the order of their first request.
+        for (i, request) in requests.enumerated() {
+            guard let positions = byUser.removeValue(forKey: UserKey(request.user)) else { continue }
+            do throws(EngineError) { try Self.check(request.user, "personalize") } catch { throw error.at(i) }
             let shard = shard(of: request.user)
             var found = try shard.state.withLock { state throws(EngineError) in
                 try readAll(requests, positions, request.user, &state)
             }
             if found == nil {
-                found = try await withLoaded(request.user, "personalize") { shard in
-                    try shard.state.withLock { state throws(EngineError) in
-                        if let found = try readAll(requests, positions, request.user, &state) { return found }
-                        var given: [PersonalizedEmbedding] = []
-                        for position in positions {
-                            given.append(
-                                try unpersonalized(
-                                    requests[position].embedding, request.user, &state, position: position))
+                do {
+                    found = try await withLoaded(request.user, "personalize") { shard in
+                        try shard.state.withLock { state throws(EngineError) in
+                            if let found = try readAll(requests, positions, request.user, &state) { return found }
+                            var given: [PersonalizedEmbedding] = []
+                            for position in positions {
+                                given.append(
+                                    try unpersonalized(requests[position].embedding, request.user, position: position))
+                            }
+                            return given
                         }
-                        return given
                     }
+                } catch let error as EngineError where error.position == nil {
+                    throw error.at(i)
                 }
             }
             for (position, result) in zip(positions, found ?? []) { results[position] = result }
@@ -125,23 +169,23 @@ extension PersonalizationEngine {
         } catch {
             throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
         }
-        if result != nil { state.statistics.reads += 1 }
         return result
     }
 
-    private func unpersonalized(
-        _ embedding: [Float], _ user: String, _ state: inout ShardState, position: Int?
-    ) throws(EngineError) -> PersonalizedEmbedding {
+    private func unpersonalized(_ embedding: [Float], _ user: String, position: Int?) throws(EngineError)
+        -> PersonalizedEmbedding
+    {
         if configuration.isStrict { throw unknownUser("personalize", user, position: position) }
         do throws(LoRAError) { try shape.check(embedding.span, "personalize") } catch {
             throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
         }
-        state.statistics.reads += 1
-        state.statistics.unpersonalizedReads += 1
         return PersonalizedEmbedding(embedding: embedding, user: user, version: 0, isPersonalized: false)
     }
 
     private func checkRows(_ embeddings: Matrix<Float>) throws(LoRAError) {
+        guard embeddings.columns == shape.dimension else {
+            throw .length("a row", "personalize", expected: shape.dimension, actual: embeddings.columns)
+        }
         for i in 0..<embeddings.rows {
             try embeddings.withRow(i) { row throws(LoRAError) in
                 do throws(LoRAError) { try shape.check(row, "personalize") } catch { throw error.at(i) }

@@ -20,34 +20,53 @@ extension PersonalizationEngine {
     public func updateAdapter(
         for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
     ) async throws -> UpdateReport {
-        try Self.check(user, "updateAdapter")
-        try Task.checkCancellation()
+        let started = reporting.metrics == nil ? nil : ContinuousClock.now
         let shard = shard(of: user)
         do {
+            try Self.check(user, "updateAdapter")
+            try Task.checkCancellation()
             // The fast path: the adapter is in memory and nobody stands in line.
-            if let report = try shard.state.withLock({ state throws(EngineError) in
+            var report = try shard.state.withLock { state throws(EngineError) in
                 try update(user, feedback, overrides, &state, overtaking: false)
-            }) {
-                return report
             }
-            return try await withLoaded(user, "updateAdapter") { shard in
-                try shard.state.withLock { state throws(EngineError) in
-                    let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
-                    do throws(EngineError) {
-                        let report = try update(user, feedback, overrides, &state, overtaking: true)
-                        if isNew { state.statistics.created += 1 }
-                        return report ?? .nothing
-                    } catch {
-                        // A first update that is refused leaves no adapter behind.
-                        if isNew { _ = state.withSlot(user) { $0.adapter = nil } }
-                        throw error
-                    }
-                }
-            }
+            if report == nil { report = try await updateInLine(user, feedback, overrides) }
+            let done = report ?? .nothing
+            if let started, done.samples > 0 { measure(since: started) }
+            return done
         } catch let error as EngineError {
-            if error.code != .storeFailed { report(error) }
+            shard.state.withLock { $0.statistics.failedUpdates += 1 }
+            report(error)
             throw error
         }
+    }
+
+    /// An update in its turn, of an adapter that may have to be loaded or made first; `nil` where nothing was to be done.
+    private func updateInLine(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides
+    ) async throws -> UpdateReport? {
+        try await withLoaded(user, "updateAdapter") { shard in
+            try shard.state.withLock { state throws(EngineError) in
+                let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
+                do throws(EngineError) {
+                    let report = try update(user, feedback, overrides, &state, overtaking: true)
+                    if isNew { state.statistics.created += 1 }
+                    return report
+                } catch {
+                    // A first update that is refused leaves no adapter behind.
+                    if isNew { _ = state.withSlot(user) { $0.adapter = nil } }
+                    throw error
+                }
+            }
+        }
+    }
+
+    /// Counts an update that was applied and the time that its caller waited for it. Outside every lock: sinks are others' code.
+    private func measure(since start: ContinuousClock.Instant) {
+        let elapsed = (ContinuousClock.now - start).components
+        reporting.count("attune_updates_total")
+        reporting.metrics?.record(
+            timer: "attune_update_duration",
+            nanoseconds: elapsed.seconds * 1_000_000_000 + elapsed.attoseconds / 1_000_000_000)
     }
 
     /// Updates the adapters of many users in one call; the same bytes as one call for each, in any order of users.
@@ -73,22 +92,23 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError``: `unknownUser`, and what loading throws.
     @discardableResult
     public func consolidateAdapter(for user: String) async throws -> UInt64 {
-        try Self.check(user, "consolidateAdapter")
         let isProtected = configuration.update.elasticWeightConsolidation != nil
-        return try await withLoaded(user, "consolidateAdapter") { shard in
-            let version = shard.state.withLock { state in
-                state.withSlot(user) { slot -> UInt64? in
-                    if isProtected {
-                        slot.adapter?.consolidate()
-                        slot.isUnsaved = true
-                    }
-                    return slot.adapter?.version
-                } ?? nil
+        return try await reportingFailures {
+            try Self.check(user, "consolidateAdapter")
+            return try await withLoaded(user, "consolidateAdapter") { shard in
+                let version = shard.state.withLock { state in
+                    state.withSlot(user) { slot -> UInt64? in
+                        let before = slot.adapter?.version
+                        if isProtected { slot.adapter?.consolidate() }
+                        if slot.adapter?.version != before { slot.isUnsaved = true }
+                        return slot.adapter?.version
+                    } ?? nil
+                }
+                guard let version else {
+                    throw EngineError(.unknownUser, "consolidateAdapter", "the user has no adapter", user: user)
+                }
+                return version
             }
-            guard let version else {
-                throw EngineError(.unknownUser, "consolidateAdapter", "the user has no adapter", user: user)
-            }
-            return version
         }
     }
 
@@ -98,7 +118,6 @@ extension PersonalizationEngine {
         overtaking: Bool
     ) throws(EngineError) -> UpdateReport? {
         let scratch = state.scratch
-        let started = reporting.metrics == nil ? nil : ContinuousClock.now
         let report: UpdateReport?
         do throws(LoRAError) {
             report =
@@ -110,18 +129,9 @@ extension PersonalizationEngine {
                     return report
                 } ?? nil
         } catch {
-            state.statistics.failedUpdates += 1
             throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
         }
-        guard let report else { return nil }
-        if report.samples > 0 { state.statistics.updates += 1 }
-        if let started {
-            reporting.count("attune_updates_total")
-            let elapsed = (ContinuousClock.now - started).components
-            reporting.metrics?.record(
-                timer: "attune_update_duration",
-                nanoseconds: elapsed.seconds * 1_000_000_000 + elapsed.attoseconds / 1_000_000_000)
-        }
+        if let report, report.samples > 0 { state.statistics.updates += 1 }
         return report
     }
 

@@ -54,6 +54,14 @@ public final class PersonalizationEngine: Sendable {
 
     /// All shards, in a fixed order.
     var allShards: [Shard] { shards }
+
+    /// How many stand in line for this user, behind the one whose turn it is.
+    func waiting(for user: String) -> Int {
+        shard(of: user).state.withLock { $0.withSlot(user) { $0.gate?.waiting ?? 0 } ?? 0 }
+    }
+
+    /// The slots in use, with and without an adapter.
+    var slotCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.slotCount } } }
 }
 
 // MARK: - Users
@@ -61,7 +69,7 @@ public final class PersonalizationEngine: Sendable {
 extension PersonalizationEngine {
     /// Makes a cold adapter for a user who has none: the identity, until it learns.
     ///
-    /// - Parameter user: The user's id, 1 to 1,024 bytes.
+    /// - Parameter user: The user's id, 1 to 1,024 bytes. Ids are bytes: two that only look alike are two users.
     /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there.
     /// - Throws: ``EngineError``: `invalidUser`, or what loading from the store throws.
     @discardableResult
@@ -88,21 +96,23 @@ extension PersonalizationEngine {
     private func createAdapter(
         for user: String, _ make: (AdapterIdentity) throws(LoRAError) -> LoRAAdapter
     ) async throws -> UInt64 {
-        try Self.check(user, "createAdapter")
-        return try await withLoaded(user, "createAdapter") { shard in
-            let identity = AdapterIdentity(seed: configuration.seed, user: user)
-            let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
-                .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
-                .get()
-            return shard.state.withLock { state in
-                let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
-                    if let adapter = slot.adapter { return (adapter.version, false) }
-                    slot.adapter = made
-                    slot.isUnsaved = true
-                    return (made.version, true)
+        try await reportingFailures {
+            try Self.check(user, "createAdapter")
+            return try await withLoaded(user, "createAdapter") { shard in
+                let identity = AdapterIdentity(seed: configuration.seed, user: user)
+                let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
+                    .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
+                    .get()
+                return shard.state.withLock { state in
+                    let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
+                        if let adapter = slot.adapter { return (adapter.version, false) }
+                        slot.adapter = made
+                        slot.isUnsaved = true
+                        return (made.version, true)
+                    }
+                    if result?.isNew == true { state.statistics.created += 1 }
+                    return result?.version ?? 0
                 }
-                if result?.isNew == true { state.statistics.created += 1 }
-                return result?.version ?? 0
             }
         }
     }
@@ -111,10 +121,14 @@ extension PersonalizationEngine {
     ///
     /// - Throws: ``EngineError``: what loading from the store throws.
     public func adapter(for user: String) async throws -> LoRAAdapter? {
-        try Self.check(user, "adapter")
+        try await reportingFailures { try await adapter(for: user, "adapter") }
+    }
+
+    func adapter(for user: String, _ operation: String) async throws -> LoRAAdapter? {
+        try Self.check(user, operation)
         let shard = shard(of: user)
         if let adapter = shard.state.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
-        return try await withLoaded(user, "adapter") { shard in
+        return try await withLoaded(user, operation) { shard in
             shard.state.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
         }
     }
@@ -125,28 +139,35 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError`` (`storeFailed`): the adapter is then still there.
     @discardableResult
     public func removeAdapter(for user: String) async throws -> Bool {
-        try Self.check(user, "removeAdapter")
-        return try await withLine(user, "removeAdapter") { shard in
-            try await storeGate.pass {
-                let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
-                let wasResident = shard.state.withLock { state in
-                    state.withSlot(user) { slot -> Bool in
-                        defer { slot.adapter = nil }
-                        return slot.adapter != nil
-                    } ?? false
+        try await reportingFailures {
+            try Self.check(user, "removeAdapter")
+            return try await withLine(user, "removeAdapter") { shard in
+                try await storeGate.pass {
+                    let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
+                    let wasResident = shard.state.withLock { state in
+                        state.withSlot(user) { slot -> Bool in
+                            let was = slot.adapter != nil
+                            slot.adapter = nil
+                            slot.isUnsaved = false
+                            return was
+                        } ?? false
+                    }
+                    return wasStored || wasResident
                 }
-                return wasStored || wasResident
             }
         }
     }
 
-    /// The users with an adapter, in memory or in the store, in ascending order.
+    /// The users with an adapter, in memory or in the store, in ascending order of their ids' bytes.
     ///
     /// - Throws: ``EngineError`` (`storeFailed`).
     public func users() async throws -> [String] {
-        var all = Set(try await storing("users", user: nil) { try await store.users() })
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.user) } } }
-        return all.sorted()
+        let stored = try await reportingFailures {
+            try await storing("users", user: nil) { try await store.users() }
+        }
+        var all = Set(stored.map(UserKey.init))
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert(UserKey($0.user)) } } }
+        return all.sorted().map(\.user)
     }
 
     /// What the engine has done and holds.
@@ -181,12 +202,17 @@ extension PersonalizationEngine {
     ///
     /// Until then an update lives in this process's memory alone.
     ///
+    /// What cannot be saved holds up nothing else: the store gets one call a shard, and when it refuses a stale version, one for
+    /// each adapter of that shard.
+    ///
     /// - Returns: How many adapters were saved.
-    /// - Throws: ``EngineError`` (`storeFailed`, or what the store throws); those adapters stay unsaved.
+    /// - Throws: ``EngineError`` (`storeFailed`, `staleVersion`), the first of them when there are several (all are logged);
+    ///   the adapters concerned stay unsaved, all others are saved.
     @discardableResult
     public func checkpoint() async throws -> Int {
         try await storeGate.pass {
             var saved = 0
+            var firstFailure: EngineError?
             for shard in allShards {
                 let records = shard.state.withLock { state in
                     var records: [StoredAdapter] = []
@@ -199,18 +225,38 @@ extension PersonalizationEngine {
                     return records
                 }
                 if records.isEmpty { continue }
-                try await storing("checkpoint", user: nil) { try await store.save(records) }
-                shard.state.withLock { state in
+                do {
+                    try await save(records, from: shard)
+                    saved += records.count
+                } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
                     for record in records {
-                        _ = state.withSlot(record.user) { slot in
-                            // An update since then has yet to be saved.
-                            if slot.adapter?.version == record.adapter.version { slot.isUnsaved = false }
+                        do {
+                            try await save([record], from: shard)
+                            saved += 1
+                        } catch let failure as EngineError {
+                            report(failure)
+                            firstFailure = firstFailure ?? failure
                         }
                     }
+                } catch let failure as EngineError {
+                    report(failure)
+                    firstFailure = firstFailure ?? failure
                 }
-                saved += records.count
             }
+            if let firstFailure { throw firstFailure }
             return saved
+        }
+    }
+
+    private func save(_ records: [StoredAdapter], from shard: Shard) async throws {
+        try await storing("checkpoint", user: nil) { try await store.save(records) }
+        shard.state.withLock { state in
+            for record in records {
+                _ = state.withSlot(record.user) { slot in
+                    // An update since then has yet to be saved.
+                    if slot.adapter?.version == record.adapter.version { slot.isUnsaved = false }
+                }
+            }
         }
     }
 }
@@ -239,18 +285,27 @@ extension PersonalizationEngine {
     func withLoaded<R>(_ user: String, _ operation: String, _ body: (Shard) throws -> R) async throws -> R {
         try await withLine(user, operation) { shard in
             let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
-            if !isResident, let record = try await storing(operation, user: user, { try await store.load(user) }) {
-                try check(record, operation)
-                shard.state.withLock { state in
-                    _ = state.withSlot(user) { $0.adapter = record.adapter }
-                    state.statistics.loaded += 1
+            if !isResident {
+                if let record = try await storing(operation, user: user, { try await store.load(user) }) {
+                    try check(record, of: user, operation)
+                    shard.state.withLock { state in
+                        _ = state.withSlot(user) { $0.adapter = record.adapter }
+                        state.statistics.loaded += 1
+                    }
                 }
+                // Loading takes time; who gave up meanwhile changes nothing.
+                try Task.checkCancellation()
             }
             return try body(shard)
         }
     }
 
-    private func check(_ record: StoredAdapter, _ operation: String) throws(EngineError) {
+    private func check(_ record: StoredAdapter, of user: String, _ operation: String) throws(EngineError) {
+        guard UserKey(record.user) == UserKey(user) else {
+            throw EngineError(
+                .storeFailed, operation, "the adapter store gave another user's adapter; nothing was changed",
+                user: user)
+        }
         guard record.embeddingModel == configuration.embeddingModel else {
             throw EngineError(
                 .modelMismatch, operation,
@@ -266,20 +321,29 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Calls the store; a failure is logged, counted and thrown as the engine's.
+    /// Calls the store; a failure is thrown as the engine's. A store that gives up although nobody asked it to has failed.
     func storing<R>(_ operation: String, user: String?, _ call: () async throws -> R) async throws -> R {
         do {
             return try await call()
-        } catch let error as CancellationError {
+        } catch let error as CancellationError where Task.isCancelled {
             throw error
         } catch let error as EngineError where error.code == .staleVersion {
-            report(error)
             throw error
         } catch {
-            let failure = EngineError(
-                .storeFailed, operation, "the adapter store failed; nothing was changed", user: user, cause: error)
-            report(failure)
-            throw failure
+            throw EngineError(
+                .storeFailed, operation, "the adapter store failed; the adapters concerned are as they were",
+                user: user,
+                cause: error)
+        }
+    }
+
+    /// Runs a whole public operation; its failure is logged and counted once.
+    func reportingFailures<R>(_ body: () async throws -> R) async throws -> R {
+        do {
+            return try await body()
+        } catch let error as EngineError {
+            report(error)
+            throw error
         }
     }
 
@@ -292,15 +356,26 @@ extension PersonalizationEngine {
             [
                 "code": error.code.description,
                 "user_hash": error.user.map { String(StableHash.hash($0), radix: 16) } ?? "none",
-                "cause": error.cause.map { "\($0)" } ?? "none",
+                "cause": error.cause.map(Self.summary) ?? "none",
             ], source: "Personalization")
+    }
+
+    /// Our own errors describe themselves without users; what those of a store say may hold anything, so only their type goes
+    /// into the log. The caller has the whole error.
+    private static func summary(_ cause: any Error) -> String {
+        switch cause {
+        case let cause as LoRAError: cause.description
+        case let cause as EngineError: cause.description
+        default: "\(type(of: cause))"
+        }
     }
 }
 
 extension AdapterShape {
     /// The shape in words, for messages.
     package var summary: String {
-        "dimension \(dimension), rank \(rank), scale \(scale)\(hasBias ? ", a bias" : "")"
+        "dimension \(dimension), rank \(rank), scale \(scale) (alpha \(alpha), \(scaling.rawValue))"
+            + (hasBias ? ", a bias" : "")
             + (normalizesOutput ? ", normalised output" : "")
     }
 }

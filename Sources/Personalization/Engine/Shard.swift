@@ -16,7 +16,7 @@ struct Slot {
 
 /// A part of the users: their slots and what updating them needs. Lives behind one lock.
 struct ShardState: ~Copyable {
-    private var index: [String: Int] = [:]
+    private var index: [UserKey: Int] = [:]
     private var slots: [Slot?] = []
     private var free: [Int] = []
     let scratch = UpdateScratch()
@@ -24,13 +24,13 @@ struct ShardState: ~Copyable {
 
     /// Runs `body` on the user's slot, if there is one.
     mutating func withSlot<R, E: Error>(_ user: String, _ body: (inout Slot) throws(E) -> R) throws(E) -> R? {
-        guard let place = index[user], slots[place] != nil else { return nil }
+        guard let place = index[UserKey(user)], slots[place] != nil else { return nil }
         return try body(&slots[place]!)
     }
 
     /// The user's gate, to be entered after the lock is released; makes a slot where there was none.
     mutating func joinLine(_ user: String) -> FIFOGate {
-        let place = index[user] ?? newPlace(for: user)
+        let place = index[UserKey(user)] ?? newPlace(for: user)
         slots[place]?.holders += 1
         if let gate = slots[place]?.gate { return gate }
         let gate = FIFOGate()
@@ -40,17 +40,20 @@ struct ShardState: ~Copyable {
 
     /// Counts one out of the user's line; a slot with neither line nor adapter goes.
     mutating func leaveLine(_ user: String) {
-        guard let place = index[user], var slot = slots[place] else { return }
+        guard let place = index[UserKey(user)], var slot = slots[place] else { return }
         slots[place] = nil
         slot.holders -= 1
         if slot.holders == 0 { slot.gate = nil }
         if slot.holders == 0, slot.adapter == nil {
-            index[user] = nil
+            index[UserKey(user)] = nil
             free.append(place)
         } else {
             slots[place] = slot
         }
     }
+
+    /// The slots in use.
+    var slotCount: Int { slots.count - free.count }
 
     /// The slots with an adapter.
     func forEach(_ body: (borrowing Slot) -> Void) {
@@ -67,7 +70,7 @@ struct ShardState: ~Copyable {
             place = slots.count
             slots.append(slot)
         }
-        index[user] = place
+        index[UserKey(user)] = place
         return place
     }
 }

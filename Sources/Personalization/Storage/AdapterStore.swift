@@ -25,7 +25,9 @@ public struct StoredAdapter: Sendable {
 /// - ``save(_:)`` stores all or nothing, and never replaces an adapter by one of a lower version: it throws
 ///   ``EngineError`` (`staleVersion`) then.
 /// - ``remove(_:)`` makes ``load(_:)`` return `nil`, and says whether anything was there.
-/// - ``users()`` lists each user with an adapter once, in ascending order of their ids' Unicode scalars.
+/// - ``users()`` lists each user with an adapter once, in ascending order of their ids' bytes (UTF-8), which is that of their
+///   Unicode scalars.
+/// - Ids are bytes: two strings that Swift calls equal because they look alike ("é" composed and decomposed) are two users.
 /// - All may be called from many tasks at once.
 public protocol AdapterStore: Sendable {
     /// The user's adapter, if there is one.
@@ -40,36 +42,39 @@ public protocol AdapterStore: Sendable {
 
 /// A store in memory: for tests, examples and engines that need not outlive their process.
 public final class InMemoryAdapterStore: AdapterStore {
-    private let records = Lock<[String: StoredAdapter]>([:])
+    private let records = Lock<[UserKey: StoredAdapter]>([:])
 
     /// An empty store.
     public init() {}
 
     /// The user's adapter, if there is one.
-    public func load(_ user: String) async throws -> StoredAdapter? { records.withLock { $0[user] } }
+    public func load(_ user: String) async throws -> StoredAdapter? { records.withLock { $0[UserKey(user)] } }
 
     /// Stores adapters, replacing older versions.
     ///
     /// - Throws: ``EngineError`` (`staleVersion`) when a newer version is there; nothing is stored then.
     public func save(_ adapters: [StoredAdapter]) async throws {
         try records.withLock { records throws(EngineError) in
+            var next: [UserKey: StoredAdapter] = [:]
             for record in adapters {
-                if let held = records[record.user], held.adapter.version > record.adapter.version {
+                let key = UserKey(record.user)
+                if let held = next[key] ?? records[key], held.adapter.version > record.adapter.version {
                     throw EngineError(
                         .staleVersion, "save",
                         "version \(held.adapter.version) is stored, newer than \(record.adapter.version)",
                         user: record.user)
                 }
+                next[key] = record
             }
-            for record in adapters { records[record.user] = record }
+            records.merge(next) { $1 }
         }
     }
 
     /// Removes a user's adapter; says whether there was one.
     public func remove(_ user: String) async throws -> Bool {
-        records.withLock { $0.removeValue(forKey: user) != nil }
+        records.withLock { $0.removeValue(forKey: UserKey(user)) != nil }
     }
 
     /// The users with an adapter, ascending.
-    public func users() async throws -> [String] { records.withLock { $0.keys.sorted() } }
+    public func users() async throws -> [String] { records.withLock { $0.keys.sorted().map(\.user) } }
 }
