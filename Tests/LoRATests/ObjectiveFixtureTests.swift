@@ -170,7 +170,7 @@ struct ObjectiveFixtureTests {
                 with: feedback,
                 configuration: UpdateConfiguration(
                     objective: objective, optimizer: optimizer, learningRates: PerObjective(all: 1), clipping: clipping,
-                    clipThresholds: PerObjective(all: Float(threshold))))
+                    clipThresholds: PerObjective(all: Float(threshold)), fading: PerObjective(all: 0)))
             let expected: [Double] =
                 switch clipping {
                 case .globalNorm: Self.flat(c.globalClip.gradient)

@@ -31,7 +31,7 @@ extension OptionSpecification {
 
     static let embeddings = OptionSpecification.value(
         "embeddings", "NAME", .name,
-        help: "Use the file embeddings-NAME.npy of DIR. Needed only if DIR holds more than one.")
+        help: "Use the file embeddings-NAME.npy of DIR; without it the first by name.")
 
     static let rank = OptionSpecification.value(
         "rank", "N", .integer(1...256), default: "8",

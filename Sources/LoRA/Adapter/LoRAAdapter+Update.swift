@@ -104,7 +104,8 @@ extension LoRAAdapter {
                     } else {
                         try plainStep(feedback, &pass, configuration, settings, work)
                     }
-                fade(batch.fading)
+                // A pull of its own would void a certified step's promise.
+                if !configuration.certifiesSteps { fade(batch.fading) }
                 guard isFinite else { throw Self.overflow("update") }
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)

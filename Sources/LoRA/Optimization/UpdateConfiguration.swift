@@ -64,7 +64,7 @@ public struct UpdateConfiguration: Sendable, Hashable {
     public var elasticWeightConsolidation: ElasticWeightConsolidation?
     /// Whether steps are certified: B moves first, at a rate of at most 1/L_B, then the error is computed again and A moves at
     /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's
-    /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay, fading or protection.
+    /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay or protection; nothing fades then.
     public var certifiesSteps: Bool
 
     /// Update settings; every default is stated here and in ``ObjectiveConfiguration``.
@@ -140,7 +140,6 @@ public struct UpdateConfiguration: Sendable, Hashable {
         if optimizer != .sgd { throw refuse("the optimizer \(optimizer.name)") }
         if shape.normalizesOutput { throw refuse("a normalised output") }
         if weightDecay > 0 { throw refuse("weight decay") }
-        if fading != PerObjective(all: 0) { throw refuse("fading") }
         if elasticWeightConsolidation != nil { throw refuse("elastic weight consolidation") }
         if clipping == .byValue { throw refuse("clipping by value, which turns the gradient") }
     }

@@ -30,10 +30,11 @@ public struct EngineConfiguration: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - dimension: The number of values of an embedding. Embeddings of length 1 suit the default rates.
+    ///   - rank: The rank of new adapters; 8 by default, or the dimension where that is smaller.
     ///   - update: How adapters learn; by default ``UpdateConfiguration`` with its default rates for this dimension.
     public init(
         dimension: Int,
-        rank: Int = 8,
+        rank: Int? = nil,
         alpha: Float? = nil,
         scaling: AdapterShape.Scaling = .standard,
         hasBias: Bool = true,
@@ -44,7 +45,7 @@ public struct EngineConfiguration: Sendable, Hashable {
         isStrict: Bool = false
     ) {
         self.dimension = dimension
-        self.rank = rank
+        self.rank = rank ?? max(1, min(8, dimension))
         self.alpha = alpha
         self.scaling = scaling
         self.hasBias = hasBias
