@@ -26,39 +26,39 @@ struct DeterminismTests {
     static let runs = [
         Run(
             testDescription: "SGD, cosine", configuration: settings(.sgd, .catalogueSoftmax, .cosine(period: 60)),
-            hash: 5_011_514_868_133_713_793),
+            hash: 14_989_537_675_456_553_865),
         Run(
             testDescription: "SGD, certified", configuration: settings(.sgd, .pairwise(negatives: 3), certifies: true),
-            hash: 1_614_318_926_674_270_076),
+            hash: 1_447_632_695_145_018_768),
         Run(
             testDescription: "SGD, protected, normalised",
             configuration: settings(.sgd, .sampledSoftmax(negatives: 3), protects: true), normalizes: true,
-            hash: 12_440_636_157_540_779_040),
+            hash: 9_292_257_716_565_789_327),
         Run(
             testDescription: "Riemannian, per matrix",
             configuration: settings(.riemannian(), .catalogueSoftmax, .constant, .perMatrix), hasBias: false,
-            hash: 4_348_199_804_803_692_132),
+            hash: 17_884_189_092_092_548_190),
         Run(
             testDescription: "Nesterov, restarts",
             configuration: settings(
                 .momentum(nesterov: true), .pairwise(negatives: 2), .cosineWithRestarts(period: 7, multiplier: 2)),
-            hash: 9_204_636_665_393_776_402),
+            hash: 6_366_820_951_047_886_052),
         Run(
             testDescription: "AdaGrad, by value",
             configuration: settings(.adaGrad(), .catalogueSoftmax, .constant, .byValue),
-            hash: 4_328_551_466_488_338_543),
+            hash: 4_079_826_695_252_588_875),
         Run(
             testDescription: "Adam, exponential",
             configuration: settings(.adam(), .catalogueSoftmax, .exponential(factor: 0.99)),
-            hash: 4_558_013_941_098_430_909),
+            hash: 8_564_425_298_390_207_023),
         Run(
             testDescription: "AdamW, inverse square root",
             configuration: settings(.adamW(), .sampledSoftmax(negatives: 2), .inverseSquareRoot(offset: 9)),
-            hash: 18_134_832_007_746_047_370),
+            hash: 7_315_059_535_293_077_393),
         Run(
             testDescription: "DoG, plateau",
             configuration: settings(.doG(), .catalogueSoftmax, .reduceOnPlateau(patience: 2)),
-            hash: 11_199_885_438_851_391_634),
+            hash: 8_230_649_069_833_809_567),
     ]
 
     /// 200 updates with mixed feedback, in batches of one to three; the state's hash at the end.

@@ -238,7 +238,7 @@ struct FailureTests {
         #expect(short?.code == .shapeMismatch && short?.message.contains("2 values") == true)
         let nan = #expect(throws: LoRAError.self) { try adapter.forward(Self.vector(4, .nan)) }
         #expect(nan?.code == .nonFinite && nan?.message.contains("value 4 is nan") == true)
-        #expect(throws: LoRAError.self) { try adapter.forward([Float](repeating: 3e38, count: Self.d)) }
+        #expect(throws: LoRAError.self) { try adapter.forward([Float](repeating: 3.4e38, count: Self.d)) }
         let rows = try Matrix(rows: [Self.good, Self.good, Self.vector(1, .infinity)])
         let row = #expect(throws: LoRAError.self) { try adapter.forward(rows) }
         #expect(row?.code == .nonFinite && row?.position == 2)

@@ -91,7 +91,7 @@ struct ForgettingTests {
         let catalogue = try random.catalogue(5, 4)
         let ewc = ElasticWeightConsolidation(strength: strength, decay: 0.9)
         let configuration = UpdateConfiguration(
-            learningRates: PerObjective(all: 0.1), clipThresholds: PerObjective(all: 0.2),
+            learningRates: PerObjective(all: 0.1), clipThresholds: PerObjective(all: 0.2), fading: PerObjective(all: 0),
             elasticWeightConsolidation: ewc)
         var model = ReferenceModel(adapter)
         let n = shape.parameterCount
@@ -127,7 +127,7 @@ struct ForgettingTests {
         var adapter = try random.adapter(AdapterShape(dimension: 8, rank: 2))
         let catalogue = try random.catalogue(5, 8)
         var configuration = UpdateConfiguration(
-            learningRates: PerObjective(all: 1),
+            learningRates: PerObjective(all: 1), fading: PerObjective(all: 0),
             elasticWeightConsolidation: ElasticWeightConsolidation(strength: strength))
         for _ in 0..<5 {
             _ = try adapter.update(with: [random.feedback(.target, catalogue)], configuration: configuration)
@@ -177,7 +177,7 @@ struct ForgettingTests {
             var adapter = LoRAAdapter(
                 shape: try AdapterShape(dimension: 8, rank: 2), identity: AdapterIdentity(seed: 5, user: "u"))
             let configuration = UpdateConfiguration(
-                learningRates: PerObjective(all: 0.5), elasticWeightConsolidation: ewc)
+                learningRates: PerObjective(all: 0.5), fading: PerObjective(all: 0), elasticWeightConsolidation: ewc)
             func task() -> [Feedback] {
                 (0..<3).map { _ in Feedback(embedding: random.numbers(8), signal: .target(random.numbers(8))) }
             }

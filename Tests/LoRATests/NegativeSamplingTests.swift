@@ -51,7 +51,8 @@ struct NegativeSamplingTests {
         let catalogue = try random.catalogue(200, 6)
         let batch = (0..<3).map { _ in random.feedback(.like, catalogue) }
         let configuration = UpdateConfiguration(
-            objective: ObjectiveConfiguration(like: like), learningRates: PerObjective(all: 1e-7))
+            objective: ObjectiveConfiguration(like: like), learningRates: PerObjective(all: 1e-7),
+            fading: PerObjective(all: 0))
         var losses: Set<Double> = []
         for _ in 0..<10 {
             let report = try adapter.update(with: batch, configuration: configuration)

@@ -60,12 +60,12 @@ struct Evaluation {
             configuration: ObjectiveConfiguration(like: .pairwise(negatives: count)), identity: identity, step: step)
         let sample = Feedback(
             embedding: [Float](repeating: 0, count: items), signal: .like(liked, in: catalogue, seen: seen))
-        let memory = Floats(count: 2 * items + count)
+        let memory = Floats(count: 2 * items + count + 1)
         return try memory.lend { all throws(LoRAError) in
             let gradient = all.slice(items..<(2 * items))
             _ = try evaluator.evaluate(
                 sample, y: all.slice(0..<items), gradient: gradient,
-                scores: all.slice((2 * items)..<(2 * items + count)), wantsCurvature: false)
+                scores: all.slice((2 * items)..<(2 * items + count + 1)), wantsCurvature: false)
             return gradient.array.enumerated().map { i, pull in
                 i == liked ? 0 : Int((Double(pull) * 2 * Double(count)).rounded())
             }
