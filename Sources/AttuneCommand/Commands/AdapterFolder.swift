@@ -29,14 +29,16 @@ struct AdapterFolder {
     }
 
     /// Writes every adapter of an engine; returns how many.
-    func write(_ engine: PersonalizationEngine) async throws -> Int {
+    func write(_ engine: PersonalizationEngine, progress: (_ done: Int) -> Void) async throws -> Int {
         var count = 0
-        for user in try await engine.users() {
+        let users = try await engine.users()
+        for user in users {
             guard let adapter = try await engine.adapter(for: user) else { continue }
             let record = StoredAdapter(
                 user: user, embeddingModel: engine.configuration.embeddingModel, adapter: adapter)
             try AdapterFile.write(record, to: "\(path)/\(Self.fileName(user))")
             count += 1
+            progress(count)
         }
         return count
     }

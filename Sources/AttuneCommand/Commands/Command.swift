@@ -78,8 +78,3 @@ extension ParsedArguments {
         return format
     }
 }
-
-/// What a command throws as long as its work isn't connected to the library.
-func notConnected(_ command: CommandSpecification) -> UsageError {
-    UsageError("'attune \(command.name)' isn't connected to the library in this build.", command: command.name)
-}

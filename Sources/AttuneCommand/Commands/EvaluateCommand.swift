@@ -1,3 +1,5 @@
+import Attune
+
 /// `attune evaluate`: how fast adapters learn, against baselines.
 struct EvaluateCommand: Command {
     /// What the ranking query is made from.
@@ -78,6 +80,32 @@ struct EvaluateCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        throw notConnected(Self.specification)
+        let data = try source.load()
+        guard rank <= data.dimension else {
+            throw UsageError(
+                "'--rank \(rank)' is above the embeddings' dimension \(data.dimension).",
+                command: Self.specification.name)
+        }
+        var configuration = EvaluationConfiguration()
+        configuration.query = query == .last ? .last : .profile
+        configuration.rank = rank
+        configuration.seeds = seeds
+        // The specification admits the methods' names only.
+        configuration.methods = methods.compactMap(EvaluationMethod.init)
+        let evaluation = try Evaluation(data, configuration: configuration)
+        // What would fail at the end of a long run is tried before it.
+        let files = try report.map { try ReportFiles(html: $0) }
+        if showsProgress { console.beginProgress("evaluating", total: Self.progressSteps) }
+        let result = try await evaluation.run { progress in
+            console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
+        }
+        console.endProgress()
+        try files?.write(result)
+        switch format {
+        case .json: console.write(result.json + "\n")
+        case .text: console.write(result.table)
+        }
     }
+
+    private static let progressSteps = 1000
 }

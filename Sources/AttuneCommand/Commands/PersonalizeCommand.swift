@@ -69,7 +69,12 @@ struct PersonalizeCommand: Command {
             console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
         }
         console.endProgress()
-        let written = try await output.map { AdapterFolder(path: $0) }?.write(engine)
+        var written: Int?
+        if let output {
+            if showsProgress { console.beginProgress("writing adapters", total: summary.users) }
+            written = try await AdapterFolder(path: output).write(engine) { console.advanceProgress(to: $0) }
+            console.endProgress()
+        }
         switch format {
         case .json: console.write(summary.json(adaptersWritten: written).text + "\n")
         case .text: console.write(summary.text(adaptersWritten: written, output: output))
