@@ -12,9 +12,9 @@ struct FailureTests {
         let shape = try AdapterShape(dimension: d, rank: 2, hasBias: true, normalizesOutput: normalizes)
         var adapter = try random.adapter(shape)
         let catalogue = try random.catalogue(5, d)
-        let configuration = UpdateConfiguration(
+        let configuration = UpdateConfiguration.stated(
             optimizer: optimizer, schedule: Schedule(.reduceOnPlateau(patience: 0)),
-            elasticWeightConsolidation: ElasticWeightConsolidation())
+            elasticWeightConsolidation: ElasticWeightConsolidation.stated())
         for _ in 0..<3 {
             _ = try adapter.update(with: [random.feedback(.target, catalogue)], configuration: configuration)
         }
@@ -204,7 +204,7 @@ struct FailureTests {
         let error = #expect(throws: LoRAError.self) {
             try adapter.update(
                 with: [sample],
-                configuration: UpdateConfiguration(optimizer: .doG(), clipping: .off, weightDecay: 1))
+                configuration: UpdateConfiguration.stated(optimizer: .doG(), clipping: .off, weightDecay: 1))
         }
         #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
     }
@@ -238,7 +238,7 @@ struct FailureTests {
         #expect(short?.code == .shapeMismatch && short?.message.contains("2 values") == true)
         let nan = #expect(throws: LoRAError.self) { try adapter.forward(Self.vector(4, .nan)) }
         #expect(nan?.code == .nonFinite && nan?.message.contains("value 4 is nan") == true)
-        #expect(throws: LoRAError.self) { try adapter.forward([Float](repeating: 3e38, count: Self.d)) }
+        #expect(throws: LoRAError.self) { try adapter.forward([Float](repeating: 3.4e38, count: Self.d)) }
         let rows = try Matrix(rows: [Self.good, Self.good, Self.vector(1, .infinity)])
         let row = #expect(throws: LoRAError.self) { try adapter.forward(rows) }
         #expect(row?.code == .nonFinite && row?.position == 2)

@@ -57,15 +57,16 @@ struct Evaluation {
         for i in 0..<items { unit[i, i] = 1 }
         let catalogue = try ItemCatalogue(vectors: unit)
         var evaluator = ObjectiveEvaluator(
-            configuration: ObjectiveConfiguration(like: .pairwise(negatives: count)), identity: identity, step: step)
+            configuration: ObjectiveConfiguration.stated(like: .pairwise(negatives: count)), identity: identity,
+            step: step)
         let sample = Feedback(
             embedding: [Float](repeating: 0, count: items), signal: .like(liked, in: catalogue, seen: seen))
-        let memory = Floats(count: 2 * items + count)
+        let memory = Floats(count: 2 * items + count + 1)
         return try memory.lend { all throws(LoRAError) in
             let gradient = all.slice(items..<(2 * items))
             _ = try evaluator.evaluate(
                 sample, y: all.slice(0..<items), gradient: gradient,
-                scores: all.slice((2 * items)..<(2 * items + count)), wantsCurvature: false)
+                scores: all.slice((2 * items)..<(2 * items + count + 1)), wantsCurvature: false)
             return gradient.array.enumerated().map { i, pull in
                 i == liked ? 0 : Int((Double(pull) * 2 * Double(count)).rounded())
             }

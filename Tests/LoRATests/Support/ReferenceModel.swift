@@ -95,12 +95,12 @@ struct ReferenceModel {
             }
             switch settings.like {
             case .pairwise: return others.reduce(0) { $0 + logistic(liked - $1) } / Double(others.count)
-            case .sampledSoftmax:
+            case .sampledSoftmax(let n, let whole) where catalogue.count > max(whole, n + 1):
                 // Each sampled item stands for its share of what is free.
                 let free = (0..<catalogue.count).count { $0 != index && !seen.contains($0) }
                 let shift = Double(settings.temperature) * log(Double(free) / Double(others.count))
                 return softmax([liked] + others.map { $0 + shift }, liked)
-            case .catalogueSoftmax:
+            case .sampledSoftmax, .catalogueSoftmax:
                 let free = (0..<catalogue.count).filter { $0 == index || !seen.contains($0) }
                 return softmax(free.map { score(.catalogued($0, catalogue)) }, liked)
             }
