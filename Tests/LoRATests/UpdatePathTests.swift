@@ -34,7 +34,7 @@ struct UpdatePathTests {
     static func configuration(_ optimizer: Optimizer, _ clipping: Clipping) -> UpdateConfiguration {
         UpdateConfiguration.stated(
             optimizer: optimizer, learningRates: PerObjective(all: 0.2), clipping: clipping,
-            clipThresholds: PerObjective(all: 0.1))
+            clipThresholds: PerObjective(all: 0.1), fading: PerObjective(all: 0))
     }
 
     @Test(arguments: Setting.all)

@@ -35,7 +35,7 @@ struct StoreTests {
             named: ["rankStabilized", "standard"]),
         Misfit(
             testDescription: "bias",
-            stored: EngineConfiguration(dimension: 20, rank: 4, hasBias: true, embeddingModel: "m1"),
+            stored: EngineConfiguration(dimension: 20, rank: 4, hasBias: false, embeddingModel: "m1"),
             code: .shapeMismatch, named: ["a bias"]),
         Misfit(
             testDescription: "normalised output",

@@ -24,7 +24,8 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
 
     /// Objective settings; every default is stated here and nowhere else.
     public init(
-        like: Like = .sampledSoftmax(negatives: 512, wholeUpTo: 4096), temperature: Float = 0.5, rewardBaseline: Float = 0,
+        like: Like = .sampledSoftmax(negatives: 512, wholeUpTo: 4096), temperature: Float = 0.5,
+        rewardBaseline: Float = 0,
         neutralWatchScore: Float = 0.5, highestInversePropensity: Float = 10
     ) {
         self.like = like
