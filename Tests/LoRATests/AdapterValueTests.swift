@@ -34,9 +34,9 @@ struct AdapterValueTests {
             var random = RandomCase(seed: 2, 0)
             var original = try random.adapter(AdapterShape(dimension: 9, rank: 2, hasBias: true))
             let catalogue = try random.catalogue(5, 9)
-            let configuration = UpdateConfiguration(
+            let configuration = UpdateConfiguration.stated(
                 optimizer: optimizer, schedule: Schedule(.reduceOnPlateau()),
-                elasticWeightConsolidation: ElasticWeightConsolidation())
+                elasticWeightConsolidation: ElasticWeightConsolidation.stated())
             // Once fresh and once with state, which is shared too.
             for _ in 0..<2 {
                 let before = Snapshot(original)
@@ -61,8 +61,8 @@ struct AdapterValueTests {
         var start = try random.adapter(AdapterShape(dimension: 33, rank: 3, hasBias: true))
         let catalogue = try random.catalogue(9, 33)
         let batches = (0..<30).map { _ in [random.feedback(random.pick(SignalKind.allCases), catalogue)] }
-        let configuration = UpdateConfiguration(
-            optimizer: .adam(), elasticWeightConsolidation: ElasticWeightConsolidation())
+        let configuration = UpdateConfiguration.stated(
+            optimizer: .adam(), elasticWeightConsolidation: ElasticWeightConsolidation.stated())
         _ = try start.update(with: batches[0], configuration: configuration)
         let shared = start
         func life() throws -> UInt64 {
@@ -103,9 +103,9 @@ struct AdapterValueTests {
         var adapter = try random.adapter(AdapterShape(dimension: 32, rank: 4, hasBias: true))
         let n = 2 * 4 * 32 + 32
         #expect(adapter.byteCount == 4 * n && adapter.optimizerState == nil && adapter.protection == nil)
-        var configuration = UpdateConfiguration(
+        var configuration = UpdateConfiguration.stated(
             optimizer: held.optimizer,
-            elasticWeightConsolidation: protects ? ElasticWeightConsolidation() : nil)
+            elasticWeightConsolidation: protects ? ElasticWeightConsolidation.stated() : nil)
         let sample = random.feedback(.target, try random.catalogue(2, 32))
         _ = try adapter.update(with: [sample], configuration: configuration)
         #expect(held.optimizer.stateCountPerParameter == held.blocks)
@@ -123,7 +123,7 @@ struct AdapterValueTests {
         var adapter = try random.adapter(AdapterShape(dimension: 5, rank: 2))
         let sample = random.feedback(.target, try random.catalogue(2, 5))
         func update(_ optimizer: Optimizer) throws -> OptimizerState? {
-            _ = try adapter.update(with: [sample], configuration: UpdateConfiguration(optimizer: optimizer))
+            _ = try adapter.update(with: [sample], configuration: UpdateConfiguration.stated(optimizer: optimizer))
             return adapter.optimizerState
         }
         #expect(try update(.momentum())?.steps == 1)
@@ -158,10 +158,10 @@ struct AdapterValueTests {
         other.steps += 1
         #expect(isNew(other))
         let settings = [
-            UpdateConfiguration(optimizer: .adam()), UpdateConfiguration(optimizer: .adamW()),
-            UpdateConfiguration(optimizer: .momentum()), UpdateConfiguration(optimizer: .doG()),
-            UpdateConfiguration(schedule: Schedule(.reduceOnPlateau())),
-            UpdateConfiguration(elasticWeightConsolidation: ElasticWeightConsolidation()),
+            UpdateConfiguration.stated(optimizer: .adam()), UpdateConfiguration.stated(optimizer: .adamW()),
+            UpdateConfiguration.stated(optimizer: .momentum()), UpdateConfiguration.stated(optimizer: .doG()),
+            UpdateConfiguration.stated(schedule: Schedule(.reduceOnPlateau())),
+            UpdateConfiguration.stated(elasticWeightConsolidation: ElasticWeightConsolidation.stated()),
         ]
         for configuration in settings {
             var updated = try adapter.updated(with: [sample], configuration: configuration).adapter

@@ -11,7 +11,7 @@ struct CertifiedStepTests {
 
     static func configuration(_ objective: ObjectiveConfiguration, _ clipping: Clipping) -> UpdateConfiguration {
         // A rate that only the certificate limits, unless a clip does.
-        UpdateConfiguration(
+        UpdateConfiguration.stated(
             objective: objective, learningRates: PerObjective(all: 1000), clipping: clipping,
             clipThresholds: PerObjective(all: 0.05), certifiesSteps: true)
     }
@@ -28,7 +28,7 @@ struct CertifiedStepTests {
         let adapter = try random.adapter(shape, random.pick([0.1, 0.7, 2]))
         let catalogue = try ItemCatalogue(
             vectors: random.matrix(8, dimension, random.pick([0.5, 1, 3])), offsets: random.numbers(8))
-        let objective = ObjectiveConfiguration(like: setting.like, temperature: random.pick([0.2, 1, 3]))
+        let objective = ObjectiveConfiguration.stated(like: setting.like, temperature: random.pick([0.2, 1, 3]))
         // Sampled likes go alone: their contrast can be read off for the first sample of a batch only.
         let isSampled = setting.signal == .like && setting.like != .catalogueSoftmax
         let count = isSampled ? 1 : 1 + random.generator.integer(below: 3)
@@ -91,7 +91,7 @@ struct CertifiedStepTests {
         var random = RandomCase(seed: Self.seed, 1000)
         var adapter = try random.adapter(AdapterShape(dimension: 8, rank: 3, hasBias: true))
         let sample = random.feedback(.target, try random.catalogue(2, 8))
-        let configuration = Self.configuration(ObjectiveConfiguration(), .off)
+        let configuration = Self.configuration(ObjectiveConfiguration.stated(), .off)
         let first = try adapter.update(with: [sample], configuration: configuration).lossBefore
         var last = first
         for _ in 0..<20 {
@@ -100,6 +100,18 @@ struct CertifiedStepTests {
             last = report.lossAfter
         }
         #expect(last < 1e-3 * first)
+    }
+
+    /// Fading would be a step of its own: under a certificate nothing fades.
+    @Test func nothingFadesUnderACertificate() throws {
+        var random = RandomCase(seed: Self.seed, 1001)
+        let adapter = try random.adapter(AdapterShape(dimension: 5, rank: 2))
+        let sample = random.feedback(.ranking, try random.catalogue(4, 5))
+        var configuration = Self.configuration(.stated(), .off)
+        let plain = try adapter.updated(with: [sample], configuration: configuration)
+        configuration.fading = PerObjective(all: 0.5)
+        let fading = try adapter.updated(with: [sample], configuration: configuration)
+        #expect(Snapshot(plain.adapter) == Snapshot(fading.adapter))
     }
 
     /// A flat loss (a preference between equal items) times an infinite norm is no number to certify by.
@@ -114,7 +126,7 @@ struct CertifiedStepTests {
             Feedback(embedding: [1, 1], signal: .target([3, 3])),
         ]
         let error = #expect(throws: LoRAError.self) {
-            try adapter.update(with: batch, configuration: Self.configuration(ObjectiveConfiguration(), .off))
+            try adapter.update(with: batch, configuration: Self.configuration(ObjectiveConfiguration.stated(), .off))
         }
         #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
     }
@@ -141,14 +153,15 @@ struct CertifiedStepTests {
         Refused(testDescription: "DoG", change: { $0.optimizer = .doG() }),
         Refused(testDescription: "weight decay", change: { $0.weightDecay = 0.1 }),
         Refused(
-            testDescription: "protection", change: { $0.elasticWeightConsolidation = ElasticWeightConsolidation() }),
+            testDescription: "protection",
+            change: { $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated() }),
         Refused(testDescription: "clipping by value", change: { $0.clipping = .byValue }),
     ])
     func combinationsWithoutACertificateAreRefused(refused: Refused) throws {
         var random = RandomCase(seed: Self.seed, 2000)
         let shape = try AdapterShape(dimension: 4, rank: 2, normalizesOutput: refused.normalizes)
         var adapter = try random.adapter(shape)
-        var configuration = UpdateConfiguration(certifiesSteps: true)
+        var configuration = UpdateConfiguration.stated(certifiesSteps: true)
         refused.change(&configuration)
         let before = Snapshot(adapter)
         let sample = random.feedback(.target, try random.catalogue(2, 4))

@@ -20,6 +20,9 @@ struct ConfigurationTests {
             for value in [Float(0), -1, .nan, .infinity, 1001] {
                 all.append(Bad("\(kind) rate \(value)") { $0.learningRates[kind] = value })
             }
+            for value in [Float(1), -0.1, .nan, .infinity] {
+                all.append(Bad("\(kind) fading \(value)") { $0.fading[kind] = value })
+            }
             for value in [Float(0), -1, .nan, .infinity, 2e6] {
                 all.append(Bad("\(kind) threshold \(value)") { $0.clipThresholds[kind] = value })
             }
@@ -32,9 +35,11 @@ struct ConfigurationTests {
                 Bad("neutral \(value)") { $0.objective.neutralWatchScore = value },
                 Bad("inverse propensity \(value)") { $0.objective.highestInversePropensity = value },
                 Bad("strength \(value)") {
-                    $0.elasticWeightConsolidation = ElasticWeightConsolidation(strength: value)
+                    $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(strength: value)
                 },
-                Bad("decay \(value)") { $0.elasticWeightConsolidation = ElasticWeightConsolidation(decay: value) },
+                Bad("decay \(value)") {
+                    $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(decay: value)
+                },
                 Bad("momentum \(value)") { $0.optimizer = .momentum(coefficient: value) },
                 Bad("dampening \(value)") { $0.optimizer = .momentum(dampening: value) },
                 Bad("damping \(value)") { $0.optimizer = .riemannian(damping: value) },
@@ -86,8 +91,10 @@ struct ConfigurationTests {
             Bad("temperature 0") { $0.objective.temperature = 0 },
             Bad("neutral 0") { $0.objective.neutralWatchScore = 0 },
             Bad("neutral 1") { $0.objective.neutralWatchScore = 1 },
-            Bad("decay 1") { $0.elasticWeightConsolidation = ElasticWeightConsolidation(decay: 1) },
-            Bad("strength 10,001") { $0.elasticWeightConsolidation = ElasticWeightConsolidation(strength: 10_001) },
+            Bad("decay 1") { $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(decay: 1) },
+            Bad("strength 10,001") {
+                $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(strength: 10_001)
+            },
         ]
         return all
     }

@@ -12,9 +12,9 @@ struct FailureTests {
         let shape = try AdapterShape(dimension: d, rank: 2, hasBias: true, normalizesOutput: normalizes)
         var adapter = try random.adapter(shape)
         let catalogue = try random.catalogue(5, d)
-        let configuration = UpdateConfiguration(
+        let configuration = UpdateConfiguration.stated(
             optimizer: optimizer, schedule: Schedule(.reduceOnPlateau(patience: 0)),
-            elasticWeightConsolidation: ElasticWeightConsolidation())
+            elasticWeightConsolidation: ElasticWeightConsolidation.stated())
         for _ in 0..<3 {
             _ = try adapter.update(with: [random.feedback(.target, catalogue)], configuration: configuration)
         }
@@ -204,7 +204,7 @@ struct FailureTests {
         let error = #expect(throws: LoRAError.self) {
             try adapter.update(
                 with: [sample],
-                configuration: UpdateConfiguration(optimizer: .doG(), clipping: .off, weightDecay: 1))
+                configuration: UpdateConfiguration.stated(optimizer: .doG(), clipping: .off, weightDecay: 1))
         }
         #expect(error?.code == .nonFinite && Snapshot(adapter) == before)
     }

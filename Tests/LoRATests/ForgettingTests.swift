@@ -89,9 +89,9 @@ struct ForgettingTests {
         let shape = try AdapterShape(dimension: 4, rank: 2, hasBias: true)
         var adapter = try random.adapter(shape)
         let catalogue = try random.catalogue(5, 4)
-        let ewc = ElasticWeightConsolidation(strength: strength, decay: 0.9)
-        let configuration = UpdateConfiguration(
-            learningRates: PerObjective(all: 0.1), clipThresholds: PerObjective(all: 0.2), fading: PerObjective(all: 0),
+        let ewc = ElasticWeightConsolidation.stated(strength: strength, decay: 0.9)
+        let configuration = UpdateConfiguration.stated(
+            learningRates: PerObjective(all: 0.1), clipThresholds: PerObjective(all: 0.2),
             elasticWeightConsolidation: ewc)
         var model = ReferenceModel(adapter)
         let n = shape.parameterCount
@@ -126,9 +126,9 @@ struct ForgettingTests {
         var random = RandomCase(seed: 5, 2)
         var adapter = try random.adapter(AdapterShape(dimension: 8, rank: 2))
         let catalogue = try random.catalogue(5, 8)
-        var configuration = UpdateConfiguration(
-            learningRates: PerObjective(all: 1), fading: PerObjective(all: 0),
-            elasticWeightConsolidation: ElasticWeightConsolidation(strength: strength))
+        var configuration = UpdateConfiguration.stated(
+            learningRates: PerObjective(all: 1),
+            elasticWeightConsolidation: ElasticWeightConsolidation.stated(strength: strength))
         for _ in 0..<5 {
             _ = try adapter.update(with: [random.feedback(.target, catalogue)], configuration: configuration)
         }
@@ -162,7 +162,8 @@ struct ForgettingTests {
         var random = RandomCase(seed: 5, 4)
         var adapter = try random.adapter(AdapterShape(dimension: 3, rank: 1))
         let catalogue = try random.catalogue(4, 3)
-        let configuration = UpdateConfiguration(elasticWeightConsolidation: ElasticWeightConsolidation(decay: 0))
+        let configuration = UpdateConfiguration.stated(
+            elasticWeightConsolidation: ElasticWeightConsolidation.stated(decay: 0))
         _ = try adapter.update(with: [random.feedback(.target, catalogue)], configuration: configuration)
         adapter.consolidate()
         let once = adapter.protection?.storage.bits
@@ -176,8 +177,8 @@ struct ForgettingTests {
             var random = RandomCase(seed: 5, 5)
             var adapter = LoRAAdapter(
                 shape: try AdapterShape(dimension: 8, rank: 2), identity: AdapterIdentity(seed: 5, user: "u"))
-            let configuration = UpdateConfiguration(
-                learningRates: PerObjective(all: 0.5), fading: PerObjective(all: 0), elasticWeightConsolidation: ewc)
+            let configuration = UpdateConfiguration.stated(
+                learningRates: PerObjective(all: 0.5), elasticWeightConsolidation: ewc)
             func task() -> [Feedback] {
                 (0..<3).map { _ in Feedback(embedding: random.numbers(8), signal: .target(random.numbers(8))) }
             }
@@ -189,7 +190,7 @@ struct ForgettingTests {
             return try Evaluation(adapter, first, configuration).loss - learned
         }
         let unprotected = try forgotten(nil)
-        let protected = try forgotten(ElasticWeightConsolidation(strength: 1))
+        let protected = try forgotten(ElasticWeightConsolidation.stated(strength: 1))
         #expect(protected < 0.7 * unprotected, "\(protected) against \(unprotected)")
     }
 }

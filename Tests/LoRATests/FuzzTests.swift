@@ -110,21 +110,22 @@ struct FuzzTests {
         }
 
         mutating func configuration() -> UpdateConfiguration {
-            var objective = ObjectiveConfiguration(
-                like: random.pick([.catalogueSoftmax, .pairwise(negatives: 2), .sampledSoftmax(negatives: 3)]))
+            var objective = ObjectiveConfiguration.stated(
+                like: random.pick([.catalogueSoftmax, .pairwise(negatives: 2), .sampledSoftmax(negatives: 2)]))
             objective.temperature = float(0.01..<3)
             objective.rewardBaseline = float()
             objective.neutralWatchScore = float(0.1..<0.9)
             objective.highestInversePropensity = float(1..<20)
-            var configuration = UpdateConfiguration(
+            var configuration = UpdateConfiguration.stated(
                 objective: objective, optimizer: optimizer(), schedule: schedule(),
                 clipping: random.pick([.globalNorm, .perMatrix, .byValue, .off]))
             // Rates from timid to absurd.
             configuration.learningRates = PerObjective(all: float(0.001..<1) * random.pick([1, 1, 1000]))
             configuration.clipThresholds = PerObjective(all: float(0.001..<2))
             configuration.weightDecay = random.generator.bernoulli(0.3) ? float(0..<1) : 0
+            configuration.fading = PerObjective(all: random.generator.bernoulli(0.3) ? float(0..<1) : 0)
             if random.generator.bernoulli(0.3) {
-                configuration.elasticWeightConsolidation = ElasticWeightConsolidation(
+                configuration.elasticWeightConsolidation = ElasticWeightConsolidation.stated(
                     strength: float(0..<10_000), decay: float(0..<1))
             }
             configuration.certifiesSteps = random.generator.bernoulli(0.2)

@@ -50,9 +50,8 @@ struct NegativeSamplingTests {
         var adapter = try random.adapter(AdapterShape(dimension: 6, rank: 2))
         let catalogue = try random.catalogue(200, 6)
         let batch = (0..<3).map { _ in random.feedback(.like, catalogue) }
-        let configuration = UpdateConfiguration(
-            objective: ObjectiveConfiguration(like: like), learningRates: PerObjective(all: 1e-7),
-            fading: PerObjective(all: 0))
+        let configuration = UpdateConfiguration.stated(
+            objective: ObjectiveConfiguration.stated(like: like), learningRates: PerObjective(all: 1e-7))
         var losses: Set<Double> = []
         for _ in 0..<10 {
             let report = try adapter.update(with: batch, configuration: configuration)
@@ -73,7 +72,7 @@ struct NegativeSamplingTests {
     @Test(arguments: [UInt64(1) << 28 - 1, 1 << 29 - 1, 1 << 29, 1 << 62, .max])
     func drawingNeverRunsOutOfNumbers(step: UInt64) throws {
         let evaluator = ObjectiveEvaluator(
-            configuration: ObjectiveConfiguration(), identity: Self.identity, step: step)
+            configuration: ObjectiveConfiguration.stated(), identity: Self.identity, step: step)
         #expect(evaluator.position + 1 << 40 < PhiloxGenerator.period)
     }
 }

@@ -81,7 +81,7 @@ struct ObjectiveFixtureTests {
     }
 
     static func feedback(_ c: Case) throws -> ([Feedback], ObjectiveConfiguration) {
-        var objective = ObjectiveConfiguration()
+        var objective = ObjectiveConfiguration.stated()
         func item(_ c: Candidate) -> Item { .vector(c.vector, offset: c.offset) }
         let feedback = try zip(c.samples, c.weights).map { name, weight in
             let s = try #require(content.samples.first { $0.name == name })
@@ -118,7 +118,7 @@ struct ObjectiveFixtureTests {
         for (sample, expected) in zip(feedback, c.outputs) {
             #expect(distance(try adapter.forward(sample.embedding), expected) < 1e-6)
         }
-        let found = try Evaluation(adapter, feedback, UpdateConfiguration(objective: objective))
+        let found = try Evaluation(adapter, feedback, UpdateConfiguration.stated(objective: objective))
         // Relative to the loss and the gradient's norm, with 1 as the floor: outputs are of order 1.
         let tolerance = c.isSaturated ? 1e-4 : 2e-6
         #expect(abs(found.loss - c.loss) < tolerance * max(1, c.loss))
@@ -130,7 +130,7 @@ struct ObjectiveFixtureTests {
     func normsAndClippingEqualThoseOfPyTorch(c: Case) throws {
         let adapter = try Self.adapter(c)
         let (feedback, objective) = try Self.feedback(c)
-        let found = try Evaluation(adapter, feedback, UpdateConfiguration(objective: objective))
+        let found = try Evaluation(adapter, feedback, UpdateConfiguration.stated(objective: objective))
         let tolerance = c.isSaturated ? 1e-4 : 2e-6
         let gradient = Floats(found.gradient)
         let norms = try gradient.lend { try GradientNorms($0, adapter.shape) }
@@ -168,7 +168,7 @@ struct ObjectiveFixtureTests {
                 clipping == .perMatrix ? Self.content.perMatrixClipThreshold : Self.content.globalClipThreshold
             let (updated, report) = try adapter.updated(
                 with: feedback,
-                configuration: UpdateConfiguration(
+                configuration: UpdateConfiguration.stated(
                     objective: objective, optimizer: optimizer, learningRates: PerObjective(all: 1), clipping: clipping,
                     clipThresholds: PerObjective(all: Float(threshold)), fading: PerObjective(all: 0)))
             let expected: [Double] =

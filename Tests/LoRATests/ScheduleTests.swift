@@ -78,7 +78,7 @@ struct ScheduleTests {
         var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, user: "a"))
         let curve = Schedule.Curve.reduceOnPlateau(factor: 0.5, patience: 1, threshold: 0, cooldown: 1, minimum: 0.1)
         let schedule = Schedule(curve, warmupSteps: 3)
-        let configuration = UpdateConfiguration(learningRates: PerObjective(all: 0.25), schedule: schedule)
+        let configuration = UpdateConfiguration.stated(learningRates: PerObjective(all: 0.25), schedule: schedule)
         let targets = (0..<5).map { _ in random.numbers(4) }
         let inputs = (0..<5).map { _ in random.numbers(4) }
         var plateau = PlateauState()

@@ -32,7 +32,7 @@ struct UpdatePathTests {
     }
 
     static func configuration(_ optimizer: Optimizer, _ clipping: Clipping) -> UpdateConfiguration {
-        UpdateConfiguration(
+        UpdateConfiguration.stated(
             optimizer: optimizer, learningRates: PerObjective(all: 0.2), clipping: clipping,
             clipThresholds: PerObjective(all: 0.1), fading: PerObjective(all: 0))
     }
@@ -174,10 +174,31 @@ struct UpdatePathTests {
         #expect(Snapshot(overridden.adapter) == Snapshot(configured.adapter))
     }
 
+    /// After the step B and b are multiplied by 1 − share, the share weighted over the kinds in the batch; A stays.
+    @Test(arguments: [Optimizer.sgd, .adam()], [1, 3])
+    func fadingDrawsTheMapTowardsTheIdentity(optimizer: Optimizer, count: Int) throws {
+        var (random, adapter, catalogue) = try Self.random(6)
+        let batch = [SignalKind.like, .target, .watch].prefix(count).map { random.feedback($0, catalogue) }
+        var configuration = Self.configuration(optimizer, .globalNorm)
+        let plain = try adapter.updated(with: batch, configuration: configuration)
+        configuration.fading = PerObjective(target: 0.5, preference: 0.9, ranking: 0.25, reward: 0.125)
+        let faded = try adapter.updated(with: batch, configuration: configuration)
+        let shares = try Batch(batch, configuration).shares
+        let share = zip(shares, [0.25, 0.5, 0.125]).reduce(0) { $0 + $1.0 * $1.1 }
+        let split = adapter.shape.downRange.upperBound
+        var expected = plain.adapter.values
+        for i in split..<expected.count { expected[i] *= Float(1 - share) }
+        #expect(faded.adapter.values == expected && (count > 1 || share == 0.25))
+        #expect(faded.report.lossBefore == plain.report.lossBefore)
+        var after = faded.adapter
+        after.steps = adapter.steps
+        #expect(try faded.report.lossAfter == Evaluation(after, batch, configuration, wants: .lossOnly).loss)
+    }
+
     @Test func noFeedbackChangesNothing() throws {
         var (random, adapter, catalogue) = try Self.random(7)
         var configuration = Self.configuration(.adam(), .globalNorm)
-        configuration.elasticWeightConsolidation = ElasticWeightConsolidation()
+        configuration.elasticWeightConsolidation = ElasticWeightConsolidation.stated()
         let fresh = Snapshot(adapter)
         let report = try adapter.update(with: [], configuration: configuration)
         #expect(Snapshot(adapter) == fresh && adapter.optimizerState == nil && adapter.protection == nil)

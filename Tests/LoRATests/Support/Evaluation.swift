@@ -57,7 +57,8 @@ struct Evaluation {
         for i in 0..<items { unit[i, i] = 1 }
         let catalogue = try ItemCatalogue(vectors: unit)
         var evaluator = ObjectiveEvaluator(
-            configuration: ObjectiveConfiguration(like: .pairwise(negatives: count)), identity: identity, step: step)
+            configuration: ObjectiveConfiguration.stated(like: .pairwise(negatives: count)), identity: identity,
+            step: step)
         let sample = Feedback(
             embedding: [Float](repeating: 0, count: items), signal: .like(liked, in: catalogue, seen: seen))
         let memory = Floats(count: 2 * items + count + 1)

@@ -78,5 +78,10 @@ enum SignalKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 }
 
 extension ObjectiveConfiguration.Like {
-    static var all: [Self] { [.pairwise(negatives: 4), .sampledSoftmax(negatives: 5), .catalogueSoftmax] }
+    static var all: [Self] {
+        [
+            .pairwise(negatives: 4), .sampledSoftmax(negatives: 5), .sampledSoftmax(negatives: 2, wholeUpTo: 50),
+            .catalogueSoftmax,
+        ]
+    }
 }

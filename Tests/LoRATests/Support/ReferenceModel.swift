@@ -95,7 +95,7 @@ struct ReferenceModel {
             }
             switch settings.like {
             case .pairwise: return others.reduce(0) { $0 + logistic(liked - $1) } / Double(others.count)
-            case .sampledSoftmax(let count, let whole) where catalogue.count > max(whole, count + 1):
+            case .sampledSoftmax(let n, let whole) where catalogue.count > max(whole, n + 1):
                 // Each sampled item stands for its share of what is free.
                 let free = (0..<catalogue.count).count { $0 != index && !seen.contains($0) }
                 let shift = Double(settings.temperature) * log(Double(free) / Double(others.count))
