@@ -35,7 +35,7 @@ struct GradientTests {
     {
         guard case .like(let liked, let catalogue, let seen) = sample.signal else { return [] }
         switch objective.like {
-        case .pairwise(let n), .sampledSoftmax(let n):
+        case .pairwise(let n), .sampledSoftmax(let n, _):
             return try Evaluation.negatives(
                 n, liked: liked, of: catalogue.count, seen: seen, identity: adapter.identity, step: adapter.steps)
         case .catalogueSoftmax: return []

@@ -73,7 +73,7 @@ struct AdapterStoreContract<Store: AdapterStore> {
                     hasBias: hasBias, normalizesOutput: i % 2 == 1)
                 var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: UInt64.max - 3, user: user))
                 for step in 0..<4 { _ = try adapter.update(with: script.batch(user, step), configuration: update) }
-                if let protection = update.elasticWeightConsolidation { adapter.consolidate(protection) }
+                if update.elasticWeightConsolidation != nil { adapter.consolidate() }
                 _ = try adapter.update(with: script.batch(user, 4), configuration: update)
                 try await store.save([record(user, adapter, model: "model \(i) \u{E9}\n\"")])
                 try await expectHeld(store, user, adapter)

@@ -16,22 +16,27 @@ struct StoreTests {
     }
     static let misfits: [Misfit] = [
         Misfit(
-            testDescription: "dimension", stored: EngineConfiguration(dimension: 24, rank: 4, embeddingModel: "m1"),
+            testDescription: "dimension",
+            stored: EngineConfiguration(dimension: 24, rank: 4, hasBias: false, embeddingModel: "m1"),
             code: .shapeMismatch, named: ["dimension 24", "dimension 20"]),
         Misfit(
-            testDescription: "rank", stored: EngineConfiguration(dimension: 20, rank: 5, embeddingModel: "m1"),
+            testDescription: "rank",
+            stored: EngineConfiguration(dimension: 20, rank: 5, hasBias: false, embeddingModel: "m1"),
             code: .shapeMismatch, named: ["rank 5", "rank 4"]),
         Misfit(
-            testDescription: "model", stored: EngineConfiguration(dimension: 20, rank: 4, embeddingModel: "m2"),
+            testDescription: "model",
+            stored: EngineConfiguration(dimension: 20, rank: 4, hasBias: false, embeddingModel: "m2"),
             code: .modelMismatch, named: ["m1", "m2"]),
         Misfit(
             testDescription: "alpha",
-            stored: EngineConfiguration(dimension: 20, rank: 4, alpha: 2, embeddingModel: "m1"), code: .shapeMismatch,
+            stored: EngineConfiguration(dimension: 20, rank: 4, alpha: 2, hasBias: false, embeddingModel: "m1"),
+            code: .shapeMismatch,
             named: ["scale 0.5", "scale 1.0"]),
         Misfit(
             testDescription: "scaling",
             stored: EngineConfiguration(
-                dimension: 20, rank: 4, alpha: 2, scaling: .rankStabilized, embeddingModel: "m1"), code: .shapeMismatch,
+                dimension: 20, rank: 4, alpha: 2, scaling: .rankStabilized, hasBias: false, embeddingModel: "m1"),
+            code: .shapeMismatch,
             named: ["rankStabilized", "standard"]),
         Misfit(
             testDescription: "bias",
@@ -39,7 +44,8 @@ struct StoreTests {
             code: .shapeMismatch, named: ["a bias"]),
         Misfit(
             testDescription: "normalised output",
-            stored: EngineConfiguration(dimension: 20, rank: 4, normalizesOutput: true, embeddingModel: "m1"),
+            stored: EngineConfiguration(
+                dimension: 20, rank: 4, hasBias: false, normalizesOutput: true, embeddingModel: "m1"),
             code: .shapeMismatch, named: ["normalised output"]),
     ]
 
