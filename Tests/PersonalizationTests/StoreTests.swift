@@ -158,10 +158,10 @@ struct StoreTests {
         let hold = store.hold(.load)
         store.fail(.load, with: TroubledStore.Fault())
         let first = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)) }
-        await hold.reached.wait()
+        await hold.isReached()
         let second = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)) }
         await until { engine.waiting(for: "ada") == 1 }
-        hold.released.open()
+        hold.release()
         await #expect(throws: EngineError.self) { _ = try await first.value }
         #expect(try await second.value.version == 1)
         #expect(store.count(of: .load) == 2)
@@ -265,9 +265,9 @@ struct StoreTests {
         try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
         let hold = store.hold(.save)
         let checkpoint = Task { try await engine.checkpoint() }
-        await hold.reached.wait()
+        await hold.isReached()
         try await engine.updateAdapter(for: "ada", with: script.batch("ada", 1))
-        hold.released.open()
+        hold.release()
         #expect(try await checkpoint.value == 1)
         #expect(try await store.load("ada")?.adapter.stateHash == history[1].stateHash)
         #expect(engine.statistics().unsavedAdapters == 1)
@@ -328,11 +328,11 @@ struct StoreTests {
         try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
         let hold = store.hold(.save)
         let checkpoint = Task { try await engine.checkpoint() }
-        await hold.reached.wait()
+        await hold.isReached()
         let removal = Task { try await engine.removeAdapter(for: "ada") }
         await until { engine.storeGate.waiting == 1 }
         #expect(store.count(of: .remove) == 0)
-        hold.released.open()
+        hold.release()
         _ = try await checkpoint.value
         #expect(try await removal.value)
         #expect(try await store.users().isEmpty)
@@ -349,10 +349,10 @@ struct StoreTests {
         try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
         let hold = store.hold(.remove)
         let removal = Task { try await engine.removeAdapter(for: "ada") }
-        await hold.reached.wait()
+        await hold.isReached()
         let checkpoint = Task { try await engine.checkpoint() }
         await until { engine.storeGate.waiting == 1 }
-        hold.released.open()
+        hold.release()
         #expect(try await removal.value)
         #expect(try await checkpoint.value == 0)
         #expect(try await store.load("ada") == nil)
@@ -382,10 +382,10 @@ struct StoreTests {
         for step in 0..<3 { try await engine.updateAdapter(for: "ada", with: script.batch("ada", step)) }
         let hold = store.hold(.remove)
         let removal = Task { try await engine.removeAdapter(for: "ada") }
-        await hold.reached.wait()
+        await hold.isReached()
         let update = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)) }
         await until { engine.waiting(for: "ada") == 1 }
-        hold.released.open()
+        hold.release()
         #expect(try await removal.value)
         #expect(try await update.value.version == 1)
         #expect(try await engine.adapter(for: "ada")?.stateHash == script.history("ada", steps: 1)[1].stateHash)
@@ -398,16 +398,16 @@ struct StoreTests {
         try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
         let hold = store.hold(.remove)
         let removal = Task { try await engine.removeAdapter(for: "ada") }
-        await hold.reached.wait()
+        await hold.isReached()
         let load = store.hold(.load)
         let creation = Task { try await engine.createAdapter(for: "ada") }
         await until { engine.waiting(for: "ada") == 1 }
-        hold.released.open()
+        hold.release()
         _ = try await removal.value
-        await load.reached.wait()
+        await load.isReached()
         // Another process stores an adapter of the user meanwhile.
         try await store.save([StoredAdapter(user: "ada", embeddingModel: "test", adapter: script.cold("ada"))])
-        load.released.open()
+        load.release()
         #expect(try await creation.value == 0)
         #expect(engine.statistics().unsavedAdapters == 0)
         #expect(engine.statistics().loaded == 1)

@@ -33,7 +33,8 @@ extension PersonalizationEngine {
             } catch {
                 // The position among the donors says nothing to a caller who gave them without an order; their id does.
                 throw EngineError(
-                    .refusedMerge, "mergeAdapters", error.message, user: error.position.map { donors[$0].key }, cause: error)
+                    .refusedMerge, "mergeAdapters", error.message, user: error.position.map { donors[$0].key },
+                    cause: error)
             }
         }
     }

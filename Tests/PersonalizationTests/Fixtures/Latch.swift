@@ -9,6 +9,8 @@ final class Latch: Sendable {
     }
     private let state = Lock<State>(State())
 
+    var isOpen: Bool { state.withLock { $0.isOpen } }
+
     func open() {
         let waiting = state.withLock { state in
             state.isOpen = true
