@@ -36,14 +36,14 @@ struct CancellationTests {
         let hold = store.hold(.load)
         let tasks = Shared<[Task<UInt64, any Error>]>([])
         let first = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)).version }
-        await hold.reached.wait()
+        await hold.isReached()
         for i in 1..<30 {
             let task = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", i)).version }
             tasks.change { $0.append(task) }
             await until { engine.waiting(for: "ada") == i }
         }
         for (i, task) in tasks.value.enumerated() where i % 2 == 0 { task.cancel() }
-        hold.released.open()
+        hold.release()
         #expect(try await first.value == 1)
         var expected = try script.history("ada", steps: 1)[1]
         var version: UInt64 = 1
@@ -70,9 +70,9 @@ struct CancellationTests {
         let engine = try script.engine(store: store)
         let hold = store.hold(.load)
         let task = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 1)) }
-        await hold.reached.wait()
+        await hold.isReached()
         task.cancel()
-        hold.released.open()
+        hold.release()
         await #expect(throws: CancellationError.self) { _ = try await task.value }
         #expect(try await engine.adapter(for: "ada")?.stateHash == script.history("ada", steps: 1)[1].stateHash)
         #expect(engine.statistics().updates == 0)

@@ -95,6 +95,48 @@ struct RefusalTests {
         }
     }
 
+    /// Loss and gradient are finite, the step is taken, and only then a number is beyond Float: everything is taken back.
+    @Test(arguments: [optimizers[0], optimizers[1]])
+    func anUpdateThatFailsAfterItsStepIsTakenBack(update: UpdateConfiguration) async throws {
+        let script = try Script()
+        let engine = try PersonalizationEngine(configuration: script.configuration(update: update))
+        for step in 0..<3 { try await engine.updateAdapter(for: "mia", with: script.batch("mia", step)) }
+        let before = try #require(try await engine.adapter(for: "mia"))
+        let huge = Feedback(
+            embedding: script.probe().map { $0 * 1e9 }, signal: .target([Float](repeating: 0, count: 20)))
+        for batch in [[huge], [huge, huge]] {
+            let error = await #expect(throws: EngineError.self) {
+                try await engine.updateAdapter(
+                    for: "mia", with: batch, overrides: UpdateOverrides(learningRate: 1000, clipThreshold: 1e6))
+            }
+            #expect(error?.code == .refusedFeedback)
+            // The same batch is fine where the step is small, so that it is the step that failed.
+            _ = try before.updated(
+                with: batch, configuration: update, overrides: UpdateOverrides(learningRate: 1e-9, clipThreshold: 1e-3))
+            #expect(try await engine.adapter(for: "mia")?.stateHash == before.stateHash)
+        }
+        #expect(engine.statistics().failedUpdates == 2 && engine.statistics().updates == 3)
+    }
+
+    @Test func theErrorNamesTheBadNumber() async throws {
+        let script = try Script()
+        let engine = try script.engine()
+        var batch = [
+            Feedback(embedding: script.probe(), signal: .target(script.probe(1))),
+            Feedback(embedding: script.probe(), signal: .target(script.probe(1))),
+        ]
+        batch[1].embedding[13] = .nan
+        let bad = batch
+        let update = await #expect(throws: EngineError.self) { try await engine.updateAdapter(for: "mia", with: bad) }
+        #expect(update?.position == 1)
+        #expect(update?.message.contains("value 13") == true && update?.message.contains("nan") == true)
+        #expect((update?.cause as? LoRAError)?.code == .nonFinite)
+        let read = await #expect(throws: EngineError.self) {
+            _ = try await engine.personalize(bad[1].embedding, for: "mia")
+        }
+        #expect(read?.message.contains("value 13") == true)
+    }
+
     @Test func refusedRatesAndThresholdsChangeNothing() async throws {
         let script = try Script()
         let engine = try script.engine()

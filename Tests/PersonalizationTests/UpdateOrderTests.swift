@@ -165,14 +165,14 @@ struct UpdateOrderTests {
         let engine = try script.engine(store: store)
         let hold = store.hold(.load)
         async let first = engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
-        await hold.reached.wait()
+        await hold.isReached()
         async let second = engine.updateAdapter(for: "ada", with: script.batch("ada", 1))
         // Users of every shard, ada's too, go on while her adapter is being loaded.
         for user in Self.users {
             let report = try await engine.updateAdapter(for: user, with: script.batch(user, 0))
             #expect(report.version == 1)
         }
-        hold.released.open()
+        hold.release()
         #expect(Set([try await first.version, try await second.version]) == [1, 2])
     }
 
@@ -184,16 +184,16 @@ struct UpdateOrderTests {
         let saving = store.hold(.save)
         let removing = store.hold(.remove)
         let checkpoint = Task { try await engine.checkpoint() }
-        await saving.reached.wait()
+        await saving.isReached()
         let removal = Task { try await engine.removeAdapter(for: "ada") }
         #expect(try await engine.personalize(script.probe(), for: "ada").version == before)
         #expect(try await engine.adapter(for: "ada")?.version == before)
         #expect(engine.statistics().residentAdapters == 1)
-        saving.released.open()
+        saving.release()
         _ = try await checkpoint.value
-        await removing.reached.wait()
+        await removing.isReached()
         #expect(try await engine.personalize(script.probe(), for: "ada").version == before)
-        removing.released.open()
+        removing.release()
         #expect(try await removal.value)
         #expect(try await engine.personalize(script.probe(), for: "ada").version == 0)
     }

@@ -11,25 +11,31 @@ extension PersonalizationEngine {
     ///   - normalizing: Whether the weights are divided by their sum.
     ///   - shrinkage: How far the result is drawn towards zero; by default as far as the donors disagree.
     /// - Returns: The prior, of the engine's rank.
-    /// - Throws: ``EngineError``: `unknownUser` naming a donor without an adapter, `refusedMerge` with the reason, and what
-    ///   loading throws.
+    /// - Throws: ``EngineError``: `unknownUser` naming a donor without an adapter, `refusedMerge` with the reason, naming the
+    ///   donor concerned if it is one, and what loading throws.
     /// - Complexity: As ``AdapterPrior/init(merging:rank:normalizing:shrinkage:)``; the donors are taken in the order of their ids,
     ///   so that the same donors give the same prior.
     public func mergeAdapters(
         _ weights: [String: Double], normalizing: Bool = true, shrinkage: AdapterPrior.Shrinkage = .estimated
     ) async throws -> AdapterPrior {
-        var donors: [(adapter: LoRAAdapter, weight: Double)] = []
-        for (user, weight) in weights.sorted(by: { $0.key < $1.key }) {
-            guard let adapter = try await adapter(for: user) else {
-                throw EngineError(.unknownUser, "mergeAdapters", "a donor has no adapter", user: user)
+        try await reportingFailures {
+            let donors = weights.sorted { UserKey($0.key) < UserKey($1.key) }
+            var adapters: [(adapter: LoRAAdapter, weight: Double)] = []
+            for (user, weight) in donors {
+                guard let adapter = try await adapter(for: user, "mergeAdapters") else {
+                    throw EngineError(.unknownUser, "mergeAdapters", "a donor has no adapter", user: user)
+                }
+                adapters.append((adapter, weight))
             }
-            donors.append((adapter, weight))
-        }
-        do throws(LoRAError) {
-            return try AdapterPrior(
-                merging: donors, rank: shape.rank, normalizing: normalizing, shrinkage: shrinkage)
-        } catch {
-            throw EngineError(.refusedMerge, "mergeAdapters", cause: error)
+            do throws(LoRAError) {
+                return try AdapterPrior(
+                    merging: adapters, rank: shape.rank, normalizing: normalizing, shrinkage: shrinkage)
+            } catch {
+                // The position among the donors says nothing to a caller who gave them without an order; their id does.
+                throw EngineError(
+                    .refusedMerge, "mergeAdapters", error.message, user: error.position.map { donors[$0].key },
+                    cause: error)
+            }
         }
     }
 }

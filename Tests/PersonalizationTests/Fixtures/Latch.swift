@@ -1,4 +1,5 @@
 import TensorCore
+import Testing
 
 /// A door that opens once; whoever waits in front of it goes through then.
 final class Latch: Sendable {
@@ -7,6 +8,8 @@ final class Latch: Sendable {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     private let state = Lock<State>(State())
+
+    var isOpen: Bool { state.withLock { $0.isOpen } }
 
     func open() {
         let waiting = state.withLock { state in
@@ -65,7 +68,12 @@ final class Shared<Value: Sendable>: Sendable {
     func change<R: Sendable>(_ body: (inout Value) -> R) -> R { state.withLock { body(&$0) } }
 }
 
-/// Comes back when `condition` holds, or when the test's time limit has run out.
-func until(_ condition: () async -> Bool) async {
-    while !(await condition()), !Task.isCancelled { await Task.yield() }
+/// Comes back when `condition` holds; when it does not come to hold, that is an issue. Others go first half a million times:
+/// a bound in turns, not in time.
+func until(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async -> Bool) async {
+    for _ in 0..<500_000 {
+        if await condition() { return }
+        await Task.yield()
+    }
+    Issue.record("what the test waits for does not happen", sourceLocation: sourceLocation)
 }

@@ -48,19 +48,26 @@ struct Script: Sendable {
         }
     }
 
-    /// The settings of an engine for these users. The optimizer keeps state, so that a lost or doubled step shows there too.
+    /// The settings of an engine for these users. Nothing here is a default, so that the reference hash speaks of arithmetic.
     func configuration(
         isStrict: Bool = false, embeddingModel: String = "test", update: UpdateConfiguration? = nil
     ) -> EngineConfiguration {
         EngineConfiguration(
-            dimension: dimension, rank: rank, embeddingModel: embeddingModel, seed: seed, update: update ?? self.update,
+            dimension: dimension, rank: rank, alpha: Float(rank), scaling: .standard, hasBias: false,
+            normalizesOutput: false, embeddingModel: embeddingModel, seed: seed, update: update ?? self.update,
             isStrict: isStrict)
     }
 
+    /// The optimizer keeps state, so that a lost or doubled step shows there too.
     var update: UpdateConfiguration {
         UpdateConfiguration(
-            objective: ObjectiveConfiguration(like: .sampledSoftmax(negatives: 3)), optimizer: .momentum(),
-            schedule: Schedule(.exponential(factor: 0.99)))
+            objective: ObjectiveConfiguration(
+                like: .sampledSoftmax(negatives: 3), temperature: 0.7, rewardBaseline: 0, neutralWatchScore: 0.5,
+                highestInversePropensity: 10),
+            optimizer: .momentum(), learningRates: PerObjective(target: 1, preference: 0.3, ranking: 0.25, reward: 0.3),
+            schedule: Schedule(.exponential(factor: 0.99)), clipping: .globalNorm,
+            clipThresholds: PerObjective(target: 1, preference: 0.3, ranking: 2, reward: 0.3), weightDecay: 0,
+            fading: PerObjective(target: 0, preference: 0, ranking: 0.03, reward: 0))
     }
 
     func engine(

@@ -1,5 +1,6 @@
 import Personalization
 import TensorCore
+import Testing
 
 /// A store around another one that is slow, fails or hangs as a test wants it.
 final class TroubledStore: AdapterStore {
@@ -8,10 +9,22 @@ final class TroubledStore: AdapterStore {
         var text = "the disk is on fire"
         var description: String { text }
     }
-    /// A call that hangs: `reached` opens when it is made, and it goes on when the test opens `released`.
+    /// A call that hangs until the test releases it.
     struct Hold: Sendable {
-        let reached = Latch()
-        let released = Latch()
+        private let reached = Latch()
+        private let released = Latch()
+
+        /// Comes back when the call hangs.
+        func isReached(sourceLocation: SourceLocation = #_sourceLocation) async {
+            await until(sourceLocation: sourceLocation) { reached.isOpen }
+        }
+
+        func release() { released.open() }
+
+        fileprivate func hang() async {
+            reached.open()
+            await released.wait()
+        }
     }
     private struct State {
         var faults: [Call: [any Error]] = [:]
@@ -47,10 +60,7 @@ final class TroubledStore: AdapterStore {
             let fault = state.faults[call]?.isEmpty == false ? state.faults[call]?.removeFirst() : nil
             return (hold, fault)
         }
-        if let hold {
-            hold.reached.open()
-            await hold.released.wait()
-        }
+        if let hold { await hold.hang() }
         await pause()
         if let fault { throw fault }
     }
