@@ -7,7 +7,7 @@ extension PersonalizationSummary {
         let seconds = duration / .seconds(1)
         var lines = """
             Personalized \(users) users of \(dataset): \(updates) updates, one for each like but a user's first, \
-            in \(decimals(seconds, 1)) s.
+            in \(decimal(seconds, digits: 1)) s.
             Every like was first ranked among all \(items) items, then learned; the query is \(queries).
 
 
@@ -17,21 +17,21 @@ extension PersonalizationSummary {
         let names = ["auc": "AUC", "ndcg10": "NDCG@10", "mrr": "MRR", "hit10": "hit@10"]
         for ranking in rankings {
             table.add([
-                names[ranking.measure] ?? ranking.measure, decimals(ranking.before.mean, 4),
-                decimals(ranking.after.mean, 4),
-                "\(decimals(ranking.gain.mean, 4, signed: true)) "
-                    + "[\(decimals(ranking.gain.low, 4, signed: true)), \(decimals(ranking.gain.high, 4, signed: true))]",
+                names[ranking.measure] ?? ranking.measure, decimal(ranking.before.mean, digits: 4),
+                decimal(ranking.after.mean, digits: 4),
+                ranking.gain.signedText,
             ])
         }
         lines += table.text + "\n"
         table = TextTable()
         table.add([
-            "mean loss of a like", "\(decimals(lossBefore, 4)) before its update, \(decimals(lossAfter, 4)) after it",
+            "mean loss of a like",
+            "\(decimal(lossBefore, digits: 4)) before its update, \(decimal(lossAfter, digits: 4)) after it",
         ])
         table.add([
             "users worse off (AUC)",
-            "\(decimals(100 * worse.mean, 1)) % of \(users) "
-                + "[\(decimals(100 * worse.low, 1)), \(decimals(100 * worse.high, 1))]",
+            "\(decimal(100 * worse.mean, digits: 1)) % of \(users) "
+                + "[\(decimal(100 * worse.low, digits: 1)), \(decimal(100 * worse.high, digits: 1))]",
         ])
         table.add(["speed", "\(Int(updatesPerSecond)) updates per second and core, through the engine"])
         table.add([

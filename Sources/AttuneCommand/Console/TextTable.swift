@@ -28,16 +28,3 @@ struct TextTable {
         }
     }
 }
-
-/// A number with a fixed count of decimals.
-func decimals(_ value: Double, _ count: Int, signed: Bool = false) -> String {
-    guard value.isFinite else { return "-" }
-    var factor = 1.0
-    for _ in 0..<count { factor *= 10 }
-    let rounded = (abs(value) * factor).rounded()
-    let whole = (rounded / factor).rounded(.towardZero)
-    let fraction = String(Int(rounded - whole * factor))
-    let sign = value < 0 && rounded > 0 ? "-" : signed ? "+" : ""
-    let tail = count == 0 ? "" : "." + String(repeating: "0", count: max(0, count - fraction.count)) + fraction
-    return sign + String(Int(whole)) + tail
-}

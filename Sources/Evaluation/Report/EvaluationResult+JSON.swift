@@ -4,10 +4,10 @@ extension EvaluationResult {
     /// ```text
     /// {"dataset","embeddings","items","dimension","donors","users","events","query","rank","seeds","resamples",
     ///  "methods":{NAME:{"auc","ndcg10","mrr","hit10","t90","saving","area","worse","regret",
-    ///                   "kappa","settings","seconds"}}}
+    ///                   "over_profile":{"auc","ndcg10"},"kappa","settings","seconds"}}}
     /// ```
     ///
-    /// Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
+    /// `over_profile` is the paired difference from the method `profile`, null when that was not run. Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
     /// reads back the same.
     public var json: String {
         JSONText.object([
@@ -22,13 +22,22 @@ extension EvaluationResult {
             ("rank", .integer(configuration.rank)),
             ("seeds", .integer(configuration.seeds)),
             ("resamples", .integer(configuration.resamples)),
-            ("methods", .object(methods.map { ($0.method.rawValue, $0.json) })),
+            ("methods", .object(methods.map { ($0.method.rawValue, $0.json(overProfile: overProfile($0.method))) })),
         ]).text
     }
 }
 
+extension EvaluationResult {
+    private func overProfile(_ method: EvaluationMethod) -> [(String, Interval?)] {
+        [
+            ("auc", difference(.auc, of: method, minus: .profile)),
+            ("ndcg10", difference(.ndcg10, of: method, minus: .profile)),
+        ]
+    }
+}
+
 extension EvaluationResult.Method {
-    fileprivate var json: JSONText {
+    fileprivate func json(overProfile: [(String, Interval?)]) -> JSONText {
         func value(_ interval: Interval?) -> JSONText {
             guard let interval else { return .null }
             return .object([
@@ -38,7 +47,12 @@ extension EvaluationResult.Method {
         return .object([
             ("auc", value(auc)), ("ndcg10", value(ndcg10)), ("mrr", value(mrr)), ("hit10", value(hit10)),
             ("t90", value(t90)), ("saving", value(saving)), ("area", value(area)), ("worse", value(worse)),
-            ("regret", value(regret)), ("kappa", .number(kappa)),
+            ("regret", value(regret)),
+            (
+                "over_profile",
+                overProfile.allSatisfy { $0.1 == nil } ? .null : .object(overProfile.map { ($0.0, value($0.1)) })
+            ),
+            ("kappa", .number(kappa)),
             ("settings", .object(settings.map { ($0.name, .number($0.value)) })),
             ("seconds", .number(duration / .seconds(1))),
         ])

@@ -26,7 +26,8 @@ extension EvaluationResult {
             lines.append(cells.joined(separator: "  "))
         }
         lines.append("")
-        lines += gainLines
+        lines += gainLines(over: .none)
+        lines += gainLines(over: .profile)
         lines += explanation(hasRegret: hasRegret)
         return lines.joined(separator: "\n")
     }
@@ -38,18 +39,18 @@ extension EvaluationResult {
             + "\(configuration.seeds) seed\(configuration.seeds == 1 ? "" : "s")"
     }
 
-    /// What each method gains over `none`, with its paired interval.
-    private var gainLines: [String] {
+    /// What each method gains over another, with its paired interval.
+    private func gainLines(over reference: EvaluationMethod) -> [String] {
         var rows: [String] = []
         let width = methods.map(\.method.rawValue.count).max() ?? 0
-        for method in methods where method.method != .none {
-            guard let auc = difference(.auc, of: method.method, minus: .none),
-                let ndcg = difference(.ndcg10, of: method.method, minus: .none)
+        for method in methods where ![.none, reference].contains(method.method) {
+            guard let auc = difference(.auc, of: method.method, minus: reference),
+                let ndcg = difference(.ndcg10, of: method.method, minus: reference)
             else { continue }
             let name = method.method.rawValue + String(repeating: " ", count: width - method.method.rawValue.count)
             rows.append("\(name)  AUC \(auc.signedText)   NDCG@10 \(ndcg.signedText)")
         }
-        return rows.isEmpty ? [] : ["Gain over none, paired, with 95 % intervals:"] + rows + [""]
+        return rows.isEmpty ? [] : ["Gain over \(reference.rawValue), paired, with 95 % intervals:"] + rows + [""]
     }
 
     private func explanation(hasRegret: Bool) -> [String] {
@@ -66,7 +67,7 @@ extension EvaluationResult {
 }
 
 /// A number with a fixed count of decimals, rounded half away from zero; "-" when it is not finite.
-func decimal(_ value: Double, digits: Int) -> String {
+package func decimal(_ value: Double, digits: Int) -> String {
     guard value.isFinite, abs(value) < 1e12 else { return "-" }
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }
@@ -85,7 +86,7 @@ extension Interval {
     }
 
     /// "+0.0371 [+0.0312, +0.0429]".
-    var signedText: String {
+    package var signedText: String {
         func signed(_ value: Double) -> String { (value < 0 ? "" : "+") + decimal(value, digits: 4) }
         return "\(signed(mean)) [\(signed(low)), \(signed(high))]"
     }
