@@ -47,8 +47,7 @@ extension ExitCode {
         case let error as DataError:
             self =
                 switch error.code {
-                case .missingFile: .noInput
-                case .unreadable: .ioError
+                case .missingFile, .unreadable: .noInput
                 case .invalidConfiguration: .usage
                 default: .badData
                 }

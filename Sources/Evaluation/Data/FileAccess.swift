@@ -1,30 +1,29 @@
-#if canImport(FoundationEssentials)
-    import FoundationEssentials
+import TensorCore
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
 #else
-    import Foundation
+    import Darwin
 #endif
 
 /// The few things a data folder needs from the file system.
 enum FileAccess {
-    /// The bytes of `folder/name`, or nil when there is no such file.
+    /// The bytes of `folder/name`, or nil when there is no such file. Only regular files are read: a pipe could block.
     static func bytes(of name: String, in folder: String, limits: DataLimits) throws(DataError) -> [UInt8]? {
         let path = folder + "/" + name
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
-        do {
-            let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
-            if size > limits.fileBytes {
-                throw DataError(.limitExceeded, file: name, "\(size) bytes, more than the limit of \(limits.fileBytes)")
+        if unsafe access(path, F_OK) != 0, errno == ENOENT || errno == ENOTDIR { return nil }
+        do throws(TensorFileError) {
+            let source = try ByteSource(path: path)
+            guard source.count <= limits.fileBytes else {
+                throw TensorFileError(
+                    .limitExceeded, path: path, "\(source.count) bytes, more than the limit of \(limits.fileBytes)")
             }
-            let data = try Data(contentsOf: URL(filePath: path))
-            // Pipes and devices report no size.
-            if data.count > limits.fileBytes {
-                throw DataError(.limitExceeded, file: name, "more bytes than the limit of \(limits.fileBytes)")
-            }
-            return [UInt8](data)
-        } catch let error as DataError {
-            throw error
+            return try source.bytes(0..<source.count)
         } catch {
-            throw DataError(.unreadable, file: name, "the file cannot be read: \(reason(error))")
+            let code: DataError.Code = error.code == .limitExceeded ? .limitExceeded : .unreadable
+            throw DataError(code, file: name, error.message)
         }
     }
 
@@ -38,29 +37,30 @@ enum FileAccess {
 
     /// The names in the folder, in order of their bytes.
     static func names(in folder: String) throws(DataError) -> [String] {
-        do {
-            return try FileManager.default.contentsOfDirectory(atPath: folder).sorted {
-                $0.utf8.lexicographicallyPrecedes($1.utf8)
-            }
-        } catch {
-            throw DataError(.unreadable, "the folder \"\(folder)\" cannot be read: \(reason(error))")
+        guard let directory = unsafe opendir(folder) else {
+            let number = errno
+            throw DataError(
+                number == ENOENT ? .missingFile : .unreadable,
+                "the folder \"\(folder)\" cannot be read: \(unsafe String(cString: strerror(number)))")
         }
+        defer { unsafe closedir(directory) }
+        var names: [String] = []
+        while let entry = unsafe readdir(directory) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { field in
+                unsafe field.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: field.pointee)) {
+                    unsafe String(cString: $0)
+                }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     /// The folder's own name, also for paths such as `.` and `data/..`.
     static func lastComponent(of path: String) -> String {
-        let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
-        let name = URL(filePath: absolute).standardizedFileURL.lastPathComponent
-        return name.isEmpty || name == "/" ? "data" : name
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        // Foundation's texts for these repeat the whole path; the code says enough.
-        guard let error = error as? CocoaError else { return "\(error)" }
-        switch error.code {
-        case .fileNoSuchFile, .fileReadNoSuchFile: return "no such file or folder"
-        case .fileReadNoPermission: return "permission denied"
-        default: return "error \(error.code.rawValue)"
-        }
+        guard let resolved = unsafe realpath(path, nil) else { return "data" }
+        defer { unsafe free(resolved) }
+        let name = unsafe String(cString: resolved).split(separator: "/").last.map(String.init) ?? ""
+        return name.isEmpty ? "data" : name
     }
 }
