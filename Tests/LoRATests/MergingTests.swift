@@ -256,3 +256,52 @@ import Testing
         }
     }
 }
+
+extension MergingTests {
+    @Test func whatOverflowsIsRefused() throws {
+        let donor = try Self.random(1, bias: true)
+        for weights in [[1e300], [1e308, 1e308], [-1e308, -1e308]] {
+            let error = #expect(throws: LoRAError.self) {
+                try AdapterPrior(merging: weights.map { (donor, $0) }, rank: 4, normalizing: weights.count > 1)
+            }
+            #expect(error?.code == .nonFinite)
+        }
+    }
+
+    @Test func biasesAreShrunkByWhatTheyAgreeOn() throws {
+        // Products that cancel, biases that are equal: the bias stays.
+        let donor = try Self.random(3, bias: true)
+        var b = donor.up
+        for k in 0..<4 { for j in 0..<40 { b[k, j] = -b[k, j] } }
+        let opposite = try LoRAAdapter(
+            shape: donor.shape, identity: donor.identity, down: donor.down, up: b, bias: donor.bias)
+        let prior = try AdapterPrior(merging: [(donor, 1), (opposite, 1)], rank: 4)
+        #expect(prior.shrinkage == 0)
+        #expect(zip(prior.bias, donor.bias ?? []).allSatisfy { abs($0 - $1) < 1e-6 })
+    }
+
+    @Test func nothingFadesUnderProtectionAndAWarmStartIsHeldAtItsPrior() throws {
+        let prior = try AdapterPrior(merging: [(try Self.random(1, alpha: 0.5), 1)], rank: 4)
+        let shape = try AdapterShape(dimension: 40, rank: 4)
+        var generator = PhiloxGenerator(seed: 4, purpose: .simulation)
+        let catalogue = try ItemCatalogue(
+            vectors: Matrix(rows: (0..<30).map { _ in (0..<40).map { _ in Float(generator.normal()) / 6 } }))
+        func drift(_ protection: ElasticWeightConsolidation?) throws -> Double {
+            var adapter = try LoRAAdapter(
+                shape: shape, identity: AdapterIdentity(seed: 1, stream: 1), startingFrom: prior)
+            let start = Self.product(adapter)
+            if protection != nil { adapter.anchorAtStart() }
+            let configuration = UpdateConfiguration(dimension: 40, elasticWeightConsolidation: protection)
+            for step in 0..<60 {
+                let feedback = Feedback(
+                    embedding: catalogue.vectors.row(step % 30), signal: .like((step * 7) % 30, in: catalogue))
+                _ = try adapter.update(with: [feedback], configuration: configuration)
+            }
+            return Self.distance(Self.product(adapter), start) / Self.norm(start)
+        }
+        let free = try drift(nil)
+        let held = try drift(ElasticWeightConsolidation(strength: 100))
+        #expect(free > 0.5)  // fading alone takes 1 − 0.97⁶⁰ = 84 %
+        #expect(held < 0.1 * free)
+    }
+}

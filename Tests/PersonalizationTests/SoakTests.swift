@@ -18,8 +18,8 @@ struct SoakTests {
 
     @Test(arguments: [1, 2])
     func randomOperationsFromEightTasksAgreeWithAModel(variant: UInt64) async throws {
-        // Another seed each time finds more; the one that failed is printed and can be put here.
-        let seed = UInt64.random(in: 0..<1_000_000_000) * 2 + variant
+        // The same on every run; another number here searches elsewhere.
+        let seed = 271_828 * 2 + variant
         let script = try Script(dimension: 12, rank: 2)
         let inner = TroubledStore(pauses: variant == 1 ? 0 : 1)
         let engine = try script.engine(store: inner)

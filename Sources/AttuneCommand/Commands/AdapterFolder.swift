@@ -36,7 +36,11 @@ struct AdapterFolder {
             guard let adapter = try await engine.adapter(for: user) else { continue }
             let record = StoredAdapter(
                 user: user, embeddingModel: engine.configuration.embeddingModel, adapter: adapter)
-            try AdapterFile.write(record, to: "\(path)/\(Self.fileName(user))")
+            do throws(TensorFileError) {
+                try AdapterFile.write(record, to: "\(path)/\(Self.fileName(user))")
+            } catch {
+                throw CommandFailure(.ioError, "can't write an adapter: \(error)")
+            }
             count += 1
             progress(count)
         }

@@ -81,7 +81,7 @@ struct PersonalizeCommand: Command {
         }
     }
 
-    /// The query that the engine's default suits best: the average of a user's likes.
+    /// What users are recommended from: their latest like.
     private static let query = QueryKind.last
     private static let progressSteps = 1000
 }

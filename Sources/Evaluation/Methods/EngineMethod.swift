@@ -13,7 +13,7 @@ struct EngineMethod: RankingMethod {
     /// sees them.
     static let popularityWeights: [Double] = [0.1, 0.2, 0.3, 0.5, 0.8, 1.2]
     /// The one that holds unless another is surely better.
-    private static let defaultPopularityWeight = 0.3
+    private static let defaultPopularityWeight = Double("\(ItemCatalogue.defaultPopularityWeight)") ?? 0.3
 
     /// - Parameter offsets: κ·log(1 + donor likes), shape `[items]`.
     init(vectors: Matrix<Float>, offsets: [Float], rank: Int, seed: UInt64) throws {

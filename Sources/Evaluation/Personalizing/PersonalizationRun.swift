@@ -110,14 +110,17 @@ public struct PersonalizationRun: Sendable {
                     counter.add(ranking.count)
                     try ranking.measure(into: &sums)
                 }
-                let feedback = Feedback(
-                    embedding: x, signal: .like(event.item, in: catalogue, seen: seen[event.user]))
-                let start = clock.now
-                let update = try await engine.updateAdapter(for: user, with: [feedback])
-                part.updateTime += clock.now - start
-                part.updates += 1
-                part.lossBefore += update.lossBefore
-                part.lossAfter += update.lossAfter
+                // Where everything else is liked already, a like teaches nothing.
+                if seen[event.user].count < catalogue.count - 1 {
+                    let feedback = Feedback(
+                        embedding: x, signal: .like(event.item, in: catalogue, seen: seen[event.user]))
+                    let start = clock.now
+                    let update = try await engine.updateAdapter(for: user, with: [feedback])
+                    part.updateTime += clock.now - start
+                    part.updates += 1
+                    part.lossBefore += update.lossBefore
+                    part.lossAfter += update.lossAfter
+                }
             }
             seen[event.user].append(event.item)
             if query == .profile { data.vectors.withRow(event.item) { profiles.add($0, to: event.user) } }

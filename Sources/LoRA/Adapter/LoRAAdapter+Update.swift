@@ -1,6 +1,6 @@
 internal import TensorCore
 
-/// Scratch memory for updates, kept between them so that a steady state allocates nothing. One for each thread at a time.
+/// Scratch memory for the arithmetic of updates, kept between them. One for each thread at a time.
 package final class UpdateScratch {
     fileprivate let arena = ScratchArena()
 
@@ -19,7 +19,7 @@ extension LoRAAdapter {
     ///   - overrides: Settings that replace the configured ones this time.
     /// - Returns: The updated adapter and what the update did.
     /// - Throws: ``LoRAError`` for settings, feedback or arithmetic that cannot be; names the feedback concerned.
-    /// - Complexity: O(n · rank · dimension), and two passes over a catalogue for each like under softmax.
+    /// - Complexity: O(n · rank · dimension), and three passes over what a like is contrasted with.
     public func updated(
         with feedback: [Feedback], configuration: UpdateConfiguration, overrides: UpdateOverrides = UpdateOverrides()
     ) throws(LoRAError) -> (adapter: LoRAAdapter, report: UpdateReport) {
@@ -104,8 +104,8 @@ extension LoRAAdapter {
                     } else {
                         try plainStep(feedback, &pass, configuration, settings, work)
                     }
-                // A pull of its own would void a certified step's promise.
-                if !configuration.certifiesSteps { fade(batch.fading) }
+                // A pull of its own would void a certified step's promise, and work against the pull to the anchor.
+                if !configuration.certifiesSteps, !protects { fade(batch.fading) }
                 guard isFinite else { throw Self.overflow("update") }
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)
@@ -298,6 +298,12 @@ extension LoRAAdapter {
         guard protection != nil else { return }
         protection?.consolidate(parameters)
         version += 1
+    }
+
+    /// Anchors the protection of a warm start at the prior it came from: until a first consolidation every parameter is held
+    /// alike, as nothing is known yet of which of them matter.
+    package mutating func anchorAtStart() {
+        protection = ProtectionState(anchoredAt: parameters, uniform: true)
     }
 }
 

@@ -33,7 +33,7 @@ public struct LoRAAdapter: Sendable {
     public let shape: AdapterShape
     /// The key of the adapter's random numbers.
     public let identity: AdapterIdentity
-    /// Rises by one with every update, merge into it or other change.
+    /// Rises by one with every update and every ``consolidate()``.
     public package(set) var version: UInt64 = 0
     /// The updates that were applied: what schedules and samplers count.
     public package(set) var steps: UInt64 = 0

@@ -7,6 +7,7 @@ extension AdapterPrior {
         case none
         /// By how much the donors disagree: ρ = τ²/(τ² + σ²/n) over the n donors' products W_u = s_u·B_u·A_u, with
         /// σ² = Σ‖W_u − W̄‖²/(n − 1) and τ² = max(0, ‖W̄‖² − σ²/n). One donor tells nothing of that: ρ = 1.
+        /// Biases are shrunk by a ρ of their own, by the same formula.
         case estimated
         /// By a given ρ in 0...1.
         case factor(Double)
@@ -58,6 +59,9 @@ extension AdapterPrior {
             throw LoRAError(.invalidConfiguration, "merge", "the shrinkage factor \(factor) is not in 0...1")
         }
         let sum = donors.reduce(0.0) { $0 + $1.weight }
+        guard sum.isFinite else {
+            throw LoRAError(.nonFinite, "merge", "the weights sum to \(sum): scale them down")
+        }
         if normalizing, sum == 0 {
             throw LoRAError(
                 .undefinedMerge, "merge", "the weights sum to zero, so they cannot be normalised: do not ask for it")
@@ -66,20 +70,26 @@ extension AdapterPrior {
         let adapters = donors.map(\.adapter)
 
         do {
-            let rho: Double =
-                switch shrinkage {
-                case .none: 1
-                case .factor(let factor): factor
-                case .estimated: try Self.estimatedShrinkage(adapters)
-                }
+            let rho: Double
+            let biasRho: Double
+            switch shrinkage {
+            case .none: (rho, biasRho) = (1, 1)
+            case .factor(let factor): (rho, biasRho) = (factor, factor)
+            case .estimated:
+                rho = try Self.estimatedShrinkage(adapters)
+                biasRho = Self.estimatedBiasShrinkage(adapters)
+            }
             let product = try WeightedProduct(adapters, weights: weights).decomposed()
             self.init(
-                product, dimension: d, rank: rank, rho: rho, bias: Self.bias(adapters, weights, rho),
+                product, dimension: d, rank: rank, rho: rho, bias: Self.bias(adapters, weights, biasRho),
                 donors: donors.count)
         } catch let error as LoRAError {
             throw error
         } catch {
             throw LoRAError(.nonFinite, "merge", "the factorisation failed: \(error)")
+        }
+        guard singularValues.allSatisfy(\.isFinite), bias.allSatisfy(\.isFinite), discardedTail.isFinite else {
+            throw LoRAError(.nonFinite, "merge", "the sum is beyond the range of Float: scale the weights down")
         }
     }
 
@@ -126,8 +136,27 @@ extension AdapterPrior {
         var squares = 0.0
         for adapter in adapters { squares += try WeightedProduct([adapter], weights: [1]).squaredNorm() }
         let mean = try WeightedProduct(adapters, weights: adapters.map { _ in 1 / n }).squaredNorm()
-        let spread = max(0, squares - n * mean) / (n - 1)
-        let signal = max(0, mean - spread / n)
+        return shrinkage(squares: squares, meanSquare: mean, count: n)
+    }
+
+    /// The same for the biases: donors may agree on the one and not on the other.
+    private static func estimatedBiasShrinkage(_ adapters: [LoRAAdapter]) -> Double {
+        let n = Double(adapters.count)
+        guard adapters.count > 1 else { return 1 }
+        var squares = 0.0
+        var mean = [Double](repeating: 0, count: adapters[0].shape.dimension)
+        for adapter in adapters {
+            for (i, value) in (adapter.bias ?? []).enumerated() {
+                squares += Double(value) * Double(value)
+                mean[i] += Double(value) / n
+            }
+        }
+        return shrinkage(squares: squares, meanSquare: mean.reduce(0) { $0 + $1 * $1 }, count: n)
+    }
+
+    private static func shrinkage(squares: Double, meanSquare: Double, count n: Double) -> Double {
+        let spread = max(0, squares - n * meanSquare) / (n - 1)
+        let signal = max(0, meanSquare - spread / n)
         return signal > 0 ? signal / (signal + spread / n) : 0
     }
 }

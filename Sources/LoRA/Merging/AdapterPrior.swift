@@ -59,7 +59,7 @@ extension LoRAAdapter {
     ///   - identity: Keys the random numbers.
     ///   - prior: The product to start from, of the shape's dimension.
     /// - Throws: ``LoRAError``: `shapeMismatch` for another dimension, `unsupported` where the shape has no bias and the prior's
-    ///   is not zero.
+    ///   is not zero, `nonFinite` for a prior beyond the range of Float.
     public init(shape: AdapterShape, identity: AdapterIdentity, startingFrom prior: AdapterPrior) throws(LoRAError) {
         guard prior.dimension == shape.dimension else {
             throw LoRAError(
@@ -91,6 +91,9 @@ extension LoRAAdapter {
                 Kernels.scale(up, by: Float(root / (c * Double(shape.scale))))
             }
             if shape.hasBias { all.slice(shape.biasRange).copy(from: prior.bias.span) }
+        }
+        guard parameters.withBuffer({ Kernels.allFinite($0) }) else {
+            throw LoRAError(.nonFinite, "warm start", "the prior is beyond the range of Float")
         }
     }
 }

@@ -7,7 +7,7 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
         /// Softmax over the liked item and `negatives` items drawn uniformly, each standing for its share of the catalogue; over
         /// the whole catalogue where that has at most `wholeUpTo` items. The cost does not grow with the catalogue.
         case sampledSoftmax(negatives: Int, wholeUpTo: Int = 0)
-        /// Softmax over the whole catalogue: raises the top of the list most; costs two passes over the catalogue.
+        /// Softmax over the whole catalogue: raises the top of the list most; costs three passes over the catalogue.
         case catalogueSoftmax
     }
 
@@ -15,7 +15,8 @@ public struct ObjectiveConfiguration: Sendable, Hashable {
     public var like: Like
     /// The temperature τ of the softmax losses: logits are `(y·v + offset) / τ`. Above 0.
     public var temperature: Float
-    /// Subtracted from a reward before it is used, −1...1.
+    /// Subtracted from a reward before it is used, −1...1. Not from a watch event, whose neutral point is
+    /// ``neutralWatchScore``.
     public var rewardBaseline: Float
     /// The score of a watch event that says nothing, in (0, 1).
     public var neutralWatchScore: Float

@@ -191,7 +191,12 @@ struct ObjectiveEvaluator {
         catalogue.vectors.withSpan { $0.withBuffer { Kernels.rowDots($0, y, into: logits) } }
         catalogue.offsets.withSpan { $0.withBuffer { Kernels.axpy(1, $0, to: logits) } }
         guard Kernels.allFinite(logits) else { throw LoRAAdapter.overflow("update") }
-        for item in seen where item != index { logits[item] = -.infinity }
+        var free = catalogue.count - 1
+        for item in seen where item != index && logits[item] > -.infinity {
+            logits[item] = -.infinity
+            free -= 1
+        }
+        guard free > 0 else { throw Self.nothingLeft }
         let (loss, inverseSum) = crossEntropy(logits, chosen: index)
         let inverseTemperature = 1 / configuration.temperature
         if let gradient {
@@ -234,6 +239,11 @@ struct ObjectiveEvaluator {
         return score
     }
 
+    private static var nothingLeft: LoRAError {
+        LoRAError(
+            .invalidFeedback, "update", "every item of the catalogue is liked or seen: nothing is left for contrast")
+    }
+
     /// The liked row, then uniform draws, with replacement, from the catalogue without the liked and the seen items; and how
     /// many items that leaves.
     private mutating func draw(_ count: Int, _ liked: Int, _ catalogue: ItemCatalogue, _ seen: [Int])
@@ -241,11 +251,7 @@ struct ObjectiveEvaluator {
     {
         let known = seen.isEmpty ? [] : Set(seen)
         let free = catalogue.count - 1 - known.count + (known.contains(liked) ? 1 : 0)
-        guard free > 0 else {
-            throw LoRAError(
-                .invalidFeedback, "update",
-                "every item of the catalogue is liked or seen: nothing is left for contrast")
-        }
+        guard free > 0 else { throw Self.nothingLeft }
         // Rejection while it is quick; a list of what is free when most of the catalogue was seen.
         let list =
             free * 4 < catalogue.count

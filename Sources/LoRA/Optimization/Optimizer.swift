@@ -5,7 +5,7 @@ public enum Optimizer: Sendable, Hashable {
     /// Heavy-ball or Nesterov momentum, in PyTorch's form (velocity without the rate). One number of state a parameter.
     case momentum(coefficient: Float = 0.9, dampening: Float = 0, nesterov: Bool = false)
     /// Scaled gradient descent on the factors: ∂A is preconditioned by (BᵀB + δI)⁻¹, ∂B by (AAᵀ + δI)⁻¹, which makes a step
-    /// depend on the product BA and hardly on how it is split; it alone tolerates a tenfold too large rate. No state.
+    /// depend on the product BA and hardly on how it is split; it suffers less than SGD from a rate that is too large. No state.
     /// Source: Zhang & Pilanci 2024, §3, [arXiv:2402.02347](https://arxiv.org/abs/2402.02347).
     case riemannian(damping: Float = 1e-2)
     /// AdaGrad (Duchi et al. 2011, JMLR 12, fig. 1). One number of state a parameter.

@@ -14,7 +14,7 @@ public struct Setting: Sendable, Hashable {
         case flag(Bool)
     }
 
-    /// The name, as in the source: `update.learningRates.ranking`.
+    /// The name, as in the source where it is a property: `update.learningRates.ranking`.
     public let name: String
     /// The value.
     public let value: Value
@@ -46,12 +46,17 @@ extension EngineConfiguration {
             flag("hasBias", hasBias, "whether a bias vector is learned beside the factors"),
             flag("normalizesOutput", normalizesOutput, "whether results are divided by their norm"),
             text("embeddingModel", embeddingModel, "adapters of another model are refused"),
-            integer("seed", Int(truncatingIfNeeded: seed), "of every random number"),
+            Int(exactly: seed).map { integer("seed", $0, "of every random number") }
+                ?? text("seed", "\(seed)", "of every random number"),
             flag("isStrict", isStrict, "whether users without an adapter are an error"),
             text("update.objective.like", update.objective.like.name, "what a like is contrasted with"),
         ]
         if let negatives = update.objective.like.negatives {
-            all.append(integer("update.objective.negatives", negatives, "items drawn uniformly for each like"))
+            all.append(integer("update.objective.like.negatives", negatives, "items drawn uniformly for each like"))
+        }
+        if case .sampledSoftmax(_, let whole) = update.objective.like {
+            all.append(
+                integer("update.objective.like.wholeUpTo", whole, "catalogues up to so many items are not sampled"))
         }
         let objective = update.objective
         all += [
@@ -64,8 +69,9 @@ extension EngineConfiguration {
             number(
                 "update.objective.highestInversePropensity", objective.highestInversePropensity,
                 "the most that a logged propensity multiplies a weight by"),
-            text("update.optimizer", update.optimizer.name, "how a gradient becomes a step"),
-            text("update.schedule", update.schedule.name, "how the rate changes with an adapter's updates"),
+            text("update.optimizer", "\(update.optimizer)", "how a gradient becomes a step"),
+            text("update.schedule", "\(update.schedule.curve)", "how the rate changes with an adapter's updates"),
+            integer("update.schedule.warmupSteps", update.schedule.warmupSteps, "updates over which the rate rises"),
             text("update.clipping", update.clipping.name, "how the gradient is limited"),
         ]
         for kind in ObjectiveKind.allCases {
@@ -84,6 +90,9 @@ extension EngineConfiguration {
                 "update.elasticWeightConsolidation",
                 update.elasticWeightConsolidation.map { "strength \($0.strength), decay \($0.decay)" } ?? "off",
                 "protection against forgetting"),
+            number(
+                "ItemCatalogue.defaultPopularityWeight", ItemCatalogue.defaultPopularityWeight,
+                "κ of an item's offset κ·log(1 + popularity); evaluate tries others on donors"),
             flag("update.certifiesSteps", update.certifiesSteps, "whether no step may raise its own loss"),
         ]
         return all

@@ -89,7 +89,9 @@ extension PersonalizationEngine {
     @discardableResult
     public func createAdapter(for user: String, startingFrom prior: AdapterPrior) async throws -> UInt64 {
         try await createAdapter(for: user) { identity throws(LoRAError) in
-            try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
+            var adapter = try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
+            if configuration.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
+            return adapter
         }
     }
 
@@ -133,16 +135,21 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Removes the user's adapter from memory and from the store.
+    /// Removes the user's adapter from memory and from the store. A later adapter of the same user starts again at version 0.
     ///
     /// - Returns: Whether there was one.
-    /// - Throws: ``EngineError`` (`storeFailed`): the adapter is then still there.
+    /// - Throws: ``EngineError`` (`storeFailed`): the adapter is then still in memory, and the next checkpoint saves it again in
+    ///   case the store had removed it before it failed.
     @discardableResult
     public func removeAdapter(for user: String) async throws -> Bool {
         try await reportingFailures {
             try Self.check(user, "removeAdapter")
             return try await withLine(user, "removeAdapter") { shard in
                 try await storeGate.pass {
+                    // A store that fails may have removed it nonetheless: what is in memory then has to be saved again.
+                    shard.state.withLock { state in
+                        _ = state.withSlot(user) { $0.isUnsaved = $0.adapter != nil }
+                    }
                     let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
                     let wasResident = shard.state.withLock { state in
                         state.withSlot(user) { slot -> Bool in

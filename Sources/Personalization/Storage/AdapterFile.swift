@@ -13,7 +13,7 @@ public import TensorCore
 /// `normalizes_output`, `seed`, `stream`, `version`, `steps`.
 ///
 /// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as the
-/// one that was written, and under plain SGD also goes on learning so.
+/// one that was written, and under plain SGD with a schedule that does not look at the loss it also goes on learning so.
 public enum AdapterFile {
     private static let format = "attune-adapter"
     private static let formatVersion = "1"

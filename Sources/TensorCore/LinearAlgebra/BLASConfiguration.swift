@@ -21,15 +21,6 @@ package struct BLASConfiguration: Sendable {
             threads: Int(openblas_get_num_threads()))
     }
 
-    /// Lets single calls use up to `count` threads; for offline work that runs one large call at a time.
-    ///
-    /// Process-wide; not while other threads are inside BLAS. Traps unless `count` is in 1...1024.
-    package static func setThreads(_ count: Int) {
-        precondition((1...1024).contains(count), "BLASConfiguration: \(count) threads")
-        prepare()
-        openblas_set_num_threads(Int32(count))
-    }
-
     /// Every wrapper calls this before BLAS or LAPACK.
     static func prepare() { _ = prepared }
 
