@@ -16,21 +16,22 @@ struct UsageError: Error, Equatable, CustomStringConvertible {
 /// The user's own text in quotation marks, made safe to print: control characters (which could drive a terminal) as
 /// `\u{…}`, and no more than 60 characters.
 func quoted(_ text: String) -> String {
+    let scalars = text.unicodeScalars.prefix(60)
+    let cut = scalars.endIndex == text.unicodeScalars.endIndex ? "" : "…"
+    return "'\(printable(String(String.UnicodeScalarView(scalars))))\(cut)'"
+}
+
+/// Text from outside made safe to print: control characters as `\u{…}`, but for those in `except`.
+func printable(_ text: String, except kept: Set<Unicode.Scalar> = []) -> String {
     var shown = ""
-    var count = 0
     for scalar in text.unicodeScalars {
-        if count == 60 {
-            shown += "…"
-            break
-        }
-        count += 1
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
-            shown += scalar.escaped(asASCII: true)
+            shown += kept.contains(scalar) ? String(scalar) : scalar.escaped(asASCII: true)
         default: shown.unicodeScalars.append(scalar)
         }
     }
-    return "'\(shown)'"
+    return shown
 }
 
 /// ` Did you mean 'x'?` for the candidate nearest to what was typed, or nothing when none is near.

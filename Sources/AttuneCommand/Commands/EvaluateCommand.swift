@@ -103,7 +103,7 @@ struct EvaluateCommand: Command {
         try files?.write(result)
         switch format {
         case .json: console.write(result.json + "\n")
-        case .text: console.write(result.table)
+        case .text: console.write(printable(result.table, except: ["\n"]) + "\n")
         }
     }
 

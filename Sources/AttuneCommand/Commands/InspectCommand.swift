@@ -51,7 +51,7 @@ struct InspectCommand: Command {
             ("norm_bias", record.adapter.bias.map { .number(norm($0)) } ?? .null),
             ("norm_product", .number(record.adapter.productNorm)),
             ("bytes", .integer(record.adapter.byteCount)),
-            ("state_hash", .string(String(record.adapter.stateHash, radix: 16))),
+            ("state_hash", .string(hexadecimal(record.adapter.stateHash))),
         ]
         switch format {
         case .json: console.write(JSONText.object(facts).text + "\n")
@@ -61,4 +61,10 @@ struct InspectCommand: Command {
             console.write(table.text)
         }
     }
+}
+
+/// 16 hexadecimal digits.
+private func hexadecimal(_ value: UInt64) -> String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
 }

@@ -6,9 +6,11 @@ extension PersonalizationSummary {
         let queries = query == .profile ? "the average of a user's likes so far" : "a user's latest like"
         let seconds = duration / .seconds(1)
         var lines = """
-            Personalized \(users) users of \(dataset): \(updates) updates, one for each like but a user's first, \
+            Personalized \(users) users of \(printable(dataset)): \(updates) updates, one for each like but a user's first, \
             in \(decimal(seconds, digits: 1)) s.
             Every like was first ranked among all \(items) items, then learned; the query is \(queries).
+            Scores add κ·log(1 + donors' likes): κ \(decimal(plainPopularityWeight, digits: 2)) without, tuned on donors, \
+            and \(decimal(popularityWeight, digits: 2)) personalized.
 
 
             """
@@ -39,7 +41,7 @@ extension PersonalizationSummary {
             "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
         ])
         if let adaptersWritten, let output {
-            table.add(["written", "\(adaptersWritten) adapters to \(output)"])
+            table.add(["written", "\(adaptersWritten) adapters to \(printable(output))"])
         } else {
             table.add(["written", "nothing; --output DIR keeps the adapters"])
         }

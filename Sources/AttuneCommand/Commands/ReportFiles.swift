@@ -19,10 +19,20 @@ struct ReportFiles {
     init(html: String) throws(CommandFailure) {
         self.html = html
         csv = html.hasSuffix(".html") ? String(html.dropLast(5)) + ".csv" : html + ".csv"
-        let parent = html.lastIndex(of: "/").map { $0 == html.startIndex ? "/" : String(html[..<$0]) } ?? "."
-        guard unsafe access(parent, W_OK | X_OK) == 0 else {
-            throw CommandFailure(
-                .cannotCreate, "can't create \(quoted(html)): \(unsafe String(cString: strerror(errno)))")
+        // A file beside each is made and taken away, which meets whatever would keep the report from being written.
+        for path in [html, csv] {
+            var information = stat()
+            if unsafe stat(path, &information) == 0, (information.st_mode & S_IFMT) == S_IFDIR {
+                throw CommandFailure(.cannotCreate, "can't create \(quoted(path)): it is a folder")
+            }
+            let trial = path + ".0123456789abcd.tmp"
+            let file = unsafe open(trial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            guard file >= 0 else {
+                throw CommandFailure(
+                    .cannotCreate, "can't create \(quoted(path)): \(unsafe String(cString: strerror(errno)))")
+            }
+            close(file)
+            unsafe unlink(trial)
         }
     }
 

@@ -23,7 +23,7 @@ struct TextTable {
         switch value {
         case .null: "none"
         case .bool(let value): value ? "yes" : "no"
-        case .string(let value): value
+        case .string(let value): printable(value)
         case .integer, .number, .array, .object: value.text
         }
     }

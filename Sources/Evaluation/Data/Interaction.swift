@@ -67,6 +67,8 @@ struct ItemsFile {
 
 /// `interactions.csv` against the items it may name.
 struct InteractionsFile {
+    /// The longest user id in bytes: what an engine takes.
+    private static let longestUserID = 1024
     static let name = "interactions.csv"
     var userIDs: [String] = []
     /// In order of time; equal times keep the order of the file.
@@ -117,6 +119,12 @@ struct InteractionsFile {
                     let id = reader.text(userColumn)
                     guard !id.isEmpty else {
                         refuse(.emptyIdentifier, userColumn, "the user id is empty")
+                        continue
+                    }
+                    guard id.utf8.count <= Self.longestUserID else {
+                        refuse(
+                            .limitExceeded, userColumn,
+                            "the user id has \(id.utf8.count) bytes, more than the limit of \(Self.longestUserID)")
                         continue
                     }
                     user = users[id] ?? userIDs.count

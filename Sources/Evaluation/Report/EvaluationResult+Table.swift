@@ -57,10 +57,12 @@ extension EvaluationResult {
         var lines = [
             "± is half the width of the 95 % interval (\(configuration.resamples) resamples of users). AUC: share of the other"
                 + " items ranked below the next",
-            "like. t90: likes needed for 90 % of what cold gains in the end; saving: 1 - t90 / t90 of cold. worse: share of users"
+            "like. t90: likes needed for 90 % of what cold gains in the end (all, if never reached); saving: 1 - t90 / t90 of cold. worse: share of users"
                 + " whose AUC",
             "is lower than with none.",
         ]
+        if users < 20 { lines.append("Only \(users) users: the intervals say little.") }
+        lines.append("Scores add κ·log(1 + donors' likes), κ tuned on the donors, for every method alike.")
         if hasRegret { lines.append("regret: AUC lost in expectation against ranking by the users' true preferences.") }
         return lines
     }
