@@ -80,12 +80,7 @@ struct EvaluateCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let data = try source.load()
-        guard rank <= data.dimension else {
-            throw UsageError(
-                "'--rank \(rank)' is above the embeddings' dimension \(data.dimension).",
-                command: Self.specification.name)
-        }
+        let data = try source.load(rank: rank, for: Self.specification)
         var configuration = EvaluationConfiguration()
         configuration.query = query == .last ? .last : .profile
         configuration.rank = rank

@@ -50,14 +50,9 @@ struct PersonalizeCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let data = try source.load()
+        let data = try source.load(rank: rank, for: Self.specification)
         // What would fail at the end of a long run is tried before it.
         if let output { try AdapterFolder.make(output) }
-        guard rank <= data.dimension else {
-            throw UsageError(
-                "'--rank \(rank)' is above the embeddings' dimension \(data.dimension).",
-                command: Self.specification.name)
-        }
         let engine = try PersonalizationEngine(
             configuration: EngineConfiguration(
                 dimension: data.dimension, rank: rank,
