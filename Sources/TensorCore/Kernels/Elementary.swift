@@ -1,7 +1,8 @@
 /// exp, log and cosine from additions, multiplications and divisions in a fixed order, so that what they put into adapter
 /// state is the same on every machine. (A C library's versions differ between systems in the last bits.)
 ///
-/// Errors, measured against the C library over a million arguments: below 2 units in the last place (`ElementaryTests`).
+/// Errors against the C library, over 50,000 random arguments of each range: below 2 units in the last place, log1p below 3
+/// (`ElementaryTests`).
 package enum Elementary {
     private static let ln2High = 6.93147180369123816490e-01
     private static let ln2Low = 1.90821492927058770002e-10
