@@ -27,6 +27,7 @@ let package = Package(
     name: "attune",
     products: [
         .library(name: "Attune", targets: ["Attune"]),
+        .library(name: "StorageTesting", targets: ["StorageTesting"]),
         .executable(name: "attune", targets: ["AttuneCommand"]),
     ],
     targets: [
@@ -38,15 +39,20 @@ let package = Package(
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke"]),
         module("Telemetry"),
         module("LoRA", ["TensorCore"]),
-        module("Personalization", ["LoRA", "TensorCore", "Telemetry"]),
-        module("Evaluation", ["Personalization", "LoRA", "TensorCore"]),
-        module("Attune", ["Evaluation", "Personalization", "LoRA", "TensorCore", "Telemetry"]),
+        module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
+        module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
+        module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
+        module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
+        module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .executableTarget(name: "AttuneCommand", dependencies: ["Attune", "TensorCore"], swiftSettings: settings),
 
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
-        tests("PersonalizationTests", ["Personalization", "LoRA", "TensorCore", "Telemetry"]),
-        tests("EvaluationTests", ["Evaluation", "Personalization", "LoRA", "TensorCore"]),
+        tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
+        tests(
+            "PersonalizationTests",
+            ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
+        tests("EvaluationTests", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
