@@ -39,9 +39,11 @@ extension LoRAAdapter {
     }
 
     /// The same for a configuration that was validated for this shape, with scratch memory from the caller.
+    ///
+    /// - Parameter trace: Where the step is to be kept, if anywhere.
     package mutating func update(
         with feedback: [Feedback], configuration: UpdateConfiguration, overrides: UpdateOverrides,
-        scratch: UpdateScratch
+        scratch: UpdateScratch, trace: StepTrace? = nil
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
         for (i, sample) in feedback.enumerated() {
@@ -51,8 +53,7 @@ extension LoRAAdapter {
         let batch = try Batch(feedback, configuration)
         let settings = Settings(
             rate: overrides.learningRate.map(Double.init)
-                ?? batch.learningRate
-                * configuration.schedule.multiplier(at: steps, plateau: plateau?.factor ?? 1),
+                ?? batch.learningRate * scheduleFactor(configuration),
             threshold: overrides.clipThreshold.map(Double.init) ?? batch.clipThreshold,
             strength: overrides.consolidationStrength ?? configuration.elasticWeightConsolidation?.strength ?? 0)
 
@@ -60,7 +61,7 @@ extension LoRAAdapter {
         // from a failure; in the steady state a copy in scratch memory is, and nothing is allocated.
         let previous = hasState(for: configuration) ? nil : self
         do throws(LoRAError) {
-            return try step(feedback, batch, configuration, settings, scratch)
+            return try step(feedback, batch, configuration, settings, scratch, trace)
         } catch {
             if let previous { self = previous }
             throw error
@@ -75,15 +76,17 @@ extension LoRAAdapter {
 
     private mutating func step(
         _ feedback: [Feedback], _ batch: Batch, _ configuration: UpdateConfiguration, _ settings: Settings,
-        _ scratch: UpdateScratch
+        _ scratch: UpdateScratch, _ trace: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
+        let isRankOne = feedback.count == 1 && configuration.keepsRankOne
+        // A second reference: the step then writes to memory of its own.
+        if !isRankOne { trace?.previous = parameters }
         prepareState(configuration)
         let n = shape.parameterCount
         let d = shape.dimension
         let r = shape.rank
         let protects = protection != nil
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
-        let isRankOne = feedback.count == 1 && configuration.keepsRankOne
         let capacity =
             stateCount + 2 * d + 3 * r + r * d + 2 * r * r + batch.scratchCount
             + (isRankOne ? 0 : n) + (protects ? n : 0)
@@ -98,14 +101,17 @@ extension LoRAAdapter {
                 let work = taker.take(r * d + 2 * r * r)
                 let outcome =
                     if isRankOne {
-                        try rankOneStep(feedback, &pass, configuration, settings, work)
+                        try rankOneStep(feedback, &pass, configuration, settings, work, trace)
                     } else if configuration.certifiesSteps {
                         try certifiedStep(feedback, &pass, configuration, settings, work)
                     } else {
                         try plainStep(feedback, &pass, configuration, settings, work)
                     }
                 // A pull of its own would void a certified step's promise, and work against the pull to the anchor.
-                if !configuration.certifiesSteps, !protects { fade(batch.fading) }
+                if !configuration.certifiesSteps, !protects {
+                    fade(batch.fading)
+                    trace?.keep = Float(1 - batch.fading)
+                }
                 guard isFinite else { throw Self.overflow("update") }
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)
@@ -118,11 +124,18 @@ extension LoRAAdapter {
         }
     }
 
-    /// Draws B and b towards zero, and so the map towards the identity.
+    /// Draws B and b towards where they started: zero after a cold start, so that the map is drawn to the identity.
     private func fade(_ share: Double) {
         guard share > 0 else { return }
+        let faded = shape.upRange.lowerBound..<shape.parameterCount
         parameters.withBuffer { all in
-            Kernels.scale(all.slice(shape.upRange.lowerBound..<all.count), by: Float(1 - share))
+            if let start {
+                start.parameters.withBuffer {
+                    Kernels.blend(all.slice(faded), Float(1 - share), $0.slice(faded), Float(share))
+                }
+            } else {
+                Kernels.scale(all.slice(faded), by: Float(1 - share))
+            }
         }
     }
 
@@ -181,7 +194,7 @@ extension LoRAAdapter {
     /// vectors' norms, and the step two rank-1 updates. O(r·d), or O(r²·d) preconditioned.
     private mutating func rankOneStep(
         _ feedback: [Feedback], _ pass: inout GradientPass, _ configuration: UpdateConfiguration,
-        _ settings: Settings, _ work: FloatBuffer
+        _ settings: Settings, _ work: FloatBuffer, _ trace: StepTrace?
     ) throws(LoRAError) -> StepOutcome {
         let before = try parameters.withBuffer { all throws(LoRAError) in
             try pass.run(feedback, parameters: all, wants: .gradient)
@@ -206,9 +219,9 @@ extension LoRAAdapter {
                 Kernels.scale(pass.scaled, by: Float(-settings.rate * factors.up))
                 Kernels.rankOne(down, pass.back, x)
                 Kernels.rankOne(up, pass.scaled, pass.error)
-                if shape.hasBias {
-                    Kernels.axpy(Float(-settings.rate * factors.bias), pass.error, to: all.slice(shape.biasRange))
-                }
+                let biasRate = shape.hasBias ? Float(-settings.rate * factors.bias) : 0
+                if shape.hasBias { Kernels.axpy(biasRate, pass.error, to: all.slice(shape.biasRange)) }
+                trace?.record(down: pass.back, x, up: pass.scaled, pass.error, biasRate: biasRate)
             }
             return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
         }

@@ -37,6 +37,10 @@ public struct LoRAAdapter: Sendable {
     public package(set) var version: UInt64 = 0
     /// The updates that were applied: what schedules and samplers count.
     public package(set) var steps: UInt64 = 0
+    /// What the adapter started from, shared with others; `nil` for a cold start.
+    package var start: WarmStart?
+    /// The name (``AdapterPrior/contentHash``) of the prior that the adapter started from; `nil` for a cold start.
+    public var startedFrom: UInt64? { start?.prior }
 
     /// A `[rank, dimension]`, then B transposed `[rank, dimension]`, then b `[dimension]` when there is one.
     package var parameters: AlignedStorage<Float>
@@ -181,6 +185,7 @@ extension LoRAAdapter {
         hash.combine(identity.stream)
         hash.combine(version)
         hash.combine(steps)
+        if let startedFrom { hash.combine(startedFrom) }
         hash.combine(parameters)
         if let optimizerState { optimizerState.combine(into: &hash) }
         if let protection { protection.combine(into: &hash) }

@@ -44,56 +44,22 @@ public struct AdapterPrior: Sendable, Hashable {
     }
 }
 
-extension LoRAAdapter {
-    /// A warm start: an adapter whose product is the prior's, balanced between the factors.
+extension AdapterPrior {
+    /// A stable hash of the prior's numbers: its name.
     ///
-    /// ```text
-    /// A = c·√σ·V        B = √σ·U / (c·scale)        c such that ‖A‖ is that of a cold start
-    /// ```
-    ///
-    /// Directions without a singular value are free: A random as in a cold start, B zero. A prior of higher rank than the shape
-    /// is cut to its first directions. A prior that is zero gives a cold start.
-    ///
-    /// - Parameters:
-    ///   - shape: The adapter's shape.
-    ///   - identity: Keys the random numbers.
-    ///   - prior: The product to start from, of the shape's dimension.
-    /// - Throws: ``LoRAError``: `shapeMismatch` for another dimension, `unsupported` where the shape has no bias and the prior's
-    ///   is not zero, `nonFinite` for a prior beyond the range of Float.
-    public init(shape: AdapterShape, identity: AdapterIdentity, startingFrom prior: AdapterPrior) throws(LoRAError) {
-        guard prior.dimension == shape.dimension else {
-            throw LoRAError(
-                .shapeMismatch, "warm start",
-                "the prior has dimension \(prior.dimension), the adapter \(shape.dimension)")
+    /// - Complexity: O(rank · dimension).
+    public var contentHash: UInt64 {
+        var hash = StableHash()
+        hash.combine(UInt64(dimension))
+        hash.combine(UInt64(rank))
+        for vector in [singularValues, bias] + left + right {
+            for value in vector { hash.combine(UInt64(value.bitPattern)) }
         }
-        guard shape.hasBias || prior.bias.allSatisfy({ $0 == 0 }) else {
-            throw LoRAError(
-                .unsupported, "warm start", "the prior has a bias and the adapter none: give its shape one")
-        }
-        self.init(shape: shape, identity: identity)
-        let kept = min(shape.rank, prior.rank)
-        let energy = prior.singularValues.prefix(kept).reduce(0.0) { $0 + Double($1) }
-        guard energy > 0 || shape.hasBias else { return }
-        let d = shape.dimension
-        // ‖A‖² of the warm rows is c²·Σσ; of a cold row it is bound²·d/3 on average.
-        let warm = prior.singularValues.prefix(kept).count { $0 > 0 }
-        let coldSquare = Double(shape.coldBound) * Double(shape.coldBound) * Double(d) / 3 * Double(warm)
-        let c = energy > 0 ? (coldSquare / energy).squareRoot() : 1
-        parameters.withBuffer { all in
-            for k in 0..<kept where prior.singularValues[k] > 0 {
-                let root = Double(prior.singularValues[k]).squareRoot()
-                let down = all.slice((k * d)..<((k + 1) * d))
-                let up = all.slice(shape.upRange).slice((k * d)..<((k + 1) * d))
-                let (left, right) = (prior.left[k], prior.right[k])
-                down.copy(from: right.span)
-                Kernels.scale(down, by: Float(c * root))
-                up.copy(from: left.span)
-                Kernels.scale(up, by: Float(root / (c * Double(shape.scale))))
-            }
-            if shape.hasBias { all.slice(shape.biasRange).copy(from: prior.bias.span) }
-        }
-        guard parameters.withBuffer({ Kernels.allFinite($0) }) else {
-            throw LoRAError(.nonFinite, "warm start", "the prior is beyond the range of Float")
-        }
+        return hash.finalized()
+    }
+
+    /// Whether every number is finite.
+    package var isFinite: Bool {
+        ([singularValues, bias] + left + right).allSatisfy { $0.allSatisfy(\.isFinite) }
     }
 }

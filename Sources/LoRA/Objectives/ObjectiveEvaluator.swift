@@ -246,7 +246,7 @@ struct ObjectiveEvaluator {
 
     /// The liked row, then uniform draws, with replacement, from the catalogue without the liked and the seen items; and how
     /// many items that leaves.
-    private mutating func draw(_ count: Int, _ liked: Int, _ catalogue: ItemCatalogue, _ seen: [Int])
+    mutating func draw(_ count: Int, _ liked: Int, _ catalogue: ItemCatalogue, _ seen: [Int])
         throws(LoRAError) -> (rows: [Int], free: Int)
     {
         let known = seen.isEmpty ? [] : Set(seen)

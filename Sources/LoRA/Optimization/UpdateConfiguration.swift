@@ -57,9 +57,10 @@ public struct UpdateConfiguration: Sendable, Hashable {
     public var clipThresholds: PerObjective
     /// The weight decay ω: `ω·θ` is added to the clipped gradient (AdamW: θ is multiplied by `1 − η·ω` instead). 0 for none.
     public var weightDecay: Float
-    /// The share of B and b that fades after each step, for each kind of objective; 0..<1. It draws the map towards the
-    /// identity, so that what is not confirmed by later feedback loses its weight: with 0.03 half of it in 23 updates. A stays. Nothing fades under
-    /// protection, which pulls to its own anchor, nor under certified steps.
+    /// The share of B and b that fades after each step, for each kind of objective; 0..<1. It draws the map towards where it
+    /// started (the identity, or the prior of a warm start), so that what is not confirmed by later feedback loses its weight:
+    /// with 0.03 half of it in 23 updates. A stays. Nothing fades under protection, which pulls to its own anchor, nor under
+    /// certified steps.
     public var fading: PerObjective
     /// Protection of what was learned; `nil` for none (and no memory for it).
     public var elasticWeightConsolidation: ElasticWeightConsolidation?

@@ -1,8 +1,9 @@
 public import LoRA
+public import Reasoning
 
 /// Everything that decides how an engine works. `attune config` prints these defaults; they are stated here and in
 /// ``UpdateConfiguration`` and ``ObjectiveConfiguration``, and nowhere else.
-public struct EngineConfiguration: Sendable, Hashable {
+public struct EngineConfiguration: Sendable {
     /// The number of values of an embedding, 1...65,536.
     public var dimension: Int
     /// The rank of new adapters, 1...256 and at most the dimension.
@@ -25,6 +26,15 @@ public struct EngineConfiguration: Sendable, Hashable {
     /// Whether reads and updates of a user without an adapter throw. Otherwise reads return the embedding as it is, and say
     /// so, and the first update makes an adapter.
     public var isStrict: Bool
+    /// The bank that a new engine is connected to; none by default, and the engine then works the same to the bit, except that
+    /// nothing is looked up or stored. An engine's own ``PersonalizationEngine/configuration`` never holds it.
+    public var reasoningBank: (any ReasoningBank)?
+    /// Whether the bank's answers are cached.
+    public var enableReasoningBankCache: Bool
+    /// How the engine works with its bank.
+    public var reasoning: ReasoningConfiguration
+    /// Whether a bank is connected: set in what an engine returns as its configuration.
+    public internal(set) var hasReasoningBank = false
 
     /// An engine's settings.
     ///
@@ -42,7 +52,10 @@ public struct EngineConfiguration: Sendable, Hashable {
         embeddingModel: String = "unnamed",
         seed: UInt64 = 0,
         update: UpdateConfiguration? = nil,
-        isStrict: Bool = false
+        isStrict: Bool = false,
+        reasoningBank: (any ReasoningBank)? = nil,
+        enableReasoningBankCache: Bool = true,
+        reasoning: ReasoningConfiguration = ReasoningConfiguration()
     ) {
         self.dimension = dimension
         self.rank = rank ?? max(1, min(8, dimension))
@@ -54,6 +67,9 @@ public struct EngineConfiguration: Sendable, Hashable {
         self.seed = seed
         self.update = update ?? UpdateConfiguration(dimension: dimension)
         self.isStrict = isStrict
+        self.reasoningBank = reasoningBank
+        self.enableReasoningBankCache = enableReasoningBankCache
+        self.reasoning = reasoning
     }
 
     /// The shape of new adapters, after checking every setting.
@@ -64,6 +80,11 @@ public struct EngineConfiguration: Sendable, Hashable {
             throw EngineError(
                 .invalidConfiguration, "configuration", "the embedding model's name is empty or longer than 1024 bytes")
         }
+        do throws(ReasoningError) {
+            try reasoning.validate()
+        } catch {
+            throw EngineError(.invalidConfiguration, "configuration", error.message, cause: error)
+        }
         do throws(LoRAError) {
             let shape = try AdapterShape(
                 dimension: dimension, rank: rank, alpha: alpha, scaling: scaling, hasBias: hasBias,
@@ -73,6 +94,16 @@ public struct EngineConfiguration: Sendable, Hashable {
         } catch {
             throw EngineError(
                 .invalidConfiguration, "configuration", "\(error.operation): \(error.message)", cause: error)
+        }
+    }
+}
+
+extension EngineConfiguration {
+    /// The kind of objective that a like gets.
+    var likeObjective: ObjectiveKind {
+        switch update.objective.like {
+        case .pairwise: .preference
+        case .sampledSoftmax, .catalogueSoftmax: .ranking
         }
     }
 }

@@ -48,7 +48,7 @@ extension PersonalizationEngine {
         try await reportingFailures {
             // A copy of the adapter is two references; the arithmetic runs outside the shard's lock.
             let adapter = try await adapter(for: user, "personalize")
-            if adapter == nil, configuration.isStrict { throw unknownUser("personalize", user) }
+            if adapter == nil, fixed.isStrict { throw unknownUser("personalize", user) }
             let result: Matrix<Float>
             do throws(LoRAError) {
                 if let adapter {
@@ -175,7 +175,7 @@ extension PersonalizationEngine {
     private func unpersonalized(_ embedding: [Float], _ user: String, position: Int?) throws(EngineError)
         -> PersonalizedEmbedding
     {
-        if configuration.isStrict { throw unknownUser("personalize", user, position: position) }
+        if fixed.isStrict { throw unknownUser("personalize", user, position: position) }
         do throws(LoRAError) { try shape.check(embedding.span, "personalize") } catch {
             throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
         }

@@ -20,11 +20,17 @@ extension PersonalizationEngine {
     public func updateAdapter(
         for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
     ) async throws -> UpdateReport {
-        let started = reporting.metrics == nil ? nil : ContinuousClock.now
+        let connection = reasoning.connection
+        let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
         let shard = shard(of: user)
         do {
             try Self.check(user, "updateAdapter")
             try Task.checkCancellation()
+            if let connection, let started {
+                let report = try await updateAdvised(user, feedback, overrides, connection, since: started)
+                if report.samples > 0 { measure(since: started) }
+                return report
+            }
             // The fast path: the adapter is in memory and nobody stands in line.
             var report = try shard.state.withLock { state throws(EngineError) in
                 try update(user, feedback, overrides, &state, overtaking: false)
@@ -92,7 +98,7 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError``: `unknownUser`, and what loading throws.
     @discardableResult
     public func consolidateAdapter(for user: String) async throws -> UInt64 {
-        let isProtected = configuration.update.elasticWeightConsolidation != nil
+        let isProtected = fixed.update.elasticWeightConsolidation != nil
         return try await reportingFailures {
             try Self.check(user, "consolidateAdapter")
             return try await withLoaded(user, "consolidateAdapter") { shard in
@@ -113,7 +119,7 @@ extension PersonalizationEngine {
     }
 
     /// One update under the shard's lock; `nil` when there is no adapter in memory or, unless `overtaking`, somebody in line.
-    private func update(
+    func update(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ state: inout ShardState,
         overtaking: Bool
     ) throws(EngineError) -> UpdateReport? {
@@ -123,8 +129,10 @@ extension PersonalizationEngine {
             report =
                 try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
                     guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
+                    // What a bank was to learn of the last step is void after one that it did not see.
+                    if slot.memory != nil, !feedback.isEmpty { slot.memory = nil }
                     let report = try slot.adapter?.update(
-                        with: feedback, configuration: configuration.update, overrides: overrides, scratch: scratch)
+                        with: feedback, configuration: fixed.update, overrides: overrides, scratch: scratch)
                     if !feedback.isEmpty { slot.isUnsaved = true }
                     return report
                 } ?? nil
@@ -141,10 +149,10 @@ extension PersonalizationEngine {
     {
         let isMissing = state.withSlot(user) { $0.adapter == nil } ?? false
         guard isMissing else { return false }
-        if configuration.isStrict { throw unknownUser("updateAdapter", user) }
+        if fixed.isStrict { throw unknownUser("updateAdapter", user) }
         // An empty batch changes nothing, so it makes no adapter either.
         if isEmptyBatch { return false }
-        let adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: configuration.seed, user: user))
+        let adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: fixed.seed, user: user))
         _ = state.withSlot(user) { $0.adapter = adapter }
         return true
     }

@@ -1,4 +1,5 @@
 public import LoRA
+public import Reasoning
 public import Telemetry
 internal import TensorCore
 
@@ -19,13 +20,21 @@ internal import TensorCore
 /// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 64
 /// shards; two users of one shard wait for each other's arithmetic, never for a store.
 public final class PersonalizationEngine: Sendable {
-    /// The settings, as given.
-    public let configuration: EngineConfiguration
+    /// The effective settings, and whether a bank is connected; never the bank itself.
+    public var configuration: EngineConfiguration {
+        var configuration = fixed
+        configuration.hasReasoningBank = hasReasoningBank
+        return configuration
+    }
     /// The shape of every adapter.
     public let shape: AdapterShape
 
+    /// The settings that do not change.
+    let fixed: EngineConfiguration
     let store: any AdapterStore
     let reporting: Reporting
+    /// What is the engine's of its bank.
+    let reasoning: ReasoningHub
     /// Orders checkpoints and removals, so that no checkpoint brings back what was removed.
     let storeGate = FIFOGate()
     private let shards: [Shard]
@@ -36,16 +45,24 @@ public final class PersonalizationEngine: Sendable {
     ///   - configuration: The settings; checked here once.
     ///   - store: Where adapters are looked for when they are not in memory, and where ``checkpoint()`` saves them.
     ///   - reporting: Where log lines and measurements go; nowhere by default.
+    ///   - clock: What episodes are stamped with and cached answers age by.
     /// - Throws: ``EngineError`` (`invalidConfiguration`) naming the setting.
     public init(
         configuration: EngineConfiguration, store: any AdapterStore = InMemoryAdapterStore(),
-        reporting: Reporting = Reporting()
+        reporting: Reporting = Reporting(), clock: any ReasoningClock = SystemClock()
     ) throws(EngineError) {
         shape = try configuration.validatedShape()
-        self.configuration = configuration
+        var fixed = configuration
+        fixed.reasoningBank = nil
+        self.fixed = fixed
         self.store = store
         self.reporting = reporting
+        reasoning = ReasoningHub(
+            configuration.reasoning, isCacheEnabled: configuration.enableReasoningBankCache,
+            dimension: configuration.dimension, embeddingModel: configuration.embeddingModel, clock: clock,
+            reporting: reporting)
         shards = (0..<64).map { _ in Shard() }
+        if let bank = configuration.reasoningBank { _ = reasoning.swap(bank) }
     }
 
     func shard(of user: String) -> Shard {
@@ -67,14 +84,16 @@ public final class PersonalizationEngine: Sendable {
 // MARK: - Users
 
 extension PersonalizationEngine {
-    /// Makes a cold adapter for a user who has none: the identity, until it learns.
+    /// Makes an adapter for a user who has none. Without a bank it is cold: the identity, until it learns. With one it starts
+    /// from what the bank advises, if it has a start for new users.
     ///
     /// - Parameter user: The user's id, 1 to 1,024 bytes. Ids are bytes: two that only look alike are two users.
     /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there.
     /// - Throws: ``EngineError``: `invalidUser`, or what loading from the store throws.
     @discardableResult
     public func createAdapter(for user: String) async throws -> UInt64 {
-        try await createAdapter(for: user) { identity throws(LoRAError) in
+        if let connection = reasoning.connection { return try await createAdvisedAdapter(for: user, connection) }
+        return try await createAdapter(for: user) { identity throws(LoRAError) in
             LoRAAdapter(shape: shape, identity: identity)
         }
     }
@@ -90,18 +109,18 @@ extension PersonalizationEngine {
     public func createAdapter(for user: String, startingFrom prior: AdapterPrior) async throws -> UInt64 {
         try await createAdapter(for: user) { identity throws(LoRAError) in
             var adapter = try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
-            if configuration.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
+            if fixed.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
             return adapter
         }
     }
 
-    private func createAdapter(
+    func createAdapter(
         for user: String, _ make: (AdapterIdentity) throws(LoRAError) -> LoRAAdapter
     ) async throws -> UInt64 {
         try await reportingFailures {
             try Self.check(user, "createAdapter")
             return try await withLoaded(user, "createAdapter") { shard in
-                let identity = AdapterIdentity(seed: configuration.seed, user: user)
+                let identity = AdapterIdentity(seed: fixed.seed, user: user)
                 let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
                     .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
                     .get()
@@ -155,6 +174,7 @@ extension PersonalizationEngine {
                         state.withSlot(user) { slot -> Bool in
                             let was = slot.adapter != nil
                             slot.adapter = nil
+                            slot.memory = nil
                             slot.isUnsaved = false
                             return was
                         } ?? false
@@ -227,7 +247,7 @@ extension PersonalizationEngine {
                         guard slot.isUnsaved, let adapter = slot.adapter else { return }
                         records.append(
                             StoredAdapter(
-                                user: slot.user, embeddingModel: configuration.embeddingModel, adapter: adapter))
+                                user: slot.user, embeddingModel: fixed.embeddingModel, adapter: adapter))
                     }
                     return records
                 }
@@ -291,33 +311,37 @@ extension PersonalizationEngine {
     /// The same after making sure that the user's adapter is in memory if the store has one.
     func withLoaded<R>(_ user: String, _ operation: String, _ body: (Shard) throws -> R) async throws -> R {
         try await withLine(user, operation) { shard in
-            let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
-            if !isResident {
-                if let record = try await storing(operation, user: user, { try await store.load(user) }) {
-                    try check(record, of: user, operation)
-                    shard.state.withLock { state in
-                        _ = state.withSlot(user) { $0.adapter = record.adapter }
-                        state.statistics.loaded += 1
-                    }
-                }
-                // Loading takes time; who gave up meanwhile changes nothing.
-                try Task.checkCancellation()
-            }
+            try await load(user, operation, shard)
             return try body(shard)
         }
     }
 
-    private func check(_ record: StoredAdapter, of user: String, _ operation: String) throws(EngineError) {
+    /// Makes sure that the user's adapter is in memory if the store has one. In the user's line only.
+    func load(_ user: String, _ operation: String, _ shard: Shard) async throws {
+        let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+        if isResident { return }
+        if let record = try await storing(operation, user: user, { try await store.load(user) }) {
+            try check(record, of: user, operation)
+            shard.state.withLock { state in
+                _ = state.withSlot(user) { $0.adapter = record.adapter }
+                state.statistics.loaded += 1
+            }
+        }
+        // Loading takes time; who gave up meanwhile changes nothing.
+        try Task.checkCancellation()
+    }
+
+    func check(_ record: StoredAdapter, of user: String, _ operation: String) throws(EngineError) {
         guard UserKey(record.user) == UserKey(user) else {
             throw EngineError(
                 .storeFailed, operation, "the adapter store gave another user's adapter; nothing was changed",
                 user: user)
         }
-        guard record.embeddingModel == configuration.embeddingModel else {
+        guard record.embeddingModel == fixed.embeddingModel else {
             throw EngineError(
                 .modelMismatch, operation,
                 "the stored adapter learned with the embedding model \(record.embeddingModel), the engine is configured for "
-                    + "\(configuration.embeddingModel): use that model, or remove the adapter", user: record.user)
+                    + "\(fixed.embeddingModel): use that model, or remove the adapter", user: record.user)
         }
         let stored = record.adapter.shape
         guard stored == shape else {

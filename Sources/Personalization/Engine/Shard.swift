@@ -8,6 +8,8 @@ struct Slot {
     var adapter: LoRAAdapter?
     /// Whether the adapter has changes that no checkpoint has saved.
     var isUnsaved = false
+    /// What is kept of the user while a bank is connected.
+    var memory: UserMemory?
     /// Where work on this user that may suspend stands in line; present while `holders` is above 0.
     var gate: FIFOGate?
     /// Those in line or inside. While there are any, nothing overtakes them on the fast path.
@@ -44,6 +46,7 @@ struct ShardState: ~Copyable {
         slots[place] = nil
         slot.holders -= 1
         if slot.holders == 0 { slot.gate = nil }
+        if slot.adapter == nil { slot.memory = nil }
         if slot.holders == 0, slot.adapter == nil {
             index[UserKey(user)] = nil
             free.append(place)
@@ -58,6 +61,11 @@ struct ShardState: ~Copyable {
     /// The slots with an adapter.
     func forEach(_ body: (borrowing Slot) -> Void) {
         for case .some(let slot) in slots where slot.adapter != nil { body(slot) }
+    }
+
+    /// Changes every slot.
+    mutating func updateAll(_ body: (inout Slot) -> Void) {
+        for place in slots.indices where slots[place] != nil { body(&slots[place]!) }
     }
 
     private mutating func newPlace(for user: String) -> Int {

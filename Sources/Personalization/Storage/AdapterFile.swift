@@ -10,10 +10,12 @@ public import TensorCore
 /// | `bias` | `[dimension]` | F32, where the adapter has one |
 ///
 /// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
-/// `normalizes_output`, `seed`, `stream`, `version`, `steps`.
+/// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior.
 ///
 /// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as the
-/// one that was written, and under plain SGD with a schedule that does not look at the loss it also goes on learning so.
+/// one that was written, and after a cold start, under plain SGD with a schedule that does not look at the loss, it also goes
+/// on learning so. One that started from a prior is written with the prior's name alone: read again, it fades towards the
+/// identity.
 public enum AdapterFile {
     private static let format = "attune-adapter"
     private static let formatVersion = "1"
@@ -24,12 +26,14 @@ public enum AdapterFile {
     public static func write(_ record: StoredAdapter, to path: String) throws(TensorFileError) {
         let adapter = record.adapter
         let shape = adapter.shape
-        var writer = SafeTensorsWriter(metadata: [
+        var metadata = [
             "format": format, "format_version": formatVersion, "user": record.user,
             "embedding_model": record.embeddingModel, "alpha": "\(shape.alpha)", "scaling": shape.scaling.rawValue,
             "normalizes_output": "\(shape.normalizesOutput)", "seed": "\(adapter.identity.seed)",
             "stream": "\(adapter.identity.stream)", "version": "\(adapter.version)", "steps": "\(adapter.steps)",
-        ])
+        ]
+        if let prior = adapter.startedFrom { metadata["started_from"] = "\(prior)" }
+        var writer = SafeTensorsWriter(metadata: metadata)
         try writer.add("A", adapter.down)
         try writer.add("B_transposed", adapter.up)
         if let bias = adapter.bias { try writer.add("bias", Vector(bias)) }

@@ -89,7 +89,8 @@ public struct AdaptationContext: Sendable, Hashable {
     public var taste: [Float]
     /// How far the liked items are spread: 1 − ‖mean‖² / mean of ‖·‖² in the projection; 0 alike, near 1 in all directions.
     public var dispersion: Float
-    /// The share of the gradients that is noise: 1 − ‖mean g‖² / mean ‖g‖², exponential means over the last 10 or so.
+    /// The share of the gradients that is noise, 0...1: 1 − the mean cosine of successive ones, exponential over the last 10
+    /// or so; for gradients of one length that estimates 1 − ‖mean g‖² / mean ‖g‖².
     public var gradientNoise: Float
     /// The cosine of the last two gradients with respect to the output; 0 when there were none.
     public var gradientCosine: Float
@@ -164,7 +165,9 @@ public struct AdaptationAction: Sendable, Hashable {
 public struct AdaptationOutcome: Sendable, Hashable {
     /// What the update brought: (ℓ(before it) − ℓ(after it)) / max(ℓ(no adapter), 1e-6), paired and out of sample.
     public var gain: Double
-    /// What the adapter as a whole brings: (ℓ(no adapter) − ℓ(after it)) / max(ℓ(no adapter), 1e-6).
+    /// What the adapter as a whole brings. Where the next batch chose among items: the share of the other items that it ranks
+    /// below the chosen one, less that share without an adapter. Otherwise (ℓ(no adapter) − ℓ(after it)) /
+    /// max(ℓ(no adapter), 1e-6). Ranks, because a softmax loss also falls when an adapter merely makes outputs longer.
     public var benefit: Double
     /// The rank of the gain among the population's recent gains, 0...1; ties count half.
     public var reward: Double

@@ -82,12 +82,24 @@ public struct Initialization: Sendable, Hashable {
     /// The skill that it belongs to; `nil` for that of the whole population.
     public var skill: SkillID?
 
-    /// A start.
+    /// A start. Its name is made from its content.
+    ///
+    /// - Complexity: O(rank · dimension).
+    public init(prior: AdapterPrior, skill: SkillID? = nil) {
+        self.init(id: PriorID(prior.contentHash), prior: prior, skill: skill)
+    }
+
+    /// A start as it was stored, with the name that it had then.
     public init(id: PriorID, prior: AdapterPrior, skill: SkillID? = nil) {
         self.id = id
         self.prior = prior
         self.skill = skill
     }
+
+    /// Whether the numbers are finite and what the name says.
+    ///
+    /// - Complexity: O(rank · dimension).
+    public var isIntact: Bool { prior.isFinite && id.value == prior.contentHash }
 }
 
 /// What has worked in contexts like that of a task.

@@ -24,6 +24,10 @@ public struct RandomPurpose: RawRepresentable, Sendable, Hashable {
     public static let simulation = RandomPurpose(rawValue: 6)
     /// Bootstrap and permutation tests.
     public static let resampling = RandomPurpose(rawValue: 7)
+    /// Random projections.
+    public static let projection = RandomPurpose(rawValue: 8)
+    /// First guesses of clusters.
+    public static let clustering = RandomPurpose(rawValue: 9)
 }
 
 /// A random generator whose numbers are named by (seed, stream, purpose, position).

@@ -1,0 +1,325 @@
+internal import LoRA
+internal import Reasoning
+internal import TensorCore
+
+/// What is to be done after an update, outside every lock.
+struct AfterUpdate: Sendable {
+    var report: UpdateReport
+    /// The update before this one, with the batch that shows its outcome.
+    var finished: (episode: PendingEpisode, next: HeldBatch?, connection: BankConnection)?
+    var applied = AppliedHints()
+    /// Whether the adapter was made, and whether from a prior.
+    var isNew = false
+    var isWarm = false
+    var isRestarted = false
+}
+
+/// What a bank is asked before an update.
+struct AdviceQuestion: Sendable {
+    var key: AdviceKey
+    var task: AdaptationTask
+    /// Whether the answer may make a new adapter again.
+    var mayRestart: Bool
+}
+
+extension PersonalizationEngine {
+    /// An update with the bank's advice.
+    func updateAdvised(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
+        since start: ContinuousClock.Instant
+    ) async throws -> UpdateReport {
+        let shard = shard(of: user)
+        var done = try shard.state.withLock { state throws(EngineError) in
+            try advisedFastPath(user, feedback, overrides, connection, &state, start)
+        }
+        if done == nil { done = try await updateAdvisedInLine(user, feedback, overrides, connection, start) }
+        guard let done else { return .nothing }
+        if let finished = done.finished { finished.connection.store(finished.episode, next: finished.next) }
+        reasoning.totals.applied(done.applied)
+        if done.isWarm { reasoning.totals.warmStarted() }
+        if done.isRestarted { reasoning.totals.restarted() }
+        return done.report
+    }
+
+    /// The update when the adapter is in memory, nobody stands in line and the cache has the answer; `nil` otherwise.
+    private func advisedFastPath(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
+        _ state: inout ShardState, _ start: ContinuousClock.Instant
+    ) throws(EngineError) -> AfterUpdate? {
+        let scratch = state.scratch
+        let found: AfterUpdate?? = try state.withSlot(user) { slot throws(EngineError) -> AfterUpdate? in
+            // No second reference to the adapter, or the update would copy it.
+            guard slot.adapter != nil, slot.holders == 0, let memory = slot.memory, !feedback.isEmpty
+            else { return nil }
+            if memory.isRestartDue(reasoning.configuration) { return nil }
+            let planned = try planned(feedback, slot.adapter, user)
+            var advice: CheckedAdvice?
+            switch connection.cached(key(memory, slot.adapter, planned, feedback.count)) {
+            case .found(let found): advice = found
+            case .paused: advice = nil
+            case .missing: return nil
+            }
+            return try apply(
+                advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
+        }
+        guard let done = found ?? nil else { return nil }
+        state.statistics.updates += 1
+        return done
+    }
+
+    /// The update in its turn: the adapter may have to be loaded, made or made again, and the bank asked.
+    private func updateAdvisedInLine(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
+        _ start: ContinuousClock.Instant
+    ) async throws -> AfterUpdate? {
+        try await withLine(user, "updateAdapter") { shard -> AfterUpdate? in
+            try await load(user, "updateAdapter", shard)
+            let question = try shard.state.withLock { state throws(EngineError) in
+                try self.question(user, feedback, &state)
+            }
+            var advice: CheckedAdvice?
+            if let question { advice = try await answer(question, connection) }
+            try Task.checkCancellation()
+            return try shard.state.withLock { state throws(EngineError) in
+                try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
+            }
+        }
+    }
+
+    /// The cache's answer or the bank's; `nil` when there is none in time.
+    func answer(_ question: AdviceQuestion, _ connection: BankConnection) async throws -> CheckedAdvice? {
+        if case .found(let advice) = connection.cached(question.key) { return advice }
+        return try await connection.ask(question.key, task: question.task, shape: shape)
+    }
+
+    /// What to ask before an update; `nil` for an empty batch.
+    private func question(_ user: String, _ feedback: [Feedback], _ state: inout ShardState)
+        throws(EngineError) -> AdviceQuestion?
+    {
+        if feedback.isEmpty { return nil }
+        return try state.withSlot(user) { slot throws(EngineError) -> AdviceQuestion in
+            if slot.adapter == nil, fixed.isStrict { throw unknownUser("updateAdapter", user) }
+            let memory = remember(user, &slot)
+            let planned = try planned(feedback, slot.adapter, user)
+            memory.lastObjective = planned.objective
+            return question(memory, slot.adapter, planned, feedback.count)
+        }
+    }
+
+    private func advisedUpdate(
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
+        _ advice: CheckedAdvice?, _ question: AdviceQuestion?, _ state: inout ShardState,
+        _ start: ContinuousClock.Instant
+    ) throws(EngineError) -> AfterUpdate? {
+        guard question != nil else {
+            // An empty batch: the version, if there is one.
+            return try update(user, feedback, overrides, &state, overtaking: true).map { AfterUpdate(report: $0) }
+        }
+        let scratch = state.scratch
+        let done = try state.withSlot(user) { slot throws(EngineError) -> AfterUpdate in
+            let memory = remember(user, &slot)
+            let isNew = slot.adapter == nil
+            let mayRestart = question?.mayRestart == true
+            // The way back from a refusal. Only where the adapter is replaced: a second reference makes the update copy it.
+            let previous = mayRestart ? slot.adapter : nil
+            let kept = memory.restartState
+            var isWarm = false
+            var isRestarted = false
+            do throws(EngineError) {
+                if isNew {
+                    let made = newAdapter(user, advice?.initialization)
+                    slot.adapter = made
+                    isWarm = made.startedFrom != nil
+                } else if mayRestart {
+                    isRestarted = restart(&slot, memory, advice?.initialization, user, scratch)
+                }
+                let planned = try planned(feedback, slot.adapter, user)
+                guard
+                    var done = try apply(
+                        advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
+                else { preconditionFailure("an update without an adapter") }
+                done.isNew = isNew
+                done.isWarm = isWarm
+                done.isRestarted = isRestarted
+                return done
+            } catch {
+                // A refused update leaves things as they were: a new adapter is not there, an old one not made again.
+                if isNew || mayRestart {
+                    slot.adapter = previous
+                    memory.restartState = kept
+                }
+                throw error
+            }
+        }
+        if let done {
+            state.statistics.updates += 1
+            if done.isNew { state.statistics.created += 1 }
+        }
+        return done
+    }
+
+    /// One step under the advice, and the bookkeeping of the episodes around it.
+    private func apply(
+        _ advice: CheckedAdvice?, _ planned: PlannedSettings, _ feedback: [Feedback], _ overrides: UpdateOverrides,
+        _ connection: BankConnection, _ user: String, _ slot: inout Slot, _ memory: UserMemory,
+        _ scratch: UpdateScratch, _ start: ContinuousClock.Instant
+    ) throws(EngineError) -> AfterUpdate? {
+        let applied = advice?.applied(to: planned, draw: memory.draw) ?? AppliedHints()
+        // What the caller asks for comes first.
+        let effective = UpdateOverrides(
+            learningRate: overrides.learningRate ?? applied.overrides.learningRate,
+            clipThreshold: overrides.clipThreshold ?? applied.overrides.clipThreshold,
+            consolidationStrength: overrides.consolidationStrength ?? applied.overrides.consolidationStrength)
+        var next: HeldBatch?
+        if let pending = memory.pending, let adapter = slot.adapter {
+            next = HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update)
+        }
+        let trace = StepTrace()
+        let report: UpdateReport?
+        do throws(LoRAError) {
+            report =
+                try slot.adapter?.update(
+                    with: feedback, configuration: fixed.update, overrides: effective, scratch: scratch, trace: trace)
+        } catch {
+            throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
+        }
+        guard let report else { return nil }
+        slot.isUnsaved = true
+        let finished = memory.pending.map { ($0.episode, next, $0.connection) }
+        let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
+        let uptime = reasoning.clock.uptime
+        let prior = slot.adapter?.startedFrom.map(PriorID.init)
+        let elapsed = (ContinuousClock.now - start).components
+        memory.pending = UserMemory.Pending(
+            episode: PendingEpisode(
+                user: memory.digest, version: report.version, tracker: memory.tracker, objective: planned.objective,
+                batchSize: feedback.count, shape: shape, model: reasoning.model,
+                action: AdaptationAction(
+                    learningRate: Float(report.learningRate), scheduleFactor: Float(planned.scheduleFactor),
+                    clipThreshold: Float(report.clipThreshold),
+                    consolidationStrength: effective.consolidationStrength
+                        ?? planned.consolidationStrength.map { Float($0) } ?? 0,
+                    initialization: prior,
+                    propensity: overrides.learningRate == nil ? applied.propensity : 1),
+                lossBefore: report.lossBefore, lossAfter: report.lossAfter,
+                latency: elapsed.seconds * 1_000_000_000 + elapsed.attoseconds / 1_000_000_000,
+                recordedAt: reasoning.clock.now, uptime: uptime),
+            trace: trace, connection: connection)
+        memory.keep(feedback, effective)
+        memory.tracker.observe(
+            feedback, loss: report.lossBefore, cosine: cosine, objective: fixed.update.objective,
+            projection: reasoning.projection, uptime: uptime)
+        return AfterUpdate(report: report, finished: finished, applied: applied)
+    }
+}
+
+// MARK: - Parts
+
+extension PersonalizationEngine {
+    /// The user's memory; a new one where there is none.
+    func remember(_ user: String, _ slot: inout Slot) -> UserMemory {
+        if let memory = slot.memory { return memory }
+        let steps = slot.adapter?.steps ?? 0
+        let memory = UserMemory(
+            user: user, seen: Int(min(steps, UInt64(Int32.max))),
+            mayRestart: steps == 0 && !reasoning.configuration.restartsAfter.isEmpty, seed: fixed.seed,
+            key: reasoning.digestKey)
+        slot.memory = memory
+        return memory
+    }
+
+    private func planned(_ feedback: [Feedback], _ adapter: LoRAAdapter?, _ user: String) throws(EngineError)
+        -> PlannedSettings
+    {
+        do throws(LoRAError) {
+            return try LoRAAdapter.planned(feedback, adapter, fixed.update)
+        } catch {
+            throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
+        }
+    }
+
+    private func key(_ memory: UserMemory, _ adapter: LoRAAdapter?, _ planned: PlannedSettings, _ count: Int)
+        -> AdviceKey
+    {
+        AdviceKey(
+            memory.tracker, objective: planned.objective, batchSize: count, shape: shape, model: reasoning.model,
+            initialization: adapter?.startedFrom.map(PriorID.init), learningRate: Float(planned.learningRate),
+            user: memory.digest, uptime: reasoning.clock.uptime)
+    }
+
+    /// What to ask before an adapter is made, when no feedback is there yet.
+    func question(_ memory: UserMemory, _ adapter: LoRAAdapter?, _ objective: ObjectiveKind) -> AdviceQuestion {
+        question(memory, adapter, LoRAAdapter.planned(objective, adapter, fixed.update), 1)
+    }
+
+    private func question(_ memory: UserMemory, _ adapter: LoRAAdapter?, _ planned: PlannedSettings, _ count: Int)
+        -> AdviceQuestion
+    {
+        AdviceQuestion(
+            key: key(memory, adapter, planned, count),
+            task: task(memory, adapter, planned.objective, Float(planned.learningRate), count),
+            mayRestart: memory.isRestartDue(reasoning.configuration))
+    }
+
+    func task(
+        _ memory: UserMemory, _ adapter: LoRAAdapter?, _ objective: ObjectiveKind, _ learningRate: Float, _ count: Int
+    ) -> AdaptationTask {
+        AdaptationTask(
+            context: memory.tracker.context(
+                objective: objective, batchSize: count, shape: shape, model: reasoning.model,
+                initialization: adapter?.startedFrom.map(PriorID.init), uptime: reasoning.clock.uptime),
+            configuredLearningRate: learningRate, excluding: memory.digest)
+    }
+
+    /// An adapter that starts from the prior, where that is possible, else a cold one.
+    func newAdapter(_ user: String, _ start: Initialization?) -> LoRAAdapter {
+        let identity = AdapterIdentity(seed: fixed.seed, user: user)
+        guard let start, let warm = reasoning.warmStart(start, shape) else {
+            return LoRAAdapter(shape: shape, identity: identity)
+        }
+        var adapter = LoRAAdapter(identity: identity, startingFrom: warm)
+        if fixed.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
+        return adapter
+    }
+
+    /// Makes a new adapter again from a start that knows the user's taste, and lets it learn again what it has learned. The
+    /// version does not change by that.
+    ///
+    /// - Returns: Whether it was done: the start is another one than the adapter had, and nothing was refused.
+    private func restart(
+        _ slot: inout Slot, _ memory: UserMemory, _ start: Initialization?, _ user: String, _ scratch: UpdateScratch
+    ) -> Bool {
+        defer {
+            memory.isRestarted(reasoning.configuration)
+        }
+        guard let start, let early = memory.early, let old = slot.adapter, old.startedFrom != start.id.value,
+            old.steps == UInt64(early.count)
+        else { return false }
+        var adapter = newAdapter(user, start)
+        guard adapter.startedFrom != nil else { return false }
+        var last: (trace: StepTrace, report: UpdateReport)?
+        do throws(LoRAError) {
+            for batch in early {
+                let trace = StepTrace()
+                let report = try adapter.update(
+                    with: batch.feedback, configuration: fixed.update, overrides: batch.overrides,
+                    scratch: scratch, trace: trace)
+                last = (trace, report)
+            }
+        } catch {
+            // What the old start could learn, this one cannot: it stays.
+            return false
+        }
+        adapter.version = old.version
+        slot.adapter = adapter
+        slot.isUnsaved = true
+        // The step whose outcome is awaited is now the one that was made again.
+        if let last, memory.pending != nil {
+            memory.pending?.trace = last.trace
+            memory.pending?.episode.action.initialization = start.id
+            memory.pending?.episode.lossBefore = last.report.lossBefore
+            memory.pending?.episode.lossAfter = last.report.lossAfter
+        }
+        return true
+    }
+}

@@ -1,0 +1,61 @@
+package import LoRA
+
+/// The question behind an answer in the cache: every argument of it, continuous features in buckets, else nothing would be
+/// asked twice.
+package struct AdviceKey: Hashable, Sendable {
+    private let objective: ObjectiveKind
+    private let dimension: Int
+    private let rank: Int
+    private let model: UInt64
+    private let initialization: PriorID?
+    private let learningRate: Float
+    private let user: UserDigest
+    private let buckets: SIMD16<UInt8>
+
+    package init(
+        _ tracker: ContextTracker, objective: ObjectiveKind, batchSize: Int, shape: AdapterShape, model: UInt64,
+        initialization: PriorID?, learningRate: Float, user: UserDigest, uptime: Double
+    ) {
+        self.objective = objective
+        dimension = shape.dimension
+        rank = shape.rank
+        self.model = model
+        self.initialization = initialization
+        self.learningRate = learningRate
+        self.user = user
+        var buckets = SIMD16<UInt8>()
+        buckets[0] = Self.log4Bucket(tracker.seen)
+        buckets[1] = Self.log4Bucket(batchSize)
+        buckets[2] = Self.bucket(tracker.reward, from: -1, step: 0.5)
+        buckets[3] = Self.bucket(tracker.rewardVariance, from: 0, step: 0.25)
+        buckets[4] = Self.octant(tracker)
+        buckets[5] = Self.bucket(tracker.dispersion, from: 0, step: 0.5)
+        buckets[6] = Self.bucket(tracker.gradientNoise, from: 0, step: 0.5)
+        buckets[7] = tracker.drift > 1 ? 1 : 0
+        buckets[8] = Self.idleBucket(tracker.idleSeconds(at: uptime))
+        self.buckets = buckets
+    }
+
+    /// 0, 1–3, 4–15, 16–63, …
+    private static func log4Bucket(_ count: Int) -> UInt8 {
+        UInt8((Int.bitWidth - max(0, count).leadingZeroBitCount + 1) / 2)
+    }
+
+    private static func bucket(_ value: Float, from low: Float, step: Float) -> UInt8 {
+        UInt8(max(0, min(255, ((value - low) / step).rounded(.down))))
+    }
+
+    /// The signs of the taste's two largest directions would flip with every like; where it points most strongly does not.
+    private static func octant(_ tracker: ContextTracker) -> UInt8 {
+        guard tracker.hasTaste else { return 255 }
+        let taste = tracker.taste
+        var largest = 0
+        for i in 1..<16 where abs(taste[i]) > abs(taste[largest]) { largest = i }
+        return UInt8(2 * largest + (taste[largest] < 0 ? 1 : 0))
+    }
+
+    /// Under an hour, under a day, under a month, longer.
+    private static func idleBucket(_ seconds: Double) -> UInt8 {
+        seconds < 3600 ? 0 : seconds < 86_400 ? 1 : seconds < 2_592_000 ? 2 : 3
+    }
+}

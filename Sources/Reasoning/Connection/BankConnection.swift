@@ -1,0 +1,193 @@
+package import LoRA
+internal import TensorCore
+
+/// An engine's connection to one bank: look-ups through the cache and with a deadline, and the queue of episodes. A swap of
+/// banks makes a new one, so no answer of one bank is ever served for another.
+package final class BankConnection: Sendable {
+    /// What a look-up without waiting gives.
+    package enum Lookup: Sendable {
+        /// The cache's answer.
+        case found(CheckedAdvice)
+        /// The bank has to be asked.
+        case missing
+        /// The bank is not to be asked now: it has failed repeatedly.
+        case paused
+    }
+
+    private struct State: ~Copyable {
+        var cache: TimedCache<AdviceKey, CheckedAdvice>
+        var failuresInARow = 0
+        var pausedUntil = -Double.infinity
+
+        init(capacity: Int, timeToLive: Double) {
+            cache = TimedCache(capacity: capacity, timeToLive: timeToLive)
+        }
+    }
+
+    /// The most look-ups that may be out at once.
+    private static let mostLookups = 64
+    /// After so many failures in a row the bank is left alone for a while: one second, doubling up to thirty-two.
+    private static let patience = 3
+
+    /// The bank.
+    package let bank: any ReasoningBank
+    package let configuration: ReasoningConfiguration
+    private let isCacheEnabled: Bool
+    private let clock: any ReasoningClock
+    private let totals: ReasoningTotals
+    private let state: Lock<State>
+    private let flights = SingleFlight<AdviceKey, CheckedAdvice>(
+        limit: BankConnection.mostLookups, operation: "look-up")
+    private let queue: EpisodeQueue
+
+    package init(
+        bank: any ReasoningBank, configuration: ReasoningConfiguration, isCacheEnabled: Bool, sessionID: String,
+        clock: any ReasoningClock, totals: ReasoningTotals
+    ) {
+        self.bank = bank
+        self.configuration = configuration
+        self.isCacheEnabled = isCacheEnabled
+        self.clock = clock
+        self.totals = totals
+        state = Lock(State(capacity: configuration.cacheCapacity, timeToLive: configuration.cacheTimeToLive))
+        queue = EpisodeQueue(bank: bank, configuration: configuration, sessionID: sessionID, totals: totals)
+    }
+
+    // MARK: - Look-ups
+
+    /// Looks into the cache, without waiting.
+    ///
+    /// - Complexity: O(1).
+    package func cached(_ key: AdviceKey) -> Lookup {
+        let now = clock.uptime
+        return state.withLock { state in
+            if isCacheEnabled, let advice = state.cache.value(for: key, at: now) { return .found(advice) }
+            return now < state.pausedUntil ? .paused : .missing
+        }
+    }
+
+    /// Asks the bank for strategy and patterns, both at once, or joins those who are asking the same.
+    ///
+    /// - Returns: The checked answer; `nil` when there is none in time, which is counted and logged.
+    /// - Throws: `CancellationError` when the asking task was cancelled meanwhile.
+    package func ask(_ key: AdviceKey, task: AdaptationTask, shape: AdapterShape) async throws -> CheckedAdvice? {
+        let now = clock.uptime
+        let (isPaused, generation) = state.withLock { (now < $0.pausedUntil, $0.cache.generation) }
+        if isPaused {
+            totals.skipped()
+            return nil
+        }
+        let bank = bank
+        let limit = configuration.retrievalLimit
+        let query = PatternQuery(
+            context: task.context, limit: limit, minimumReward: configuration.minimumReward, onlySuccesses: true,
+            excluding: task.excluding)
+        do {
+            return try await flights.value(
+                for: key, deadline: configuration.deadline,
+                start: { [totals] in
+                    totals.queried(2)
+                    async let patterns = bank.retrievePatterns(query)
+                    let advice = try await bank.learnStrategy(task)
+                    return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                },
+                completion: { [weak self] in self?.finish(key, generation, $0) })
+        } catch let error as CancellationError where Task.isCancelled {
+            throw error
+        } catch let error as ReasoningError where error.code == .busy {
+            totals.skipped()
+            return nil
+        } catch {
+            // A bank's failure was counted once, when its call came back; being too late is each asker's own.
+            if (error as? ReasoningError)?.code == .timedOut {
+                totals.failed("look-up", error)
+                noteFailure()
+            }
+            return nil
+        }
+    }
+
+    /// Takes in what a call gave, also when nobody waits for it any more.
+    private func finish(_ key: AdviceKey, _ generation: UInt64, _ result: Result<CheckedAdvice, any Error>) {
+        switch result {
+        case .success(let advice):
+            let now = clock.uptime
+            state.withLock { state in
+                state.failuresInARow = 0
+                state.pausedUntil = -.infinity
+                // Not if the cache was emptied since the bank was asked.
+                if isCacheEnabled {
+                    state.cache.insert(advice, for: key, cost: advice.byteCount, at: now, asOf: generation)
+                }
+            }
+            if !advice.ignored.isEmpty { totals.ignored(advice.ignored) }
+        case .failure(let error):
+            totals.failed("look-up", error)
+            noteFailure()
+        }
+    }
+
+    private func noteFailure() {
+        let now = clock.uptime
+        state.withLock { state in
+            state.failuresInARow += 1
+            let excess = state.failuresInARow - Self.patience
+            if excess >= 0 { state.pausedUntil = now + Double(1 << min(5, excess)) }
+        }
+    }
+
+    /// Empties the cache; what is being asked is not put into it.
+    package func clearCache() { state.withLock { $0.cache.removeAll() } }
+
+    // MARK: - Episodes
+
+    /// Takes an episode on its way to the bank.
+    ///
+    /// - Parameter next: The batch that came next, by which its outcome is judged.
+    package func store(_ pending: PendingEpisode, next: HeldBatch?) {
+        queue.append(EpisodeQueue.Item(pending: pending, next: next))
+    }
+
+    /// Waits until every episode on its way is stored; says whether that was so before the deadline.
+    package func flush(deadline: Duration) async throws -> Bool { try await queue.flush(deadline: deadline) }
+
+    /// Takes a user out of the queue and the cache; the whole cache, since what others were told may rest on them too.
+    ///
+    /// - Returns: The episodes taken out of the queue.
+    /// - Throws: ``ReasoningError`` (`timedOut`) when the bank does not come back from storing one; `CancellationError`.
+    package func forget(_ user: UserDigest) async throws -> Int {
+        let count = try await queue.forget(user)
+        clearCache()
+        return count
+    }
+
+    /// No engine asks through this connection any more: what it holds is let go as soon as its episodes are stored.
+    package func close() {
+        queue.close()
+        var cache = ReasoningStatistics()
+        addCache(to: &cache)
+        clearCache()
+        totals.add(cache: cache)
+    }
+
+    /// Adds what the cache has counted and what is in it.
+    package func addCache(to statistics: inout ReasoningStatistics) {
+        state.withLock { state in
+            statistics.cacheEntries += state.cache.count
+            statistics.cacheBytes += state.cache.byteCount
+            statistics.cacheHits += state.cache.hits
+            statistics.cacheMisses += state.cache.misses
+            statistics.cacheEvictions += state.cache.evictions
+            statistics.cacheExpirations += state.cache.expirations
+        }
+        statistics.queueDepth += queue.depth
+    }
+}
+
+extension CheckedAdvice {
+    /// About how many bytes an answer takes, its prior included.
+    var byteCount: Int {
+        let prior = initialization.map { 8 * $0.prior.rank * $0.prior.dimension + 4 * $0.prior.dimension } ?? 0
+        return 512 + advice.sentence.utf8.count + advice.evidence.count * 8 + advice.rateArms.count * 16 + prior
+    }
+}

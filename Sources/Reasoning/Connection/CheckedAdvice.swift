@@ -1,0 +1,155 @@
+package import LoRA
+internal import TensorCore
+
+/// A bank's answer to one look-up, checked and understood: what the cache holds and updates apply.
+package struct CheckedAdvice: Sendable {
+    /// The bank's advice.
+    package let advice: StrategyAdvice
+    /// The hints to follow: the bank's typed ones, else those read from its sentence, else what similar successes did.
+    package let hints: AdaptationHints
+    /// How far they are followed, 0...1.
+    package let confidence: Double
+    /// What of the sentence was not understood or not followed.
+    package let ignored: [IgnoredHint]
+    /// What a new adapter may start from.
+    package var initialization: Initialization? { advice.initialization }
+
+    /// The most arms that an advice may have.
+    static let mostArms = 64
+    /// The rates that an update takes.
+    private static let rates = 1e-6...1000.0
+
+    /// Checks an answer.
+    ///
+    /// - Throws: ``ReasoningError`` (`malformedAnswer`) saying what cannot be.
+    package init(_ advice: StrategyAdvice, patterns: [RetrievedPattern], limit: Int, shape: AdapterShape)
+        throws(ReasoningError)
+    {
+        func refuse(_ message: String) -> ReasoningError { ReasoningError(.malformedAnswer, "look-up", message) }
+        guard patterns.count <= limit else { throw refuse("\(patterns.count) patterns where \(limit) were asked for") }
+        for pattern in patterns {
+            guard pattern.reward.isFinite, pattern.similarity.isFinite, pattern.action.learningRate.isFinite else {
+                throw refuse("a pattern with a number that is not finite")
+            }
+        }
+        guard advice.confidence >= 0, advice.confidence <= 1 else {
+            throw refuse("the confidence \(advice.confidence) is not in 0...1")
+        }
+        guard advice.sentence.utf8.count <= 1 << 20, advice.evidence.count <= 1 << 16 else {
+            throw refuse("an advice of more than a mebibyte")
+        }
+        try Self.check(advice.rateArms)
+        if let start = advice.initialization {
+            guard start.prior.dimension == shape.dimension else {
+                throw refuse("a prior of dimension \(start.prior.dimension) where \(shape.dimension) is needed")
+            }
+        }
+        self.advice = advice
+        var hints = advice.hints
+        var confidence = advice.confidence
+        var ignored: [IgnoredHint] = []
+        if confidence > 0, hints.isEmpty, advice.rateArms.isEmpty, !advice.sentence.isEmpty {
+            let parsed = HintParser.parse(advice.sentence)
+            hints = parsed.hints
+            ignored = parsed.ignored
+        }
+        if confidence == 0, advice.rateArms.isEmpty, let found = Self.rate(of: patterns, limit: limit) {
+            hints = AdaptationHints(learningRate: .value(found.rate))
+            confidence = found.confidence
+        }
+        self.hints = hints
+        self.confidence = confidence
+        self.ignored = ignored
+    }
+
+    private static func check(_ arms: [RateArm]) throws(ReasoningError) {
+        guard !arms.isEmpty else { return }
+        var sum = 0.0
+        for arm in arms {
+            guard arm.probability >= 0, rates.contains(Double(arm.learningRate)) else {
+                throw ReasoningError(
+                    .malformedAnswer, "look-up",
+                    "an arm with rate \(arm.learningRate) and probability \(arm.probability)")
+            }
+            sum += arm.probability
+        }
+        guard arms.count <= mostArms, abs(sum - 1) < 1e-3 else {
+            throw ReasoningError(
+                .malformedAnswer, "look-up", "\(arms.count) arms whose probabilities sum to \(sum)")
+        }
+    }
+
+    /// The geometric mean of the rates of similar successes, weighted by likeness and reward; the fewer and the less alike, the
+    /// less it counts.
+    private static func rate(of patterns: [RetrievedPattern], limit: Int) -> (rate: Double, confidence: Double)? {
+        var weight = 0.0
+        var logarithms = 0.0
+        for pattern in patterns where pattern.success && pattern.similarity > 0 && pattern.action.learningRate > 0 {
+            let share = min(1, pattern.similarity) * max(0, min(1, pattern.reward))
+            weight += share
+            logarithms += share * Elementary.log(Double(pattern.action.learningRate))
+        }
+        guard weight > 0 else { return nil }
+        return (Elementary.exp(logarithms / weight), min(1, weight / Double(limit)) * 0.5)
+    }
+}
+
+/// What an answer makes of the settings of one update.
+package struct AppliedHints: Sendable {
+    /// What replaces the planned settings; empty where nothing changes.
+    package var overrides = UpdateOverrides()
+    /// The probability with which the rate was drawn; 1 when it was not.
+    package var propensity = 1.0
+    /// What was not followed.
+    package var ignored: [IgnoredHint] = []
+    /// Whether anything changes.
+    package var isChanged = false
+
+    package init() {}
+}
+
+extension CheckedAdvice {
+    /// The settings of an update under this advice.
+    ///
+    /// - Parameters:
+    ///   - planned: The settings without advice.
+    ///   - draw: The user's number in 0..<1, by which one of the arms is drawn: the same user draws the same arm as long as the
+    ///     probabilities stay.
+    package func applied(to planned: PlannedSettings, draw: Double) -> AppliedHints {
+        var result = AppliedHints()
+        var hints = hints
+        if let arm = arm(for: draw) {
+            hints.learningRate = .value(Double(arm.learningRate))
+            result.propensity = arm.probability
+        }
+        guard confidence > 0, !hints.isEmpty else {
+            result.propensity = 1
+            return result
+        }
+        let before = EffectiveSettings(
+            learningRate: planned.learningRate, clipThreshold: planned.clipThreshold,
+            consolidationStrength: planned.consolidationStrength)
+        let (after, ignored) = HintResolver.resolve(
+            hints, confidence: confidence, over: before, upperRate: Self.rates.upperBound)
+        result.ignored = ignored
+        if after.learningRate != before.learningRate {
+            result.overrides.learningRate = Float(
+                min(Self.rates.upperBound, max(1e-12, after.learningRate * planned.scheduleFactor)))
+        }
+        if after.clipThreshold != before.clipThreshold { result.overrides.clipThreshold = Float(after.clipThreshold) }
+        if let strength = after.consolidationStrength, strength != before.consolidationStrength {
+            result.overrides.consolidationStrength = Float(strength)
+        }
+        result.isChanged = result.overrides != UpdateOverrides()
+        return result
+    }
+
+    private func arm(for draw: Double) -> RateArm? {
+        var left = draw
+        for arm in advice.rateArms {
+            left -= arm.probability
+            if left < 0 { return arm }
+        }
+        return advice.rateArms.last { $0.probability > 0 }
+    }
+}
