@@ -57,6 +57,44 @@ struct Effort {
             name: name, minimum: times[0], median: times[times.count / 2], callsPerChunk: calls, chunks: chunks,
             share: (processorTime() - processorBefore) / wall)
     }
+
+    /// Times several calls that may suspend, in turns: one chunk of each, again and again, so that they can be compared.
+    func measure(_ cases: [(name: String, call: (Int) async throws -> Void)]) async throws -> [Measurement] {
+        let clock = ContinuousClock()
+        var number = 0
+        var calls = [Int](repeating: 1, count: cases.count)
+        var times = [[Double]](repeating: [], count: cases.count)
+        for (i, item) in cases.enumerated() {
+            while true {
+                let start = clock.now
+                for _ in 0..<calls[i] {
+                    try await item.call(number)
+                    number += 1
+                }
+                if clock.now - start >= chunkTime { break }
+                calls[i] *= 2
+            }
+        }
+        let processorBefore = processorTime()
+        let begin = clock.now
+        for _ in 0..<chunks {
+            for (i, item) in cases.enumerated() {
+                let start = clock.now
+                for _ in 0..<calls[i] {
+                    try await item.call(number)
+                    number += 1
+                }
+                times[i].append((clock.now - start) / .nanoseconds(1) / Double(calls[i]))
+            }
+        }
+        let share = (processorTime() - processorBefore) / (clock.now - begin)
+        return cases.indices.map { i in
+            let sorted = times[i].sorted()
+            return Measurement(
+                name: cases[i].name, minimum: sorted[0], median: sorted[sorted.count / 2], callsPerChunk: calls[i],
+                chunks: chunks, share: share)
+        }
+    }
 }
 
 /// Processor time of the whole process.

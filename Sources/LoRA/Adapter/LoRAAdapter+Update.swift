@@ -80,7 +80,7 @@ extension LoRAAdapter {
     ) throws(LoRAError) -> UpdateReport {
         let isRankOne = feedback.count == 1 && configuration.keepsRankOne
         // A second reference: the step then writes to memory of its own.
-        if !isRankOne { trace?.previous = parameters }
+        trace?.begin(previous: isRankOne ? nil : parameters)
         prepareState(configuration)
         let n = shape.parameterCount
         let d = shape.dimension

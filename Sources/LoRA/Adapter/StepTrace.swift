@@ -8,11 +8,11 @@ internal import TensorCore
 /// `@unchecked Sendable`: written by one update, under the lock of the adapter's owner, and only read afterwards.
 package final class StepTrace: @unchecked Sendable {
     /// The parameters before the step, where it was not of rank 1.
-    var previous: AlignedStorage<Float>?
+    private var previous: AlignedStorage<Float>?
     /// The factor by which B and b faded after the step.
     var keep: Float = 1
     /// a `[rank]`, x `[dimension]`, c `[rank]`, e `[dimension]`: the step added a·xᵀ to A and c·eᵀ to B, stored transposed.
-    private(set) var vectors: AlignedStorage<Float>?
+    private var vectors: AlignedStorage<Float>?
     /// The step added this times e to b.
     private(set) var biasRate: Float = 0
     private var rank = 0
@@ -20,13 +20,23 @@ package final class StepTrace: @unchecked Sendable {
 
     package init() {}
 
+    /// Begins a step: what was kept of an earlier one is let go.
+    ///
+    /// - Parameter previous: The parameters before it, where it is not of rank 1.
+    func begin(previous: AlignedStorage<Float>?) {
+        self.previous = previous
+        keep = 1
+        if previous != nil { vectors = nil }
+    }
+
     func record(
         down a: FloatBuffer, _ x: FloatBuffer, up c: FloatBuffer, _ e: FloatBuffer, biasRate: Float
     ) {
         rank = a.count
         dimension = x.count
         self.biasRate = biasRate
-        let vectors = vectors ?? AlignedStorage(count: 2 * (rank + dimension))
+        var vectors = vectors ?? AlignedStorage(count: 2 * (rank + dimension))
+        if vectors.count != 2 * (rank + dimension) { vectors = AlignedStorage(count: 2 * (rank + dimension)) }
         self.vectors = vectors
         vectors.withBuffer { all in
             all.slice(0..<rank).copy(from: a)

@@ -174,19 +174,21 @@ extension PersonalizationEngine {
         if let pending = memory.pending, let adapter = slot.adapter {
             next = HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update)
         }
-        let trace = StepTrace()
+        let trace = memory.takeSpareTrace()
         let report: UpdateReport?
         do throws(LoRAError) {
             report =
                 try slot.adapter?.update(
                     with: feedback, configuration: fixed.update, overrides: effective, scratch: scratch, trace: trace)
         } catch {
+            memory.spareTrace = trace
             throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
         }
         guard let report else { return nil }
         slot.isUnsaved = true
         let finished = memory.pending.map { ($0.episode, next, $0.connection) }
         let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
+        memory.spareTrace = memory.pending?.trace
         let uptime = reasoning.clock.uptime
         let prior = slot.adapter?.startedFrom.map(PriorID.init)
         let elapsed = (ContinuousClock.now - start).components

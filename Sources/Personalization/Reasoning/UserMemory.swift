@@ -28,6 +28,8 @@ final class UserMemory {
     var pending: Pending?
     /// The first batches, while the adapter may still be made again.
     var early: [EarlyBatch]?
+    /// A trace that is not needed any more, for the next step.
+    var spareTrace: StepTrace?
     /// How many batches there were when the adapter was last made again.
     private var restartedAt = 0
 
@@ -68,6 +70,11 @@ final class UserMemory {
         } else {
             early?.append(EarlyBatch(feedback: feedback, overrides: overrides))
         }
+    }
+
+    func takeSpareTrace() -> StepTrace {
+        defer { spareTrace = nil }
+        return spareTrace ?? StepTrace()
     }
 
     /// The episode as one of which nobody will ever know the outcome.

@@ -1,0 +1,57 @@
+import Attune
+
+/// Updates through the engine: alone, and with a bank whose answer is in the cache.
+struct EngineCases {
+    private let name: String
+    private let configuration: EngineConfiguration
+    /// One batch of feedback, of one sample, for each embedding: a target near it.
+    private let feedback: [[Feedback]]
+
+    init(dimension: Int, rank: Int) {
+        name = "\(dimension)/\(rank)"
+        var random = PhiloxGenerator(seed: 7, purpose: .simulation)
+        configuration = EngineConfiguration(
+            dimension: dimension, rank: rank, reasoning: ReasoningConfiguration(cacheTimeToLive: 1e9))
+        feedback = (0..<64).map { _ in
+            let embedding = (0..<dimension).map { _ in Float(random.normal()) }
+            return [Feedback(embedding: embedding, signal: .target(embedding.map { $0 + 0.1 * Float(random.normal()) }))]
+        }
+    }
+
+    /// Both in turns, chunk by chunk, so that what disturbs the machine disturbs both.
+    func updates(_ effort: Effort) async throws -> [Measurement] {
+        let alone = try PersonalizationEngine(configuration: configuration)
+        let advised = try PersonalizationEngine(configuration: configuration)
+        advised.connectReasoningBank(ConstantBank())
+        let results = try await effort.measure([
+            ("engine update \(name), no bank", { try await update(alone, $0) }),
+            ("engine update \(name), bank, cache hit", { try await update(advised, $0) }),
+        ])
+        try await advised.flushReasoningBank()
+        let statistics = advised.reasoningBankStatistics()
+        guard statistics.stored > 0, statistics.cacheHitRate > 0.99, statistics.hinted == 0 else {
+            throw WrongResult(description: "the bank: \(statistics)")
+        }
+        let states = (try await alone.adapter(for: "ada"), try await advised.adapter(for: "ada"))
+        guard let a = states.0, let b = states.1 else { throw WrongResult(description: "no adapter") }
+        if a.version == b.version, a.stateHash != b.stateHash {
+            throw WrongResult(description: "a bank without hints changed the bytes")
+        }
+        return results
+    }
+
+    private func update(_ engine: PersonalizationEngine, _ number: Int) async throws {
+        blackHole(try await engine.updateAdapter(for: "ada", with: feedback[number & 63]))
+    }
+}
+
+/// A bank that knows nothing and stores nothing, at once.
+private struct ConstantBank: ReasoningBank {
+    func storePattern(_ episode: Episode) async throws -> EpisodeID { EpisodeID(episode.version) }
+    func retrievePatterns(_ query: PatternQuery) async throws -> [RetrievedPattern] { [] }
+    func learnStrategy(_ task: AdaptationTask) async throws -> StrategyAdvice { .none }
+    func autoConsolidate(_ policy: ConsolidationPolicy, donors: any DonorSource) async throws -> ConsolidationReport {
+        ConsolidationReport()
+    }
+    func forget(_ user: UserDigest, donors: any DonorSource) async throws -> ForgettingReport { ForgettingReport() }
+}
