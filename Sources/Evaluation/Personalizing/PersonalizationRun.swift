@@ -141,7 +141,7 @@ private struct QueryProfiles {
     }
 
     mutating func add(_ like: Span<Float>, to user: Int) {
-        let keep = PrequentialRun.profileDecay
+        let keep = RunningQuery.profileDecay
         for j in like.indices { averages[user][j] = keep * averages[user][j] + (1 - keep) * like[j] }
     }
 

@@ -18,8 +18,6 @@ struct PrequentialRun: Sendable {
     /// Whether to compare with the true preferences, where they are known.
     var measuresRegret = false
 
-    /// The decay of the profile query.
-    static let profileDecay: Float = 0.9
     /// Rows of one matrix product: large enough for BLAS, small enough that the scores stay in cache.
     private static let rowsPerChunk = 64
 
@@ -89,7 +87,7 @@ private struct ChunkRun {
     let measuresRegret: Bool
     /// For each user and seed: the state, seeds of one user side by side.
     private var rankers: [any Ranker] = []
-    private var averages: [[Float]] = []
+    private var queries: [RunningQuery]
     private var scores: CatalogueScores
 
     private var data: EvaluationData { run.data }
@@ -105,7 +103,7 @@ private struct ChunkRun {
         self.offsets = offsets
         self.measuresRegret = measuresRegret
         scores = CatalogueScores(vectors: run.data.vectors, rows: users.count * seeds)
-        averages = Array(repeating: Array(repeating: 0, count: run.data.dimension), count: users.count)
+        queries = users.map { _ in RunningQuery(method.query ?? run.query, dimension: run.data.dimension) }
     }
 
     mutating func tables() async throws -> [EventTable] {
@@ -120,38 +118,21 @@ private struct ChunkRun {
             try Task.checkCancellation()
             // Sequences fall in length, so the active users are the first ones.
             let active = users.prefix { $0.items.count > step + 1 }.count
-            let queries = (0..<active).map { query(of: $0, at: step) }
+            let current = (0..<active).map { queries[$0].next(like: data.vectors.rowValues(users[$0].items[step])) }
             for user in 0..<active {
                 for seed in 0..<seeds {
                     let ranker = rankers[user * seeds + seed]
                     try ranker.observe(item: users[user].items[step])
-                    scores.setVector(try await ranker.vector(for: queries[user]), row: user * seeds + seed)
+                    scores.setVector(try await ranker.vector(for: current[user]), row: user * seeds + seed)
                 }
             }
             try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
             for user in 0..<active where method.learns && users[user].items.count > step + 2 {
-                try await learn(user, at: step, from: queries[user])
+                try await learn(user, at: step, from: current[user])
             }
         }
         return tables
-    }
-
-    /// The query of a user whose likes 0...step are known.
-    private mutating func query(of user: Int, at step: Int) -> [Float] {
-        let like = data.vectors.rowValues(users[user].items[step])
-        switch method.query ?? run.query {
-        case .last: return like
-        case .profile:
-            let keep = PrequentialRun.profileDecay
-            var squares: Float = 0
-            for j in like.indices {
-                averages[user][j] = keep * averages[user][j] + (1 - keep) * like[j]
-                squares += averages[user][j] * averages[user][j]
-            }
-            let norm = max(squares.squareRoot(), 1e-12)
-            return averages[user].map { $0 / norm }
-        }
     }
 
     private func measure(_ user: Int, at step: Int, into tables: inout [EventTable]) {
