@@ -14,8 +14,10 @@ import TensorCore
 /// print(result.table)
 /// ```
 ///
-/// Tuned on donors: κ of the query (shared by `none`, `bias` and `cold`), κ of `profile` and of `engine`, and κ, ω, λ
-/// and β of `ridge` by NDCG@10; the rates of `bias` and `cold` by AUC. `popularity` has nothing to tune.
+/// Tuned on donors: κ of the query (shared by `none`, `bias`, `cold`, `warm`, `similar` and `random`), κ of `profile` and
+/// of `engine`, and κ, ω, λ and β of `ridge` by NDCG@10; the rates of `bias` and `cold`, and strength and rate of `warm`,
+/// `similar` and `random`, by AUC. `popularity` has nothing to tune. Where donors' adapters inform a start, a donor's own
+/// never informs the start that is tuned on that donor.
 public struct Evaluation: Sendable {
     /// The data set.
     public let data: EvaluationData
@@ -52,11 +54,12 @@ public struct Evaluation: Sendable {
         let tuner = Tuner(data: data, configuration: configuration, progress: counter)
         let none = try await tuner.choice(of: IdentityMethod(query: nil), label: "the popularity weight")
         let catalogue = CatalogueContext(data: data, kappa: none.kappa)
+        let warmStarts = WarmStarts(tuner: tuner, catalogue: catalogue)
         var choices: [Tuner.Choice] = []
         var tables: [EventTable] = []
         var durations: [Duration] = []
         for method in all {
-            let choice = method == .none ? none : try await tuned(method, tuner, catalogue)
+            let choice = method == .none ? none : try await tuned(method, tuner, catalogue, warmStarts)
             let clock = ContinuousClock()
             let start = clock.now
             let run = PrequentialRun(
@@ -76,7 +79,7 @@ public struct Evaluation: Sendable {
 
     /// The method with its settings chosen on the donors.
     private func tuned(
-        _ method: EvaluationMethod, _ tuner: Tuner, _ catalogue: CatalogueContext
+        _ method: EvaluationMethod, _ tuner: Tuner, _ catalogue: CatalogueContext, _ warmStarts: WarmStarts
     ) async throws -> Tuner.Choice {
         switch method {
         case .none: return try await tuner.choice(of: IdentityMethod(query: nil), label: "the popularity weight")
@@ -87,12 +90,10 @@ public struct Evaluation: Sendable {
                 BiasVectorMethod(vectors: data.vectors, offsets: catalogue.offsets, rate: rate)
             }
         case .ridge: return try await RidgeFoldIn.tuned(with: tuner)
-        case .cold:
-            return try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, label: "cold") { rate in
-                try ColdAdapterMethod(
-                    vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
-                    seed: configuration.seed)
-            }
+        case .cold: return try await warmStarts.cold()
+        case .warm: return try await warmStarts.choice(nil, label: "warm")
+        case .similar: return try await warmStarts.choice(.nearest, label: "similar")
+        case .random: return try await warmStarts.choice(.random, label: "random")
         case .engine: return try await EngineMethod.tuned(with: tuner)
         }
     }
@@ -101,21 +102,22 @@ public struct Evaluation: Sendable {
     private func weight(_ method: EvaluationMethod) -> Double {
         switch method {
         case .none, .popularity, .profile, .ridge: 1
-        case .bias, .cold, .engine: Double(configuration.seeds)
+        case .bias, .cold, .warm, .similar, .random, .engine: Double(configuration.seeds)
         }
     }
 
     /// The stages of ``run(progress:)``.
     private func stages(_ methods: [EvaluationMethod]) -> Int {
-        var stages = 1.0
+        var stages = 1.0 + Double(WarmStarts.sharedStages(of: methods))
         for method in methods {
             stages += weight(method)
             switch method {
-            case .popularity: break
+            case .popularity, .cold: break
             case .engine: stages += Double(EngineMethod.popularityWeights.count)
             case .none, .profile: stages += 1
             case .ridge: stages += Double(RidgeFoldIn.grid.count)
-            case .bias, .cold: stages += Double(PairwiseTraining.rates.count)
+            case .bias: stages += Double(PairwiseTraining.rates.count)
+            case .warm, .similar, .random: stages += Double(WarmStarts.stages)
             }
         }
         return Int(stages)

@@ -12,6 +12,12 @@ public enum EvaluationMethod: String, Sendable, Hashable, CaseIterable {
     case ridge
     /// A low-rank adapter per user from a cold start; stochastic gradient descent on the pairwise loss.
     case cold
+    /// The same from a warm start: the merge of adapters that donors learned as `cold` does.
+    case warm
+    /// The same; once 4 likes are known, started anew from half that merge and half the mean of the most similar donors.
+    case similar
+    /// The same with donors drawn at random in place of the similar ones: the control.
+    case random
     /// The personalization engine with its default settings.
     case engine
 }

@@ -83,7 +83,10 @@ import Testing
             #expect(result[key] != nil, "\(key)")
         }
         let methods = try #require(result["methods"] as? [String: [String: Any]])
-        #expect(Set(methods.keys) == ["none", "popularity", "profile", "bias", "ridge", "cold", "engine"])
+        #expect(
+            Set(methods.keys) == [
+                "none", "popularity", "profile", "bias", "ridge", "cold", "warm", "similar", "random", "engine",
+            ])
         for (name, measures) in methods {
             for key in ["auc", "ndcg10", "mrr", "hit10", "t90", "saving", "area", "worse"] {
                 #expect(measures[key] != nil, "\(name) \(key)")

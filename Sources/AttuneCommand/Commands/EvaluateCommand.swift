@@ -11,7 +11,9 @@ struct EvaluateCommand: Command {
     }
 
     /// The methods that can be compared, in the order of the report.
-    static let methodNames = ["none", "popularity", "profile", "bias", "ridge", "cold", "engine"]
+    static let methodNames = [
+        "none", "popularity", "profile", "bias", "ridge", "cold", "warm", "similar", "random", "engine",
+    ]
 
     let source: DataSource
     let rank: Int

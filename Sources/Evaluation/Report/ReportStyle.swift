@@ -11,6 +11,9 @@ enum ReportStyle {
         (.bias, "#00795a", "#3ecfa6", "8 3 2 3"),
         (.ridge, "#b04f86", "#e79cc4", "5 3"),
         (.cold, "#004f87", "#6aaef0", "12 3"),
+        (.warm, "#8a3ffc", "#be95ff", "4 3"),
+        (.similar, "#9f1853", "#ff7eb6", ""),
+        (.random, "#6f6f6f", "#c6c6c6", "1 3"),
         (.engine, "#c44a00", "#ff8f4d", ""),
     ]
 

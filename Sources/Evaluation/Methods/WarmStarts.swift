@@ -1,0 +1,96 @@
+import LoRA
+
+/// Tunes `cold` and the methods that start from its donors' adapters; what they share is made once, when first needed.
+///
+/// Used by one task at a time.
+final class WarmStarts {
+    private let tuner: Tuner
+    private let catalogue: CatalogueContext
+    private var tunedCold: Tuner.Choice?
+    private var trainedBank: DonorBank?
+
+    /// The rates that are tried around that of `cold`.
+    private static let nearbyRates = 3
+    /// The stages of progress of tuning one method that starts warm.
+    static let stages = WarmAdapterMethod.strengths.count + nearbyRates - 1
+
+    init(tuner: Tuner, catalogue: CatalogueContext) {
+        self.tuner = tuner
+        self.catalogue = catalogue
+    }
+
+    /// The stages of what the given methods share: tuning `cold`, training the donors' adapters.
+    static func sharedStages(of methods: [EvaluationMethod]) -> Int {
+        let warm = methods.contains { [.warm, .similar, .random].contains($0) }
+        return (warm || methods.contains(.cold) ? PairwiseTraining.rates.count : 0) + (warm ? 1 : 0)
+    }
+
+    /// `cold` at the rate with the best AUC on the donors.
+    func cold() async throws -> Tuner.Choice {
+        if let tunedCold { return tunedCold }
+        let choice = try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, label: "cold") { rate in
+            ColdAdapterMethod(try training(rate: rate))
+        }
+        tunedCold = choice
+        return choice
+    }
+
+    /// A method that starts warm, at the strength and the rate with the best AUC on the donors: first the strength at the
+    /// rate of `cold`, then that rate or one of its two neighbours.
+    ///
+    /// - Parameter company: Where users are started anew; `nil` for `warm`.
+    func choice(_ company: DonorBank.Company?, label: String) async throws -> Tuner.Choice {
+        let bank = try await bank()
+        let coldRate = try await coldRate()
+        func trial(strength: Double, rate: Float) async throws -> (choice: Tuner.Choice, auc: Double) {
+            let method = WarmAdapterMethod(
+                try training(rate: rate), bank: bank, company: company, strength: strength)
+            let table = try await tuner.table(
+                of: method, kappa: catalogue.kappa, label: "\(label), strength \(strength), rate \(rate)")
+            let settings = [("strength", strength), ("rate", Double("\(rate)") ?? Double(rate))]
+            return (Tuner.Choice(method: method, kappa: catalogue.kappa, settings: settings), table.mean.auc)
+        }
+        var best = try await trial(strength: WarmAdapterMethod.strengths[0], rate: coldRate)
+        var strength = WarmAdapterMethod.strengths[0]
+        for other in WarmAdapterMethod.strengths.dropFirst() {
+            let candidate = try await trial(strength: other, rate: coldRate)
+            if candidate.auc > best.auc { (best, strength) = (candidate, other) }
+        }
+        let rates = PairwiseTraining.rates
+        let place = rates.firstIndex(of: coldRate) ?? 0
+        for i in [place - 1, place + 1] where rates.indices.contains(i) {
+            // A rate that the adapters cannot bear is passed over, as in tuning `cold`.
+            do {
+                let candidate = try await trial(strength: strength, rate: rates[i])
+                if candidate.auc > best.auc { best = candidate }
+            } catch is LoRAError {}
+        }
+        return best.choice
+    }
+
+    private func training(rate: Float) throws -> PairwiseAdapter {
+        let (data, configuration) = (tuner.data, tuner.configuration)
+        return try PairwiseAdapter(
+            vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
+            seed: configuration.seed)
+    }
+
+    private func coldRate() async throws -> Float {
+        let settings = try await cold().settings
+        return Float(settings.first { $0.name == "rate" }?.value ?? Double(PairwiseTraining.rates[0]))
+    }
+
+    /// The donors' adapters, each trained at the rate of `cold`.
+    private func bank() async throws -> DonorBank {
+        if let trainedBank { return trainedBank }
+        let (data, configuration) = (tuner.data, tuner.configuration)
+        let training = try training(rate: try await coldRate())
+        let bank = try await tuner.progress.run("training the donors' adapters") { report in
+            try await DonorBank.trained(
+                on: data, query: configuration.query, training: training, seed: configuration.seed,
+                threads: configuration.threads, progress: report)
+        }
+        trainedBank = bank
+        return bank
+    }
+}
