@@ -9,10 +9,9 @@ final class WarmStarts {
     private var tunedCold: Tuner.Choice?
     private var trainedBank: DonorBank?
 
-    /// The rates that are tried around that of `cold`.
-    private static let nearbyRates = 3
-    /// The stages of progress of tuning one method that starts warm.
-    static let stages = WarmAdapterMethod.strengths.count + nearbyRates - 1
+    /// The stages of progress of tuning one method that starts warm: every strength, and a rate on either side of that of
+    /// `cold` at the least.
+    static let stages = WarmAdapterMethod.strengths.count + 2
 
     init(tuner: Tuner, catalogue: CatalogueContext) {
         self.tuner = tuner
@@ -36,7 +35,7 @@ final class WarmStarts {
     }
 
     /// A method that starts warm, at the strength and the rate with the best AUC on the donors: first the strength at the
-    /// rate of `cold`, then that rate or one of its two neighbours.
+    /// rate of `cold`, then from that rate down and up the grid for as long as AUC rises.
     ///
     /// - Parameter company: Where users are started anew; `nil` for `warm`.
     func choice(_ company: DonorBank.Company?, label: String) async throws -> Tuner.Choice {
@@ -58,14 +57,23 @@ final class WarmStarts {
         }
         let rates = PairwiseTraining.rates
         let place = rates.firstIndex(of: coldRate) ?? 0
-        for i in [place - 1, place + 1] where rates.indices.contains(i) {
-            // A rate that the adapters cannot bear is passed over, as in tuning `cold`.
-            do {
-                let candidate = try await trial(strength: strength, rate: rates[i])
-                if candidate.auc > best.auc { best = candidate }
-            } catch is LoRAError {}
+        for direction in [-1, 1] {
+            var i = place + direction
+            while rates.indices.contains(i) {
+                // A rate that the adapters cannot bear is passed over, as in tuning `cold`.
+                guard let candidate = try await bearable({ try await trial(strength: strength, rate: rates[i]) }),
+                    candidate.auc > best.auc
+                else { break }
+                best = candidate
+                i += direction
+            }
         }
         return best.choice
+    }
+
+    /// The result of a trial, or `nil` where the adapters could not bear its settings.
+    private func bearable<R>(_ trial: () async throws -> R) async throws -> R? {
+        do { return try await trial() } catch is LoRAError { return nil }
     }
 
     private func training(rate: Float) throws -> PairwiseAdapter {
