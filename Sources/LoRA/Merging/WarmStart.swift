@@ -25,12 +25,12 @@ package final class WarmStart: Sendable {
         self.prior = prior.contentHash
         self.shape = shape
         let kept = min(shape.rank, prior.rank)
-        let energy = prior.singularValues.prefix(kept).reduce(0.0) { $0 + Double($1) }
         let d = shape.dimension
-        // ‖A‖² of the warm rows is c²·Σσ; of a cold row it is bound²·d/3 on average.
         let rows = prior.singularValues.prefix(kept).prefix { $0 > 0 }.count
-        let coldSquare = Double(shape.coldBound) * Double(shape.coldBound) * Double(d) / 3 * Double(rows)
-        let c = energy > 0 ? (coldSquare / energy).squareRoot() : 1
+        let energy = prior.singularValues.prefix(rows).reduce(0.0) { $0 + Double($1) }
+        // On average over x in the span of V, ‖A·x‖² is c²·Σσ/rows; that of as many cold rows is rows·bound²/3.
+        let bound = Double(shape.coldBound)
+        let c = max(1, energy > 0 ? Double(rows) * bound / (3 * energy).squareRoot() : 1)
         let parameters = AlignedStorage<Float>(count: shape.parameterCount)
         parameters.withBuffer { all in
             for k in 0..<rows {
@@ -60,8 +60,13 @@ extension LoRAAdapter {
     /// A warm start: an adapter whose product is the prior's, balanced between the factors.
     ///
     /// ```text
-    /// A = c·√σ·V        B = √σ·U / (c·scale)        c such that ‖A‖ is that of a cold start
+    /// A = c·√σ·V        B = √σ·U / (c·scale)        c = max(1, c₀)
     /// ```
+    ///
+    /// with c₀ such that, for x in the span of V, A·x is on average as long as a cold start's.
+    /// A step moves the product by rate · scale² · ‖A·x‖² along the output, and embeddings lie along V, not spread over all
+    /// directions as for a random A: an A as long as a cold one would multiply the rate. With c = 1 alone a small prior would
+    /// hold the rate down.
     ///
     /// Directions without a singular value are free: A random as in a cold start, B zero. A prior of higher rank than the shape
     /// is cut to its first directions. A prior that is zero gives a cold start. What fades (``UpdateConfiguration/fading``)
