@@ -22,7 +22,7 @@
 /// **What is not followed** is reported, for in doubt a hint is lost rather than made up:
 ///
 /// - whatever stands behind "not", "no", "never", "avoid" in a sentence, up to "but" or ";"; behind "without", "instead of",
-///   "rather than" up to the next comma; questions; sentences with "if" or "unless"; what tells what was ("reduced") or is
+///   "rather than" up to the next comma; before "is not", "should be avoided", "diverged"; questions; sentences with "if" or "unless"; what tells what was ("reduced") or is
 ///   in doubt ("reducing"), unless it is suggested ("consider reducing", "should be reduced");
 /// - `NaN`, `inf`, `0x10`, `1/3`, `10^-3`, `0.01ms`, digits and letters of other scripts, numbers in words, and commas within
 ///   numbers, which are decimal to some and group thousands to others: `1,000`, `0,01`;

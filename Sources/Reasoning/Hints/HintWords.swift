@@ -43,6 +43,8 @@ enum HintWord: Sendable, Equatable {
     case isNot
     /// "avoided": negates what was said before.
     case avoided
+    /// "hurts", "diverged": negates the number right before it.
+    case harms
     /// "if", "unless".
     case condition
     /// "nan", "inf", "ten": a number that is not read.
@@ -153,6 +155,7 @@ enum HintVocabulary {
         ),
         (.not, "against nothing none"),
         (.without, "without"), (.isNot, "isn't wasn't doesn't didn't isnt wasnt doesnt didnt"), (.avoided, "avoided"),
+        (.harms, "hurts hurt harms harmed diverges diverged fails failed"),
         (.condition, "if unless whether"),
         (
             .unreadNumber,
