@@ -53,6 +53,9 @@ struct HintParserTests {
         #expect(fitting == ParsedHints(hints: AdaptationHints(learningRate: .value(0.01))))
         let cut = HintParser.parse(filling + "Learning rate .01e-3")
         #expect(cut == ParsedHints(ignored: [IgnoredHint("Learning rate .01", .tooLong)]))
+        // The dot of "1.5e-3" is the last that is read, and no sentence ends there.
+        let dot = HintParser.parse(filling + "Learning rate 01.5e-3")
+        #expect(dot == ParsedHints(ignored: [IgnoredHint("Learning rate 01.", .tooLong)]))
         let early = HintParser.parse("lr: 0.02. " + filling + filling)
         #expect(early.hints == AdaptationHints(learningRate: .value(0.02)))
         #expect(early.ignored.map(\.reason) == [.tooLong])

@@ -170,6 +170,19 @@ struct HintResolverTests {
         }
     }
 
+    @Test("are not led past by rounding")
+    func areNotLedPastByRounding() {
+        let seed: UInt64 = 43
+        var random = PhiloxGenerator(seed: seed, purpose: .simulation)
+        for _ in 0..<1_000 {
+            let rate = Double.random(in: 1e-4...0.5, using: &random)
+            let confidence = Double.random(in: 0...1, using: &random)
+            let defaults = EffectiveSettings(learningRate: rate, clipThreshold: 1)
+            let value = resolve(rate: .value(rate.nextUp), confidence, over: defaults).settings.learningRate
+            #expect(value == rate || value == rate.nextUp, "seed \(seed): \(rate) became \(value)")
+        }
+    }
+
     /// From 1e-12 to 1e12, alike in every decade.
     private func magnitude(_ random: inout PhiloxGenerator) -> Double {
         var value = Double.random(in: 1...10, using: &random)

@@ -189,6 +189,7 @@ struct HintRow: Sendable {
         HintRow("Set the learning rate no higher than 0.05.", .noNumber),
         HintRow("If the loss rises, reduce the learning rate.", .conditional),
         HintRow("Reduce the learning rate unless the loss falls.", .conditional),
+        HintRow("If the loss rises, wait. Reduce the learning rate.", rate: .factor(0.5)),
         HintRow("Should the learning rate be 0.5?", .question),
         HintRow("Reduce the learning rate? Raise the clip threshold.", clip: .factor(1.5), .question),
     ]
