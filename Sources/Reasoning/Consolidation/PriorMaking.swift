@@ -1,0 +1,62 @@
+public import LoRA
+
+extension PriorID {
+    /// The identifier of a prior: a stable hash of its shape and all its numbers.
+    public init(of prior: AdapterPrior) { self.init(prior.contentHash) }
+}
+
+/// Makes starts from donors' adapters.
+struct PriorMaker: Sendable {
+    let donors: any DonorSource
+    let maximumDonors: Int
+
+    /// A prior and those whose adapters went into it, ascending.
+    struct Made: Sendable {
+        var prior: AdapterPrior
+        var donors: [UserDigest]
+    }
+
+    /// The most donors for a rank: their ranks add up to at most 2,400, so that a merge takes O(2400²·d) at most and fits into memory
+    /// whatever the policy; but 8 in any case.
+    func limit(rank: Int) -> Int { min(maximumDonors, max(8, 2400 / rank)) }
+
+    /// The shrunk product merge of the first candidates who have an adapter of the kind.
+    ///
+    /// - Parameters:
+    ///   - candidates: In order of preference.
+    ///   - minimum: The fewest donors: with fewer, the merge would show too much of each. `nil` is returned then, and when the
+    ///     donors have nothing in common.
+    func merge(_ candidates: [UserDigest], kind: AdapterKind, minimum: Int) async throws -> Made? {
+        var found: [(user: UserDigest, adapter: LoRAAdapter)] = []
+        let limit = limit(rank: kind.rank)
+        for user in candidates where found.count < limit {
+            try Task.checkCancellation()
+            guard let adapter = try await donors.adapter(of: user) else { continue }
+            // A user may have another kind of adapter by now; and a normalised map is no product.
+            let shape = adapter.shape
+            guard shape.dimension == kind.dimension, shape.rank == kind.rank, !shape.normalizesOutput else { continue }
+            found.append((user, adapter))
+        }
+        guard found.count >= minimum else { return nil }
+        // In one order whatever the preference, so that the same donors give the same bytes.
+        found.sort { $0.user < $1.user }
+        let prior = try await Self.merged(found.map(\.adapter), rank: kind.rank)
+        return prior.isZero ? nil : Made(prior: prior, donors: found.map(\.user))
+    }
+
+    /// Half the one, half the other.
+    static func blended(_ first: AdapterPrior, _ second: AdapterPrior, rank: Int) async throws -> AdapterPrior {
+        try await Self.blend(first, second, rank: rank)
+    }
+
+    /// Off the caller's actor: it takes a good part of a second for hundreds of donors.
+    @concurrent
+    private static func merged(_ adapters: [LoRAAdapter], rank: Int) async throws -> AdapterPrior {
+        try AdapterPrior(merging: adapters.map { ($0, 1) }, rank: rank, shrinkage: .estimated)
+    }
+
+    @concurrent
+    private static func blend(_ first: AdapterPrior, _ second: AdapterPrior, rank: Int) async throws -> AdapterPrior {
+        try AdapterPrior(blending: [(first, 0.5), (second, 0.5)], rank: rank)
+    }
+}
