@@ -34,7 +34,8 @@ public final class ScriptedReasoningBank: ReasoningBank {
         case answer
         /// The usual answer after a time; a cancelled task throws `CancellationError` at once.
         case delay(Duration)
-        /// The usual answer once ``ScriptedReasoningBank/release()`` is called; cancellation changes nothing, as in a bank that does not look.
+        /// The usual answer once ``ScriptedReasoningBank/release()`` is called; cancellation changes nothing, as in a
+        /// bank that does not look.
         case hang
         /// This error.
         case fail(any Error)

@@ -3,14 +3,16 @@ internal import TensorCore
 extension AdapterPrior {
     /// Blends priors: `M = Σ w_p·M_p / Σ w_p`, truncated to the best product of a rank. The biases are blended alike.
     ///
-    /// Products are blended, never vectors of a decomposition. Nothing is shrunk: each prior was when it was merged. Laws: one prior is
-    /// reproduced; the order does not matter; equal priors blend to themselves; it is linear in the weights before truncation.
+    /// Products are blended, never vectors of a decomposition. Nothing is shrunk: each prior was when it was merged.
+    /// Laws: one prior is reproduced; the order does not matter; equal priors blend to themselves; it is linear in the
+    /// weights before truncation.
     ///
     /// - Parameters:
     ///   - priors: Of one dimension, of any ranks, with finite weights that do not sum to zero.
     ///   - rank: The rank to keep, 1...min(256, dimension).
-    /// - Throws: ``LoRAError``: `undefinedMerge` without priors or with weights that sum to zero; `shapeMismatch` naming the prior of
-    ///   another dimension; `nonFinite`; `invalidShape` for the rank; `unsupported` as in merging adapters.
+    /// - Throws: ``LoRAError``: `undefinedMerge` without priors or with weights that sum to zero; `shapeMismatch`
+    ///   naming the prior of another dimension; `nonFinite`; `invalidShape` for the rank; `unsupported` as in merging
+    ///   adapters.
     /// - Complexity: O(R²·d + R³) for ranks that add up to R < d; O(R·d² + d³) otherwise.
     ///
     /// ``shrinkage`` is the weighted mean of the priors', ``donors`` their sum (who gave to two counts twice), and

@@ -108,7 +108,8 @@ struct WeightedProduct {
         }
     }
 
-    /// The singular value decomposition. Stacked: upᵀ = Q₁R₁, downᵀ = Q₂R₂, R₁·R₂ᵀ = U·S·Vᵀ (R × R), so M = (Q₁U)·S·(Q₂V)ᵀ.
+    /// The singular value decomposition. Stacked: upᵀ = Q₁R₁, downᵀ = Q₂R₂, R₁·R₂ᵀ = U·S·Vᵀ (R × R), so M =
+    /// (Q₁U)·S·(Q₂V)ᵀ.
     func decomposed() throws -> Decomposition {
         switch form {
         case .dense(let m):

@@ -2,8 +2,8 @@ extension Episode {
     /// The longest text that an episode holds, in bytes of UTF-8: session, task, input, output and critique each.
     public static let longestText = 16_384
 
-    /// Checks that every number is finite and in its range, the taste has ``AdaptationContext/tasteDimension`` values and no text
-    /// is longer than ``longestText``.
+    /// Checks that every number is finite and in its range, the taste has ``AdaptationContext/tasteDimension`` values
+    /// and no text is longer than ``longestText``.
     ///
     /// - Throws: ``ReasoningError`` (`invalidEpisode`) naming the field; texts and the user are never repeated.
     public func validate() throws(ReasoningError) {

@@ -43,8 +43,8 @@ struct Directions: Sendable {
         return nearest
     }
 
-    /// Spherical k-means from given centres: Lloyd's rounds until nothing changes, at most 25. A centre that loses all its rows stays
-    /// where it is.
+    /// Spherical k-means from given centres: Lloyd's rounds until nothing changes, at most 25. A centre that loses all
+    /// its rows stays where it is.
     func grouped(around first: [[Float]]) -> [Int] {
         var centres = first
         var assignment = nearest(centres)
@@ -65,8 +65,8 @@ struct Directions: Sendable {
         return assignment
     }
 
-    /// Two different rows to start from: one at random, the other drawn by its squared distance to it, which on the sphere is
-    /// 2 − 2·cosine (k-means++); `nil` when all rows are the same.
+    /// Two different rows to start from: one at random, the other drawn by its squared distance to it, which on the
+    /// sphere is 2 − 2·cosine (k-means++); `nil` when all rows are the same.
     func twoCentres(_ generator: inout PhiloxGenerator) -> [[Float]]? {
         let first = self[generator.integer(below: count)]
         // Below 1e-6 it is what rounding left of 0.
@@ -83,8 +83,8 @@ struct Directions: Sendable {
         return [first, self[drawn]]
     }
 
-    /// The mean silhouette of two groups under the distance 1 − cosine: over rows (b − a) / max(a, b), with a the mean distance to the
-    /// others of the row's group and b that to the other group; 0 for a row alone in its group.
+    /// The mean silhouette of two groups under the distance 1 − cosine: over rows (b − a) / max(a, b), with a the mean
+    /// distance to the others of the row's group and b that to the other group; 0 for a row alone in its group.
     ///
     /// No pairs are needed: the mean cosine with a group is the product with the group's mean.
     ///

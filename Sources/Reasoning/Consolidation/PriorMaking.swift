@@ -16,16 +16,16 @@ struct PriorMaker: Sendable {
         var donors: [UserDigest]
     }
 
-    /// The most donors for a rank: their ranks add up to at most 2,400, so that a merge takes O(2400²·d) at most and fits into memory
-    /// whatever the policy; but 8 in any case.
+    /// The most donors for a rank: their ranks add up to at most 2,400, so that a merge takes O(2400²·d) at most and
+    /// fits into memory whatever the policy; but 8 in any case.
     func limit(rank: Int) -> Int { min(maximumDonors, max(8, 2400 / rank)) }
 
     /// The shrunk product merge of the first candidates who have an adapter of the kind.
     ///
     /// - Parameters:
     ///   - candidates: In order of preference.
-    ///   - minimum: The fewest donors: with fewer, the merge would show too much of each. `nil` is returned then, and when the
-    ///     donors have nothing in common.
+    ///   - minimum: The fewest donors: with fewer, the merge would show too much of each. `nil` is returned then, and
+    ///     when the donors have nothing in common.
     func merge(_ candidates: [UserDigest], kind: AdapterKind, minimum: Int) async throws -> Made? {
         var found: [(user: UserDigest, adapter: LoRAAdapter)] = []
         let limit = limit(rank: kind.rank)
@@ -44,19 +44,15 @@ struct PriorMaker: Sendable {
         return prior.isZero ? nil : Made(prior: prior, donors: found.map(\.user))
     }
 
-    /// Half the one, half the other.
-    static func blended(_ first: AdapterPrior, _ second: AdapterPrior, rank: Int) async throws -> AdapterPrior {
-        try await Self.blend(first, second, rank: rank)
-    }
-
     /// Off the caller's actor: it takes a good part of a second for hundreds of donors.
     @concurrent
     private static func merged(_ adapters: [LoRAAdapter], rank: Int) async throws -> AdapterPrior {
         try AdapterPrior(merging: adapters.map { ($0, 1) }, rank: rank, shrinkage: .estimated)
     }
 
+    /// Half the one, half the other.
     @concurrent
-    private static func blend(_ first: AdapterPrior, _ second: AdapterPrior, rank: Int) async throws -> AdapterPrior {
+    static func blended(_ first: AdapterPrior, _ second: AdapterPrior, rank: Int) async throws -> AdapterPrior {
         try AdapterPrior(blending: [(first, 0.5), (second, 0.5)], rank: rank)
     }
 }

@@ -18,8 +18,8 @@ struct SkillMaker: Sendable {
 
     /// A skill of users' trials.
     ///
-    /// Its start is half the merge of those members who gained, the nearest to the middle first where there are too many, and half the
-    /// population's start.
+    /// Its start is half the merge of those members who gained, the nearest to the middle first where there are too
+    /// many, and half the population's start.
     ///
     /// - Parameters:
     ///   - id: Its identifier.
@@ -50,8 +50,8 @@ struct SkillMaker: Sendable {
         return record
     }
 
-    /// The rate with the highest mean outcome over users, each mean drawn to that of all by k users of average outcome; of equals the
-    /// lowest. 0 where no episode names a rate.
+    /// The rate with the highest mean outcome over users, each mean drawn to that of all by k users of average outcome;
+    /// of equals the lowest. 0 where no episode names a rate.
     private func learningRate(of members: [UserTrial]) -> Float {
         var arms: [Int: UserMoments] = [:]
         for member in members {

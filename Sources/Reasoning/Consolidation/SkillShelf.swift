@@ -29,7 +29,8 @@ struct PopulationRecord: Sendable, Hashable {
 struct SkillShelf: Sendable {
     private(set) var skills: [SkillID: SkillRecord] = [:]
     var populations: [AdapterKind: PopulationRecord] = [:]
-    /// The donors of every start ever given out, newest last, so that a start can be called stale long after it was replaced.
+    /// The donors of every start ever given out, newest last, so that a start can be called stale long after it was
+    /// replaced.
     private var issued: [(id: PriorID, donors: Set<UserDigest>)] = []
     private var nextSkill: UInt64 = 1
 
@@ -101,10 +102,8 @@ struct SkillShelf: Sendable {
                 if value >= nearness, value > best?.cosine ?? -2 { best = (record, start, value) }
             }
             if let best {
-                return (
-                    best.start,
-                    "Start from skill \(best.record.skill.id) of \(best.record.skill.donors.count) donors (cosine \(brief(best.cosine)))."
-                )
+                let (id, donors) = (best.record.skill.id, best.record.skill.donors.count)
+                return (best.start, "Start from skill \(id) of \(donors) donors (cosine \(brief(best.cosine))).")
             }
         }
         guard let population = populations[kind], let start = population.initialization,

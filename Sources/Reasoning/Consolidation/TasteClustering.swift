@@ -2,16 +2,18 @@ internal import TensorCore
 
 /// Groups of directions that lie close together, as many as the data show; one when they show no structure.
 ///
-/// 1. Split: all directions are one group. Each group is split in two by the best of ``starts`` runs of spherical 2-means, if the mean
-///    silhouette of the two is at least ``leastSilhouette(_:)`` and both have the least number of members; and so on with the parts.
-/// 2. Refine: k-means around the middles of what was found, so that members which an early split cut off find their group.
+/// 1. Split: all directions are one group. Each group is split in two by the best of ``starts`` runs of spherical
+///    2-means, if the mean silhouette of the two is at least ``leastSilhouette(_:)`` and both have the least number of
+///    members; and so on with the parts.
+/// 2. Refine: k-means around the middles of what was found, so that members which an early split cut off find their
+///    group.
 /// 3. Merge: two groups whose union would not be split that way are one.
 ///
 /// Splitting in two finds small groups beside large ones, which one silhouette over all groups overlooks.
 ///
-/// **Sources.** Steinbach, Karypis & Kumar 2000, *A comparison of document clustering techniques*, §4 (bisecting k-means); Arthur &
-/// Vassilvitskii 2007, *k-means++*, §2.2; Dhillon & Modha 2001, *Concept decompositions*, §3; Rousseeuw 1987, *Silhouettes*, J.
-/// Comput. Appl. Math. 20, §2.
+/// **Sources.** Steinbach, Karypis & Kumar 2000, *A comparison of document clustering techniques*, §4 (bisecting
+/// k-means); Arthur & Vassilvitskii 2007, *k-means++*, §2.2; Dhillon & Modha 2001, *Concept decompositions*, §3;
+/// Rousseeuw 1987, *Silhouettes*, J. Comput. Appl. Math. 20, §2.
 enum TasteClustering {
     static let mostGroups = 12
     static let starts = 12
@@ -20,9 +22,10 @@ enum TasteClustering {
 
     /// The mean silhouette that two parts of n directions must have to be two groups: 0.13 + 0.8 / √n.
     ///
-    /// Measured in 16 dimensions with parts of at least 5: the best split of n random directions stays below it (40 runs for each n from
-    /// 10 to 200), that of one noisy group too in 39 of 40 runs. Groups around random middles come apart until the noise is about as long as
-    /// the middle: with 3 × 20, 5 × 12 and 100 + 20 + 8 members 35 of 36 runs gave the exact number at 0.8 of its length.
+    /// Measured in 16 dimensions with parts of at least 5: the best split of n random directions stays below it (40
+    /// runs for each n from 10 to 200), that of one noisy group too in 39 of 40 runs. Groups around random middles come
+    /// apart until the noise is about as long as the middle: with 3 × 20, 5 × 12 and 100 + 20 + 8 members 35 of 36 runs
+    /// gave the exact number at 0.8 of its length.
     static func leastSilhouette(_ n: Int) -> Double { 0.13 + 0.8 / Double(n).squareRoot() }
 
     /// The members of each group, as ascending indices; groups in the order of their first members.

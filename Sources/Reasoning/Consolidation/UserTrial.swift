@@ -67,8 +67,8 @@ extension GroupEvidence {
         }
         guard !reasons.isEmpty else { return nil }
         return reasons.joined(separator: "; ")
-            + ": \(users) users, \(uses) episodes, success rate \(brief(successRate)) (lower bound \(brief(wilsonLow))),"
-            + " mean gain \(brief(gain.mean)) (\(brief(gain.low)) to \(brief(gain.high)))"
+            + ": \(users) users, \(uses) episodes, success rate \(brief(successRate))"
+            + " (lower bound \(brief(wilsonLow))), mean gain \(brief(gain.mean)) (\(brief(gain.low)) to \(brief(gain.high)))"
     }
 }
 

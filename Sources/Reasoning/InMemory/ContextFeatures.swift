@@ -5,8 +5,8 @@ internal import TensorCore
 /// ```text
 /// 0 ..< 16    the taste's direction; zeros without one
 /// 16          1, so that no two contexts are wholly unlike and none is zero
-/// 17 ..< 26   each in −1…1, times 0.5: log of feedbacks seen, log of batch size, mean and variance of the reward, dispersion,
-///             gradient noise, gradient cosine, drift, log of idle time
+/// 17 ..< 26   each in −1…1, times 0.5: log of feedbacks seen, log of batch size, mean and variance of the reward,
+///             dispersion, gradient noise, gradient cosine, drift, log of idle time
 /// 26 ..< 32   zeros, so that a row is two cache lines
 /// ```
 ///

@@ -23,10 +23,29 @@ struct EpisodeTable: Sendable {
     private(set) var episodes: [Episode?] = []
     /// `[ids.count, ContextFeatures.count]`; the rows of holes are not used.
     private var features: [Float] = []
+    /// What a look-up asks of each episode, apart from the episodes so that it reads 48 bytes of each and no more.
+    private var facts: [Facts] = []
     /// The number of episodes.
     private(set) var count = 0
     /// No episode lies before this row.
     private var start = 0
+
+    private struct Facts {
+        var user: UserDigest
+        /// −1 for a hole and while the outcome is unknown, so that no least reward lets it pass.
+        var reward = -1.0
+        var recordedAt: Timestamp
+        /// b / (b + 4) for b feedbacks in the batch.
+        var confidence: Double
+        var success = false
+
+        init(_ episode: Episode) {
+            user = episode.user
+            if let outcome = episode.outcome { (reward, success) = (outcome.reward, outcome.success) }
+            recordedAt = episode.recordedAt
+            confidence = Double(episode.context.batchSize) / (Double(episode.context.batchSize) + 4)
+        }
+    }
 
     /// The identifier of the oldest episode.
     var oldest: EpisodeID? { count == 0 ? nil : ids[start] }
@@ -36,6 +55,7 @@ struct EpisodeTable: Sendable {
         ids.append(id)
         episodes.append(episode)
         features += ContextFeatures.vector(episode.context)
+        facts.append(Facts(episode))
         count += 1
     }
 
@@ -62,6 +82,7 @@ struct EpisodeTable: Sendable {
         guard let row = row(of: id) else { return nil }
         let episode = episodes[row]
         episodes[row] = nil
+        facts[row].reward = -1
         count -= 1
         while start < ids.count, episodes[start] == nil { start += 1 }
         let holes = ids.count - count
@@ -74,11 +95,13 @@ struct EpisodeTable: Sendable {
         closed.ids.reserveCapacity(count)
         closed.episodes.reserveCapacity(count)
         closed.features.reserveCapacity(count * ContextFeatures.count)
+        closed.facts.reserveCapacity(count)
         for row in start..<ids.count {
             guard let episode = episodes[row] else { continue }
             closed.ids.append(ids[row])
             closed.episodes.append(episode)
             closed.features += features[(row * ContextFeatures.count)..<((row + 1) * ContextFeatures.count)]
+            closed.facts.append(facts[row])
         }
         closed.count = count
         self = closed
@@ -95,8 +118,8 @@ struct EpisodeTable: Sendable {
         return (found, ids[to - 1])
     }
 
-    /// Up to `limit` of the newest resolved episodes that are not of a user, ascending; only the newest 256 rows are looked at, so
-    /// that the time does not grow.
+    /// Up to `limit` of the newest resolved episodes that are not of a user, ascending; only the newest 256 rows are
+    /// looked at, so that the time does not grow.
     func newest(_ limit: Int, excluding user: UserDigest?) -> [EpisodeID] {
         var found: [EpisodeID] = []
         for row in (max(start, ids.count - 256)..<ids.count).reversed() where found.count < limit {
@@ -144,16 +167,16 @@ extension EpisodeTable {
         let decay = -Elementary.log(2) / (weights.halfLifeDays * 86_400)
         var kept = BoundedHeap(limit: limit)
         for row in start..<ids.count {
-            guard let episode = episodes[row], let outcome = episode.outcome,
-                outcome.reward >= query.minimumReward, outcome.success || !query.onlySuccesses,
-                !outcome.success || !query.onlyFailures, query.excluding.map({ $0 != episode.user }) ?? true
+            let facts = facts[row]
+            guard facts.reward >= query.minimumReward, facts.success || !query.onlySuccesses,
+                !facts.success || !query.onlyFailures, facts.user != query.excluding
             else { continue }
             let similarity = min(max(similarities[row], -1), 1)
-            let age = max(0, now.seconds(since: episode.recordedAt))
-            let batch = Double(episode.context.batchSize)
-            let score =
-                weights.similarity * Double(similarity) + weights.recency * Elementary.exp(decay * age)
-                + weights.confidence * batch / (batch + 4)
+            let known = weights.similarity * Double(similarity) + weights.confidence * facts.confidence
+            // Most rows lose even if they were new: no need for their age.
+            guard kept.admits(known + weights.recency) else { continue }
+            let age = max(0, now.seconds(since: facts.recordedAt))
+            let score = known + weights.recency * Elementary.exp(decay * age)
             kept.insert(Match(row: row, similarity: similarity, score: score))
         }
         return kept.sorted()
@@ -171,6 +194,9 @@ private struct BoundedHeap {
     private static func precedes(_ left: EpisodeTable.Match, _ right: EpisodeTable.Match) -> Bool {
         left.score != right.score ? left.score > right.score : left.row < right.row
     }
+
+    /// Whether a later row with this score, or less, may come in.
+    func admits(_ score: Double) -> Bool { matches.count < limit || score > matches[0].score }
 
     mutating func insert(_ match: EpisodeTable.Match) {
         if matches.count < limit {

@@ -4,16 +4,19 @@ internal import TensorCore
 extension InMemoryReasoningBank {
     /// Turns what worked into skills and retires those that no longer do; see ``ConsolidationPolicy``.
     ///
-    /// Per kind of adapter: each user's resolved episodes of the window are one trial; users are grouped by the direction of their latest
-    /// taste (``ConsolidationReport/refused`` names groups that do not pass, and why). A group near the centroid of a skill that is
-    /// there (cosine of at least ``skillMatch``, the nearest pair first) makes that skill again; others make new ones. A skill is
-    /// retired when no group matches it any more, or its group is refused and the upper bound of the gain is below 0; a skill whose
-    /// group is refused for less stays as it is.
+    /// Per kind of adapter: each user's resolved episodes of the window are one trial; users are grouped by the
+    /// direction of their latest taste (``ConsolidationReport/refused`` names groups that do not pass, and why). A
+    /// group near the centroid of a skill that is there (cosine of at least ``skillMatch``, the nearest pair first)
+    /// makes that skill again; others make new ones. A skill is retired when no group matches it any more, or its group
+    /// is refused and the upper bound of the gain is below 0; a skill whose group is refused for less stays as it is.
     ///
-    /// The same episodes, donors and policy give the same skills, to the byte, in whatever order the episodes were stored.
+    /// The same episodes, donors and policy give the same skills, to the byte, in whatever order the episodes were
+    /// stored.
     ///
-    /// - Throws: ``ReasoningError`` (`invalidPolicy`), `CancellationError`, and what `donors` throws. Nothing was changed then.
-    /// - Complexity: O(episodes + users) beside the merges; the lock is held for 1,024 episodes at a time. Two consolidations take turns.
+    /// - Throws: ``ReasoningError`` (`invalidPolicy`), `CancellationError`, and what `donors` throws. Nothing was
+    ///   changed then.
+    /// - Complexity: O(episodes + users) beside the merges; the lock is held for 1,024 episodes at a time. Two
+    ///   consolidations take turns.
     public func autoConsolidate(
         _ policy: ConsolidationPolicy, donors: any DonorSource
     ) async throws -> ConsolidationReport {
@@ -43,8 +46,8 @@ extension InMemoryReasoningBank {
         }
     }
 
-    /// The least cosine between a group's middle and a skill's centroid for the group to be the skill's: half the way from a stranger's
-    /// to its own.
+    /// The least cosine between a group's middle and a skill's centroid for the group to be the skill's: half the way
+    /// from a stranger's to its own.
     static let skillMatch = 0.75
 
     /// Each user's trial in the window, ascending by user.

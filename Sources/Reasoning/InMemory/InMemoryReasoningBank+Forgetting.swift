@@ -3,16 +3,16 @@ internal import TensorCore
 extension InMemoryReasoningBank {
     /// Removes a user: their episodes at once, then their part in skills and starts.
     ///
-    /// Every skill whose users they were among, and every start that their adapter went into, is withdrawn before donors are
-    /// asked, and made again from the others: their trials as they were, and their adapters as they are now. Where too few users are left,
-    /// or what they show no longer passes the policy, it stays withdrawn.
+    /// Every skill whose users they were among, and every start that their adapter went into, is withdrawn before
+    /// donors are asked, and made again from the others: their trials as they were, and their adapters as they are now.
+    /// Where too few users are left, or what they show no longer passes the policy, it stays withdrawn.
     ///
     /// A consolidation that runs is waited for, since it may have read the user's episodes.
     ///
-    /// - Returns: What was removed; ``ForgettingReport/stalePriors`` names all starts ever given out (of the last 1,024) to which the
-    ///   user gave, replaced ones too.
-    /// - Throws: `CancellationError`, and what `donors` throws. Nothing of the user is left even then: what could not be made again stays
-    ///   withdrawn until the next consolidation.
+    /// - Returns: What was removed; ``ForgettingReport/stalePriors`` names all starts ever given out (of the last
+    ///   1,024) to which the user gave, replaced ones too.
+    /// - Throws: `CancellationError`, and what `donors` throws. Nothing of the user is left even then: what could not
+    ///   be made again stays withdrawn until the next consolidation.
     public func forget(_ user: UserDigest, donors: any DonorSource) async throws -> ForgettingReport {
         var report = ForgettingReport()
         report.episodes = state.withLock { $0.removeEpisodes(of: user) }
@@ -52,8 +52,8 @@ extension InMemoryReasoningBank {
 }
 
 extension SkillShelf {
-    /// Takes away every skill and population in which a user has a part, and returns them: skills ascending by identifier, populations
-    /// in the order of their kinds.
+    /// Takes away every skill and population in which a user has a part, and returns them: skills ascending by
+    /// identifier, populations in the order of their kinds.
     mutating func withdraw(
         _ user: UserDigest
     ) -> (skills: [SkillRecord], populations: [(AdapterKind, PopulationRecord)]) {

@@ -4,12 +4,12 @@ internal import TensorCore
 /// A bank in memory: for one process, for tests, and for what need not outlive a restart.
 ///
 /// Keeps every promise of ``ReasoningBank``. Besides:
-/// - It holds at most a given number of episodes; the oldest go first and are counted. An evicted (user, version) is forgotten, and
-///   would be stored anew.
-/// - Sums over users are kept as whole numbers, so that neither the order of storage nor what was evicted, forgotten or excluded
-///   shows in any advice.
-/// - ``learnStrategy(_:)`` takes the same time however many episodes there are; ``retrievePatterns(_:)`` reads each episode of the
-///   kind once.
+/// - It holds at most a given number of episodes; the oldest go first and are counted. An evicted (user, version) is
+///   forgotten, and would be stored anew.
+/// - Sums over users are kept as whole numbers, so that neither the order of storage nor what was evicted, forgotten or
+///   excluded shows in any advice.
+/// - ``learnStrategy(_:)`` takes the same time however many episodes there are; ``retrievePatterns(_:)`` reads each
+///   episode of the kind once.
 /// - Consolidation and forgetting take turns; neither holds up the other calls.
 public final class InMemoryReasoningBank: ReasoningBank {
     /// The most episodes that are held.
@@ -26,7 +26,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
     /// ``ReasoningBankConfiguration/validate()``.
     ///
     /// - Parameters:
-    ///   - capacity: The most episodes that are held, of all kinds together; some 600 bytes each plus their texts.
+    ///   - capacity: The most episodes that are held, of all kinds together; some 700 bytes each beside texts.
     ///   - clock: Tells episodes' ages.
     ///   - configuration: How the bank weighs what it knows.
     public init(
@@ -56,11 +56,13 @@ public final class InMemoryReasoningBank: ReasoningBank {
 
     /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier.
     ///
-    /// Exact. With ``PatternQuery/relevance`` below 1 the choice is made among the `max(200, 4·limit)` best by score, with the score
-    /// in place of the similarity to the query.
+    /// Exact. With ``PatternQuery/relevance`` below 1 the choice is made among the `max(200, 4·limit)` best by score,
+    /// with the score in place of the similarity to the query.
     ///
-    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself or holds a number that is not finite.
-    /// - Complexity: O(n) for n episodes of the kind, under the lock: 32 multiplications each; O(limit·max(200, 4·limit)) more for variety.
+    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself or holds a number that is not
+    ///   finite.
+    /// - Complexity: O(n) for n episodes of the kind, under the lock: 32 multiplications each; O(limit·max(200,
+    ///   4·limit)) more for variety.
     public func retrievePatterns(_ query: PatternQuery) async throws -> [RetrievedPattern] {
         try query.validate()
         if let fault = query.context.fault { throw ReasoningError(.invalidQuery, "retrievePatterns", fault) }
@@ -89,12 +91,13 @@ public final class InMemoryReasoningBank: ReasoningBank {
     /// - `hints.learningRate`: that rate.
     /// - `confidence`: n / (n + k) for n users.
     /// - `gain`: the mean over users of their mean gain, with Student's interval.
-    /// - `initialization`: of the skill nearest in taste, or of the whole population; never one to which the excluded user gave.
+    /// - `initialization`: of the skill nearest in taste, or of the whole population; never one to which the excluded
+    ///   user gave.
     ///
     /// Without resolved episodes there is at most an initialization.
     ///
-    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a context that holds a number that is not finite or a rate that is not
-    ///   above 0.
+    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a context that holds a number that is not finite or a rate
+    ///   that is not above 0.
     /// - Complexity: O(rates + skills), whatever the number of episodes.
     public func learnStrategy(_ task: AdaptationTask) async throws -> StrategyAdvice {
         try task.validate()
@@ -158,8 +161,8 @@ private struct Candidate: Sendable {
             rank: episode.context.rank)
     }
 
-    /// Maximal marginal relevance: greedily the highest `λ·score − (1 − λ)·highest similarity to those chosen`; ties in the order
-    /// given.
+    /// Maximal marginal relevance: greedily the highest `λ·score − (1 − λ)·highest similarity to those chosen`; ties in
+    /// the order given.
     static func varied(_ pool: [Candidate], limit: Int, relevance: Double) -> [Candidate] {
         var left = pool
         // Nothing is chosen yet, so nothing is taken off the first scores.

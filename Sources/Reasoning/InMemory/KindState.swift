@@ -1,4 +1,5 @@
-/// What one user's resolved episodes of one kind sum to, by rate. Whole numbers, so that taking an episode out is exact.
+/// What one user's resolved episodes of one kind sum to, by rate. Whole numbers, so that taking an episode out is
+/// exact.
 struct UserSums: Sendable, Hashable {
     struct Arm: Sendable, Hashable {
         var episodes = 0

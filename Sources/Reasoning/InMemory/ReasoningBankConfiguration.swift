@@ -2,8 +2,8 @@
 public struct ReasoningBankConfiguration: Sendable, Hashable {
     /// By which outcome learning rates are compared.
     public enum RateCriterion: String, Sendable, Hashable {
-        /// ``AdaptationOutcome/benefit``: what the adapter as a whole brings. The long-run measure: a rate so high that each update
-        /// undoes the last one can gain with every update and still bring little.
+        /// ``AdaptationOutcome/benefit``: what the adapter as a whole brings. The long-run measure: a rate so high that
+        /// each update undoes the last one can gain with every update and still bring little.
         case benefit
         /// ``AdaptationOutcome/gain``: what the one update brought.
         case gain
@@ -11,7 +11,8 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
 
     /// By which outcome learning rates are compared.
     public var rateCriterion: RateCriterion
-    /// k: a rate's mean is drawn towards the mean of all rates as if by k users of it, and n users give the confidence n / (n + k).
+    /// k: a rate's mean is drawn towards the mean of all rates as if by k users of it, and n users give the confidence
+    /// n / (n + k).
     public var pseudoObservations: Double
     /// The least probability of each rate that is offered, so that none is written off for ever.
     public var explorationFloor: Double
@@ -19,10 +20,12 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
     public var rates: ClosedRange<Float>
     /// The weights of retrieval.
     public var retrieval: RetrievalWeights
-    /// The least cosine between a user's taste and a skill's centroid for the user to start from the skill. Users of one group
-    /// whose tastes are as much noise as signal are 0.7 from its middle; strangers in 16 dimensions above 0.5 one time in 50.
+    /// The least cosine between a user's taste and a skill's centroid for the user to start from the skill. Users of
+    /// one group whose tastes are as much noise as signal are 0.7 from its middle; strangers in 16 dimensions above 0.5
+    /// one time in 50.
     public var skillNearness: Double
-    /// The most adapters that are merged into one prior; fewer for ranks above 8, so that the ranks add up to at most 2,400.
+    /// The most adapters that are merged into one prior; fewer for ranks above 8, so that the ranks add up to at most
+    /// 2,400.
     public var maximumDonors: Int
     /// The seed of the numbers by which the probabilities of rates are estimated.
     public var seed: UInt64
@@ -73,8 +76,9 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
 /// score = similarity·s + recency·½^(age / half-life) + confidence·b / (b + 4)
 /// ```
 ///
-/// with s the cosine of the two contexts' features and b the feedbacks in the episode's batch: an update of many says more than one
-/// of a single feedback. By default likeness decides, and age and batch only between contexts about as alike.
+/// with s the cosine of the two contexts' features and b the feedbacks in the episode's batch: an update of many says
+/// more than one of a single feedback. By default likeness decides, and age and batch only between contexts about as
+/// alike.
 public struct RetrievalWeights: Sendable, Hashable {
     /// The weight of the similarity, −1...1.
     public var similarity: Double

@@ -12,8 +12,8 @@ struct ArmMoments: Sendable, Hashable {
 
 /// What is known of all rates for one kind of adapter, and what follows from it for the next user's rate.
 ///
-/// Nothing but sums goes in: the centre and the probabilities are worked out anew from them each time, so leaving a user out
-/// leaves no trace of them.
+/// Nothing but sums goes in: the centre and the probabilities are worked out anew from them each time, so leaving a
+/// user out leaves no trace of them.
 struct RateEvidence: Sendable {
     /// By number in ``RateGrid``.
     var arms: [Int: ArmMoments]
@@ -23,8 +23,8 @@ struct RateEvidence: Sendable {
     static let reach = 2
     /// The fewest users under either rate before the one may take the other's place as the centre.
     static let usersToMove = 10
-    /// How often each distance from the centre is tried while nothing is known: 0.6 the centre itself, 0.14 each neighbour, 0.06
-    /// each of the outermost. They sum to 1 over the five.
+    /// How often each distance from the centre is tried while nothing is known: 0.6 the centre itself, 0.14 each
+    /// neighbour, 0.06 each of the outermost. They sum to 1 over the five.
     static let untriedShares = [0.6, 0.14, 0.06]
     /// The draws by which the probability of being the best rate is estimated: its standard error is below 0.023.
     static let draws = 512
@@ -39,10 +39,11 @@ struct RateEvidence: Sendable {
 
     /// The rate around which others are tried.
     ///
-    /// It starts at the grid point nearest to the configured rate and moves to a challenger within reach when the lower 95 % bound of
-    /// the challenger's lead is above 0 and both have 10 users; so on from there, until nobody beats it. Where users' episodes
-    /// with the configured rate are no longer kept (or it was changed), the start is the rate with the most users, provided that its
-    /// own mean is surely above 0; otherwise the evidence would be lost with its oldest part.
+    /// It starts at the grid point nearest to the configured rate and moves to a challenger within reach when the lower
+    /// 95 % bound of the challenger's lead is above 0 and both have 10 users; so on from there, until nobody beats it.
+    /// Where users' episodes with the configured rate are no longer kept (or it was changed), the start is the rate
+    /// with the most users, provided that its own mean is surely above 0; otherwise the evidence would be lost with its
+    /// oldest part.
     func centre(configured: Int) -> Int {
         var centre = configured
         if moments(configured).users < Self.usersToMove {
@@ -77,22 +78,23 @@ struct RateEvidence: Sendable {
 
     /// The rates to draw the next user's from, with probabilities that sum to 1; ascending.
     ///
-    /// Thompson sampling: the probability of a rate is that of being the best. A rate's mean over users is normal around the mean
-    /// that κ users of average outcome would draw it to, with the pooled variance s² over users:
+    /// Thompson sampling: the probability of a rate is that of being the best. A rate's mean over users is normal
+    /// around the mean that κ users of average outcome would draw it to, with the pooled variance s² over users:
     ///
     /// ```text
     /// μ_a = (n_a·x̄_a + κ·x̄) / (n_a + κ)        v_a = s² / (n_a + κ)        κ = min(k, s² / τ²)
     /// ```
     ///
-    /// τ² is the variance of the rates' true means, estimated from their scatter beyond what s² explains (one-way analysis of variance).
-    /// With κ = k throughout, rates without users would be taken to lie within s/√k of the others, and far from the optimum, where
-    /// rates differ by more than users do, nobody would try them.
+    /// τ² is the variance of the rates' true means, estimated from their scatter beyond what s² explains (one-way
+    /// analysis of variance). With κ = k throughout, rates without users would be taken to lie within s/√k of the
+    /// others, and far from the optimum, where rates differ by more than users do, nobody would try them.
     ///
-    /// While there are few users the probabilities lean on ``untriedShares``: with n users under the rates within reach these weigh
-    /// k / (n + k). No rate's probability is below the exploration floor.
+    /// While there are few users the probabilities lean on ``untriedShares``: with n users under the rates within reach
+    /// these weigh k / (n + k). No rate's probability is below the exploration floor.
     ///
-    /// **Source.** Thompson 1933, *On the likelihood that one unknown probability exceeds another*, Biometrika 25; normal means:
-    /// Agrawal & Goyal 2013, *Further optimal regret bounds for Thompson sampling*, §2, [arXiv:1209.3353](https://arxiv.org/abs/1209.3353).
+    /// **Source.** Thompson 1933, *On the likelihood that one unknown probability exceeds another*, Biometrika 25;
+    /// normal means: Agrawal & Goyal 2013, *Further optimal regret bounds for Thompson sampling*, §2,
+    /// [arXiv:1209.3353](https://arxiv.org/abs/1209.3353).
     ///
     /// - Parameter normals: ``draws`` rows of standard normal numbers, one column for each distance −2…2.
     func probabilities(centre: Int, normals: [Double]) -> [RateArm] {
@@ -150,8 +152,8 @@ struct RateEvidence: Sendable {
         return wins.map { $0 / Double(Self.draws) }
     }
 
-    /// The numbers that ``probabilities(centre:normals:)`` is worked out with: the same for every call of a bank, so that advice
-    /// changes only with the evidence.
+    /// The numbers that ``probabilities(centre:normals:)`` is worked out with: the same for every call of a bank, so
+    /// that advice changes only with the evidence.
     static func normals(seed: UInt64) -> [Double] {
         var generator = PhiloxGenerator(seed: seed, purpose: .exploration)
         return (0..<draws * (2 * reach + 1)).map { _ in generator.normal() }

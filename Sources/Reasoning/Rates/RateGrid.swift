@@ -1,5 +1,5 @@
-/// The learning rates that evidence is kept for: powers of two times 0.25. Fixed for all time, so that what was learned of a
-/// rate still counts when another one becomes the centre.
+/// The learning rates that evidence is kept for: powers of two times 0.25. Fixed for all time, so that what was learned
+/// of a rate still counts when another one becomes the centre.
 enum RateGrid {
     /// The grid's ends: 2.3e-13 and 2.7e11. Rates beyond count for the ends.
     static let indices = -40...40

@@ -1,5 +1,5 @@
-/// An outcome as a whole number of units of 2⁻³², so that sums of outcomes are exact: they don't depend on the order of their
-/// terms, and taking a term out leaves what would be there without it, to the bit.
+/// An outcome as a whole number of units of 2⁻³², so that sums of outcomes are exact: they don't depend on the order of
+/// their terms, and taking a term out leaves what would be there without it, to the bit.
 ///
 /// Outcomes beyond ±2 count as ±2. A batch whose loss exploded may have a gain of −10⁶; one such user would outweigh a
 /// population of ordinary ones, and three times the loss without an adapter is bad enough to show.

@@ -15,9 +15,9 @@ enum StudentT {
     ///
     /// - Parameter degrees: The degrees of freedom, not necessarily whole; below 1 counts as 1.
     ///
-    /// **Numerics.** Up to 30 degrees the table, linear in 1/degrees between its entries, which is never too low (too high by at most
-    /// 1.4 between 1 and 2 degrees, 0.06 to 3, 0.011 to 5, 0.0013 above); beyond, the expansion of Abramowitz & Stegun 1964, 26.7.5 (within
-    /// 2e-6).
+    /// **Numerics.** Up to 30 degrees the table, linear in 1/degrees between its entries, which is never too low (too
+    /// high by at most 1.4 between 1 and 2 degrees, 0.06 to 3, 0.011 to 5, 0.0013 above); beyond, the expansion of
+    /// Abramowitz & Stegun 1964, 26.7.5 (within 2e-6).
     static func twoSided95(degrees: Double) -> Double {
         guard degrees > 1 else { return table[0] }
         if degrees < 30 {

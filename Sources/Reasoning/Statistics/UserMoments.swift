@@ -1,4 +1,5 @@
-/// How many users there are, and the mean and spread of their means: each user counts once, however many episodes they have.
+/// How many users there are, and the mean and spread of their means: each user counts once, however many episodes they
+/// have.
 ///
 /// Users are added and taken out in any order; the result depends only on who is in.
 struct UserMoments: Sendable, Hashable {
@@ -33,8 +34,8 @@ struct UserMoments: Sendable, Hashable {
         return max(0, deviations) / Double(users - 1) / (OutcomeUnits.perOne * OutcomeUnits.perOne)
     }
 
-    /// The mean with its 95 % interval after Student; `nil` without users. One user tells nothing of the spread: the interval
-    /// is then the whole range of an outcome.
+    /// The mean with its 95 % interval after Student; `nil` without users. One user tells nothing of the spread: the
+    /// interval is then the whole range of an outcome.
     var interval: ConfidenceInterval? {
         guard users > 0 else { return nil }
         let limit = OutcomeUnits.limit
@@ -45,8 +46,8 @@ struct UserMoments: Sendable, Hashable {
 
     /// The lower bound of the 95 % interval of `challenger`'s mean less this one's, both with at least two users.
     ///
-    /// **Source.** Welch 1947, *The generalization of Student's problem*, Biometrika 34; degrees of freedom after Satterthwaite
-    /// 1946.
+    /// **Source.** Welch 1947, *The generalization of Student's problem*, Biometrika 34; degrees of freedom after
+    /// Satterthwaite 1946.
     func lowerBound(ofLead challenger: UserMoments) -> Double {
         let lead = challenger.mean - mean
         let (a, b) = (challenger.variance / Double(challenger.users), variance / Double(users))

@@ -75,7 +75,8 @@ private struct Run: Sendable {
         expect("saving nothing makes no users", try await store.users().isEmpty)
     }
 
-    /// Every kind of state, so that a store that drops one is found out: what is loaded also learns on to the same bytes.
+    /// Every kind of state, so that a store that drops one is found out: what is loaded also learns on to the same
+    /// bytes.
     func checkThatLoadReturnsWhatWasSaved() async throws {
         let store = try await makeStore()
         let updates: [UpdateConfiguration] =

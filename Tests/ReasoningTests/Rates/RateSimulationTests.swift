@@ -20,7 +20,8 @@ struct RateSimulationTests {
         Case(name: "right", configured: 0.25, best: 0.25),
     ]
 
-    /// 0.2 at the best rate, 0 at 16 times more or less: concave in the log of the rate. Rates 100 times off do much harm.
+    /// 0.2 at the best rate, 0 at 16 times more or less: concave in the log of the rate. Rates 100 times off do much
+    /// harm.
     static func benefit(_ rate: Double, best: Double) -> Double {
         let octaves = (Elementary.log(rate) - Elementary.log(best)) / Elementary.log(2)
         return 0.2 * (1 - (octaves / 4) * (octaves / 4))
