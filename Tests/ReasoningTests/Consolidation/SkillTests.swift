@@ -178,6 +178,29 @@ struct SkillTests {
         #expect(try await bank.autoConsolidate(policy, donors: population).populationDonors == 0)
     }
 
+    @Test("leave out adapters that diverged", arguments: [Float(1e3), 1e18, 1e30])
+    func leaveOutGiants(scale: Float) async throws {
+        var population = try Population([8], noise: 0.1, gain: { _ in 0.2 })
+        let digests = population.users.map(population.digest).sorted()
+        let usual = try #require(population.adapters[digests[5]])
+        var down = usual.down
+        for k in 0..<down.rows { for j in 0..<down.columns { down[k, j] *= scale } }
+        population.adapters[digests[5]] = try LoRAAdapter(
+            shape: usual.shape, identity: usual.identity, down: down, up: usual.up)
+        let shape = try AdapterShape(dimension: 32, rank: 4, hasBias: true)
+        population.adapters[digests[6]] = try LoRAAdapter(
+            shape: shape, identity: usual.identity, down: usual.down, up: usual.up,
+            bias: (0..<32).map { $0 == 0 ? 3e38 : 0 })
+        let bank = try await population.bank()
+        let report = try await bank.autoConsolidate(policy, donors: population)
+        #expect(report.created.map(\.donors) == [Array(digests[..<5] + digests[7...])])
+        // Where nobody has learned anything there is nothing in common.
+        for digest in digests {
+            population.adapters[digest] = LoRAAdapter(shape: usual.shape, identity: usual.identity)
+        }
+        #expect(try await bank.autoConsolidate(policy, donors: population).populationDonors == 0)
+    }
+
     @Test("merge a bounded number of donors, those nearest the middle")
     func mergeABoundedNumber() async throws {
         let maker = PriorMaker(donors: NoDonors(), maximumDonors: 300)
