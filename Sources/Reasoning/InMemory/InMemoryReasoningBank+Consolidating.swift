@@ -6,7 +6,7 @@ extension InMemoryReasoningBank {
     ///
     /// Per kind of adapter: each user's resolved episodes of the window are one trial; users are grouped by the
     /// direction of their latest taste (``ConsolidationReport/refused`` names groups that do not pass, and why). A
-    /// group near the centroid of a skill that is there (cosine of at least ``skillMatch``, the nearest pair first)
+    /// group near the centroid of a skill that is there (a cosine of at least 0.75, the nearest pair first)
     /// makes that skill again; others make new ones. A skill is retired when no group matches it any more, or its group
     /// is refused and the upper bound of the gain is below 0; a skill whose group is refused for less stays as it is.
     ///
