@@ -94,8 +94,9 @@ extension AdapterPrior {
     }
 
     /// Keeps the first `rank` directions, with fixed signs.
-    private init(
-        _ product: WeightedProduct.Decomposition, dimension: Int, rank: Int, rho: Double, bias: [Float], donors: Int
+    init(
+        _ product: WeightedProduct.Decomposition, dimension: Int, rank: Int, rho: Double, bias: [Float], donors: Int,
+        shrinkage: Double? = nil
     ) {
         let values = product.values
         let floor = (values.first ?? 0) * 1e-7
@@ -117,7 +118,7 @@ extension AdapterPrior {
         let tail = values.dropFirst(rank).reduce(0.0) { $0 + $1 * $1 }.squareRoot()
         self.init(
             dimension: dimension, left: left, right: right, singularValues: kept, bias: bias,
-            discardedTail: rho * tail, shrinkage: rho, donors: donors)
+            discardedTail: rho * tail, shrinkage: shrinkage ?? rho, donors: donors)
     }
 
     private static func bias(_ adapters: [LoRAAdapter], _ weights: [Double], _ rho: Double) -> [Float] {
@@ -158,100 +159,5 @@ extension AdapterPrior {
         let spread = max(0, squares - n * meanSquare) / (n - 1)
         let signal = max(0, meanSquare - spread / n)
         return signal > 0 ? signal / (signal + spread / n) : 0
-    }
-}
-
-/// `Σ w_u·s_u·B_u·A_u`, as two stacks of rows whose product it is, or in full where the stacks would be larger.
-private struct WeightedProduct {
-    /// `M = upᵀ·down`: `up` the rows of B stored transposed times sign(w)·√abs(w·s), `down` those of A times √abs(w·s).
-    private enum Form {
-        case stacked(up: Matrix<Double>, down: Matrix<Double>)
-        case dense(Matrix<Double>)
-    }
-
-    /// `M = Σ values[k]·left(k)·right(k)ᵀ`.
-    struct Decomposition {
-        let values: [Double]
-        let leftVectors: MatrixView<Double>
-        let rightVectors: MatrixView<Double>
-        func left(_ k: Int) -> [Double] { leftVectors.column(k).copied().array }
-        func right(_ k: Int) -> [Double] { rightVectors.column(k).copied().array }
-    }
-
-    private let form: Form
-
-    init(_ adapters: [LoRAAdapter], weights: [Double]) throws {
-        let d = adapters[0].shape.dimension
-        let total = adapters.reduce(0) { $0 + $1.shape.rank }
-        if total < d {
-            var up = Matrix<Double>(rows: total, columns: d)
-            var down = Matrix<Double>(rows: total, columns: d)
-            var row = 0
-            for (adapter, weight) in zip(adapters, weights) {
-                Self.fill(&up, &down, from: row, adapter, weight)
-                row += adapter.shape.rank
-            }
-            form = .stacked(up: up, down: down)
-            return
-        }
-        guard d <= 8192 else {
-            throw LoRAError(
-                .unsupported, "merge",
-                "the ranks add up to \(total), at least the dimension \(d), which is above 8192: merge fewer at once")
-        }
-        var sum = Matrix<Double>(rows: d, columns: d)
-        for (adapter, weight) in zip(adapters, weights) {
-            var up = Matrix<Double>(rows: adapter.shape.rank, columns: d)
-            var down = up
-            Self.fill(&up, &down, from: 0, adapter, weight)
-            try BLAS.gemm(1, up.view.transposed, down.view, 1, &sum)
-        }
-        form = .dense(sum)
-    }
-
-    private static func fill(
-        _ up: inout Matrix<Double>, _ down: inout Matrix<Double>, from row: Int, _ adapter: LoRAAdapter,
-        _ weight: Double
-    ) {
-        let factor = weight * Double(adapter.shape.scale)
-        let root = abs(factor).squareRoot()
-        let sign: Double = factor < 0 ? -1 : 1
-        let (a, b) = (adapter.down, adapter.up)
-        for k in 0..<adapter.shape.rank {
-            for j in 0..<a.columns {
-                down[row + k, j] = root * Double(a[k, j])
-                up[row + k, j] = sign * root * Double(b[k, j])
-            }
-        }
-    }
-
-    /// ‖M‖², in the stacked form Σ (up·upᵀ ∘ down·downᵀ).
-    func squaredNorm() throws -> Double {
-        switch form {
-        case .dense(let m): return m.withSpan { span in span.indices.reduce(0.0) { $0 + span[$1] * span[$1] } }
-        case .stacked(let up, let down):
-            let left = try BLAS.product(up.view, up.view.transposed)
-            let right = try BLAS.product(down.view, down.view.transposed)
-            return left.withSpan { l in right.withSpan { r in l.indices.reduce(0.0) { $0 + l[$1] * r[$1] } } }
-        }
-    }
-
-    /// The singular value decomposition. Stacked: upᵀ = Q₁R₁, downᵀ = Q₂R₂, R₁·R₂ᵀ = U·S·Vᵀ (R × R), so M = (Q₁U)·S·(Q₂V)ᵀ.
-    func decomposed() throws -> Decomposition {
-        switch form {
-        case .dense(let m):
-            let svd = try SingularValueDecomposition(m.view)
-            return Decomposition(
-                values: svd.values.array, leftVectors: svd.u.view, rightVectors: svd.vTransposed.view.transposed)
-        case .stacked(let up, let down):
-            let left = try QRFactorization(up.view.transposed)
-            let right = try QRFactorization(down.view.transposed)
-            let core = try BLAS.product(left.r.view, right.r.view.transposed)
-            let svd = try SingularValueDecomposition(core.view)
-            return Decomposition(
-                values: svd.values.array,
-                leftVectors: try BLAS.product(left.q.view, svd.u.view).view,
-                rightVectors: try BLAS.product(right.q.view, svd.vTransposed.view.transposed).view)
-        }
     }
 }

@@ -74,7 +74,7 @@ public struct ConsolidationReport: Sendable, Hashable {
     public var created: [Skill] = []
     /// The skills that were there and were made again.
     public var updated: [Skill] = []
-    /// The skills that were given up, because the upper bound of their gain fell below 0 or nobody is left of their group.
+    /// The skills that were given up, because the upper bound of their gain fell below 0 or no group matches them any more.
     public var retired: [Skill] = []
     /// The groups refused.
     public var refused: [RefusedGroup] = []

@@ -46,9 +46,10 @@ public struct Skill: Sendable, Hashable {
     public var kind: AdapterKind
     /// The middle of its users' tastes, of length 1, `[16]`.
     public var centroid: [Float]
-    /// The shrunk product merge of its donors' adapters; `nil` when no donor had an adapter any more.
+    /// Half the shrunk product merge of its donors' adapters, half the population's start, blended as products; `nil` when
+    /// fewer donors than the policy's `minimumUsers` have an adapter, since a merge of a few shows much of each.
     public var initialization: Initialization?
-    /// Those whose adapters were merged, ascending.
+    /// Those of its users whose adapters were merged, ascending. The donors of the population's start are not listed.
     public var donors: [UserDigest]
     /// The learning rate, before the schedule, under which its users gained most.
     public var learningRate: Float

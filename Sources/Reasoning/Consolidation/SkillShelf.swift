@@ -1,0 +1,126 @@
+/// A skill with what it was made of, from which it can be made again without one of its users.
+struct SkillRecord: Sendable, Hashable {
+    var skill: Skill
+    /// Its users' trials, ascending by user.
+    var members: [UserTrial]
+    /// The donors of the population's start that half of its own start is of, ascending.
+    var populationDonors: [UserDigest]
+    /// What it had to show, and has to show without one of its users.
+    var policy: ConsolidationPolicy
+
+    /// Whether the user's episodes or adapter are part of it.
+    func involves(_ user: UserDigest) -> Bool {
+        members.containsAscending(user, by: \.user) || populationDonors.containsAscending(user, by: \.self)
+    }
+}
+
+/// The start of the whole population of one kind, with what it was made of.
+struct PopulationRecord: Sendable, Hashable {
+    /// Those whose mean gain was above 0, ascending.
+    var candidates: [UserDigest]
+    /// Those of them whose adapters were merged, ascending.
+    var donors: [UserDigest] = []
+    /// `nil` when there were fewer donors than ``minimumUsers``.
+    var initialization: Initialization?
+    var minimumUsers: Int
+}
+
+/// The skills and starts that a bank has made.
+struct SkillShelf: Sendable {
+    private(set) var skills: [SkillID: SkillRecord] = [:]
+    var populations: [AdapterKind: PopulationRecord] = [:]
+    /// The donors of every start ever given out, newest last, so that a start can be called stale long after it was
+    /// replaced.
+    private var issued: [(id: PriorID, donors: Set<UserDigest>)] = []
+    private var nextSkill: UInt64 = 1
+
+    /// The most starts whose donors are remembered.
+    static let mostIssued = 1024
+
+    /// The skills, ascending by identifier.
+    var list: [Skill] { skills.values.map(\.skill).sorted { $0.id < $1.id } }
+
+    /// The records of a kind, ascending by identifier.
+    func records(of kind: AdapterKind) -> [SkillRecord] {
+        skills.values.filter { $0.skill.kind == kind }.sorted { $0.skill.id < $1.skill.id }
+    }
+
+    /// The identifier of the next skill.
+    mutating func takeIdentifier() -> SkillID {
+        defer { nextSkill += 1 }
+        return SkillID(nextSkill)
+    }
+
+    /// Puts a skill there, in place of the one with its identifier.
+    mutating func put(_ record: SkillRecord) {
+        skills[record.skill.id] = record
+        guard let start = record.skill.initialization else { return }
+        remember(start.id, Set(record.skill.donors).union(record.populationDonors))
+    }
+
+    /// Puts the start of a population there.
+    mutating func put(_ record: PopulationRecord, for kind: AdapterKind) {
+        populations[kind] = record
+        if let start = record.initialization { remember(start.id, Set(record.donors)) }
+    }
+
+    mutating func remove(_ id: SkillID) { skills[id] = nil }
+
+    private mutating func remember(_ id: PriorID, _ donors: Set<UserDigest>) {
+        issued.removeAll { $0.id == id }
+        issued.append((id, donors))
+        if issued.count > Self.mostIssued { issued.removeFirst(issued.count - Self.mostIssued) }
+    }
+
+    /// Forgets the starts to which a user gave, and returns them, ascending.
+    mutating func takeStale(_ user: UserDigest) -> [PriorID] {
+        let stale = issued.filter { $0.donors.contains(user) }.map(\.id)
+        issued.removeAll { $0.donors.contains(user) }
+        return stale.sorted { $0.value < $1.value }
+    }
+
+    /// The donors of every start that is remembered, by its identifier.
+    var donorsByPrior: [PriorID: Set<UserDigest>] {
+        Dictionary(uniqueKeysWithValues: issued.map { ($0.id, $0.donors) })
+    }
+
+    /// What a new adapter of a kind may start from, with a sentence; `nil` without skills of the kind.
+    ///
+    /// - Complexity: O(skills).
+    func initialization(
+        for kind: AdapterKind, taste: [Float], nearness: Double, excluding user: UserDigest?
+    ) -> (initialization: Initialization, sentence: String)? {
+        let known = records(of: kind)
+        guard !known.isEmpty else { return nil }
+        if let direction = ContextFeatures.direction(taste) {
+            var best: (record: SkillRecord, start: Initialization, cosine: Double)?
+            for record in known {
+                guard let start = record.skill.initialization, user.map({ !record.involves($0) }) ?? true else {
+                    continue
+                }
+                let value = cosine(direction, record.skill.centroid)
+                if value >= nearness, value > best?.cosine ?? -2 { best = (record, start, value) }
+            }
+            if let best {
+                let (id, donors) = (best.record.skill.id, best.record.skill.donors.count)
+                return (best.start, "Start from skill \(id) of \(donors) donors (cosine \(brief(best.cosine))).")
+            }
+        }
+        guard let population = populations[kind], let start = population.initialization,
+            user.map({ !population.donors.containsAscending($0, by: \.self) }) ?? true
+        else { return nil }
+        return (start, "Start from the population's \(population.donors.count) donors.")
+    }
+}
+
+extension Array {
+    /// Whether an element's key is in an array that ascends by it; O(log n).
+    func containsAscending<Key: Comparable>(_ key: Key, by keyOf: (Element) -> Key) -> Bool {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if keyOf(self[middle]) < key { low = middle + 1 } else { high = middle }
+        }
+        return low < count && keyOf(self[low]) == key
+    }
+}

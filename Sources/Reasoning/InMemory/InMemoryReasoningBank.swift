@@ -1,0 +1,238 @@
+internal import LoRA
+internal import TensorCore
+
+/// A bank in memory: for one process, for tests, and for what need not outlive a restart.
+///
+/// Keeps every promise of ``ReasoningBank``. Besides:
+/// - It holds at most a given number of episodes; the oldest go first and are counted. An evicted (user, version) is
+///   forgotten, and would be stored anew.
+/// - Sums over users are kept as whole numbers, so that neither the order of storage nor what was evicted, forgotten or
+///   excluded shows in any advice.
+/// - ``learnStrategy(_:)`` takes the same time however many episodes there are; ``retrievePatterns(_:)`` reads each
+///   episode of the kind once.
+/// - Consolidation and forgetting take turns; neither holds up the other calls.
+public final class InMemoryReasoningBank: ReasoningBank {
+    /// The most episodes that are held.
+    public let capacity: Int
+    /// How the bank weighs what it knows.
+    public let configuration: ReasoningBankConfiguration
+    let clock: any ReasoningClock
+    let state: Lock<BankState>
+    /// Consolidations and forgettings, one at a time.
+    let turns = TurnGate()
+    private let normals: [Double]
+
+    /// An empty bank. Traps at a capacity below 1 and at a configuration that does not pass
+    /// ``ReasoningBankConfiguration/validate()``.
+    ///
+    /// - Parameters:
+    ///   - capacity: The most episodes that are held, of all kinds together; some 700 bytes each beside texts.
+    ///   - clock: Tells episodes' ages.
+    ///   - configuration: How the bank weighs what it knows.
+    public init(
+        capacity: Int = 100_000, clock: any ReasoningClock = SystemClock(),
+        configuration: ReasoningBankConfiguration = ReasoningBankConfiguration()
+    ) {
+        precondition(capacity >= 1, "InMemoryReasoningBank: the capacity \(capacity) is below 1")
+        do throws(ReasoningError) { try configuration.validate() } catch {
+            preconditionFailure("InMemoryReasoningBank: \(error)")
+        }
+        self.capacity = capacity
+        self.clock = clock
+        self.configuration = configuration
+        state = Lock(BankState(capacity: capacity))
+        normals = RateEvidence.normals(seed: configuration.seed)
+    }
+
+    /// Appends an episode. An unresolved one is kept, and counts toward no rate.
+    ///
+    /// - Returns: Its identifier, higher than those of all before; the first one's for a (user, version) that is held.
+    /// - Throws: ``ReasoningError`` (`invalidEpisode`); nothing was stored.
+    /// - Complexity: O(1) amortised; O(kinds) when the bank is full.
+    public func storePattern(_ episode: Episode) async throws -> EpisodeID {
+        try episode.validate()
+        return state.withLock { $0.store(episode) }
+    }
+
+    /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier.
+    ///
+    /// Exact. With ``PatternQuery/relevance`` below 1 the choice is made among the `max(200, 4·limit)` best by score,
+    /// with the score in place of the similarity to the query.
+    ///
+    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself or holds a number that is not
+    ///   finite.
+    /// - Complexity: O(n) for n episodes of the kind, under the lock: 32 multiplications each; O(limit·max(200,
+    ///   4·limit)) more for variety.
+    public func retrievePatterns(_ query: PatternQuery) async throws -> [RetrievedPattern] {
+        try query.validate()
+        if let fault = query.context.fault { throw ReasoningError(.invalidQuery, "retrievePatterns", fault) }
+        let now = clock.now
+        let weights = configuration.retrieval
+        let isVaried = query.relevance < 1
+        let pool = isVaried ? max(200, 4 * query.limit) : query.limit
+        let found = state.withLock { state -> [Candidate] in
+            guard let table = state.kinds[AdapterKind(query.context)]?.table else { return [] }
+            return table.best(pool, for: query, weights: weights, now: now).compactMap { match in
+                table.episodes[match.row].flatMap { episode in
+                    Candidate(
+                        id: table.ids[match.row], episode: episode, match: match,
+                        vector: isVaried ? table.vector(match.row) : [])
+                }
+            }
+        }
+        let chosen = isVaried ? Candidate.varied(found, limit: query.limit, relevance: query.relevance) : found
+        return chosen.compactMap { $0.pattern(now: now) }
+    }
+
+    /// What has worked for adapters of this kind; see ``StrategyAdvice``.
+    ///
+    /// - `rateArms`: ¼, ½, 1, 2 and 4 times the rate around which the population learns best, as far as
+    ///   ``ReasoningBankConfiguration/rates`` allows, with Thompson sampling's probabilities.
+    /// - `hints.learningRate`: that rate.
+    /// - `confidence`: n / (n + k) for n users.
+    /// - `gain`: the mean over users of their mean gain, with Student's interval.
+    /// - `initialization`: of the skill nearest in taste, or of the whole population; never one to which the excluded
+    ///   user gave.
+    ///
+    /// Without resolved episodes there is at most an initialization.
+    ///
+    /// - Throws: ``ReasoningError`` (`invalidQuery`) for a context that holds a number that is not finite or a rate
+    ///   that is not above 0.
+    /// - Complexity: O(rates + skills), whatever the number of episodes.
+    public func learnStrategy(_ task: AdaptationTask) async throws -> StrategyAdvice {
+        try task.validate()
+        let kind = AdapterKind(task.context)
+        let nearness = configuration.skillNearness
+        let known = state.withLock { state in
+            let sums = state.kinds[kind]?.excluding(task.excluding)
+            return (
+                sums: sums, evidence: state.kinds[kind]?.table.newest(5, excluding: task.excluding) ?? [],
+                start: state.knowledge.initialization(
+                    for: kind, taste: task.context.taste, nearness: nearness, excluding: task.excluding)
+            )
+        }
+        var advice = StrategyAdvice(initialization: known.start?.initialization)
+        if let sums = known.sums, sums.resolved > 0, let gain = sums.gain.interval {
+            let rates = RateEvidence(arms: sums.arms, configuration: configuration)
+            let configured = RateGrid.index(of: Double(task.configuredLearningRate)) ?? 0
+            let centre = rates.centre(configured: configured)
+            let users = Double(sums.gain.users)
+            advice.hints.learningRate = .value(Double(RateGrid.rate(centre)))
+            advice.confidence = users / (users + configuration.pseudoObservations)
+            advice.episodes = sums.resolved
+            advice.gain = gain
+            advice.evidence = known.evidence
+            advice.rateArms = rates.probabilities(centre: centre, normals: normals)
+            advice.sentence = Self.sentence(
+                centre: centre, configured: configured, task: task, users: sums.gain.users, episodes: sums.resolved,
+                gain: gain)
+        }
+        if let start = known.start { advice.sentence += (advice.sentence.isEmpty ? "" : " ") + start.sentence }
+        return advice
+    }
+
+    private static func sentence(
+        centre: Int, configured: Int, task: AdaptationTask, users: Int, episodes: Int, gain: ConfidenceInterval
+    ) -> String {
+        let rate = brief(Double(task.configuredLearningRate))
+        let advice =
+            centre == configured
+            ? "The configured learning rate \(rate) is the best that is known; it stays."
+            : "Learning rate \(brief(Double(RateGrid.rate(centre)))) instead of \(rate): users with it did better."
+        return advice + " \(users) users, \(episodes) episodes, mean gain \(brief(gain.mean))"
+            + " (\(brief(gain.low)) to \(brief(gain.high)))."
+    }
+}
+
+/// An episode on its way into an answer.
+private struct Candidate: Sendable {
+    let id: EpisodeID
+    let episode: Episode
+    let match: EpisodeTable.Match
+    /// `[32]`, or empty when no variety is asked for.
+    let vector: [Float]
+
+    func pattern(now: Timestamp) -> RetrievedPattern? {
+        guard let outcome = episode.outcome else { return nil }
+        return RetrievedPattern(
+            id: id, user: episode.user, input: episode.input, output: episode.output, reward: outcome.reward,
+            success: outcome.success, similarity: Double(match.similarity),
+            age: max(0, now.seconds(since: episode.recordedAt)), loss: episode.lossAfter, action: episode.action,
+            rank: episode.context.rank)
+    }
+
+    /// Maximal marginal relevance: greedily the highest `λ·score − (1 − λ)·highest similarity to those chosen`; ties in
+    /// the order given.
+    static func varied(_ pool: [Candidate], limit: Int, relevance: Double) -> [Candidate] {
+        var left = pool
+        // Nothing is chosen yet, so nothing is taken off the first scores.
+        var likeness = [Float](repeating: 0, count: pool.count)
+        var isFirst = true
+        var chosen: [Candidate] = []
+        while chosen.count < limit, !left.isEmpty {
+            var best = 0
+            var highest = -Double.infinity
+            for i in left.indices {
+                let value = relevance * left[i].match.score - (1 - relevance) * Double(likeness[i])
+                if value > highest { (best, highest) = (i, value) }
+            }
+            let next = left.remove(at: best)
+            likeness.remove(at: best)
+            chosen.append(next)
+            for i in left.indices {
+                let (a, b) = (next.vector, left[i].vector)
+                let dot = a.span.withBuffer { a in b.span.withBuffer { Kernels.dot(a, $0) } }
+                likeness[i] = isFirst ? dot : max(likeness[i], dot)
+            }
+            isFirst = false
+        }
+        return chosen
+    }
+}
+
+// MARK: - Reading
+
+/// How much a bank holds.
+public struct ReasoningBankStatistics: Sendable, Hashable {
+    /// The episodes held.
+    public var episodes = 0
+    /// Those of them whose outcome is known.
+    public var resolved = 0
+    /// The users that they are of.
+    public var users = 0
+    /// The kinds of adapters that they are of.
+    public var kinds = 0
+    /// The episodes that went because the bank was full, since it was made.
+    public var evicted = 0
+    /// The skills.
+    public var skills = 0
+    /// The kinds for which there is a start of the whole population.
+    public var populations = 0
+}
+
+extension InMemoryReasoningBank {
+    /// The episodes held.
+    public var episodeCount: Int { state.withLock { $0.count } }
+
+    /// A user's episodes, ascending by identifier.
+    public func episodes(of user: UserDigest) -> [StoredEpisode] { state.withLock { $0.episodes(of: user) } }
+
+    /// The skills, ascending by identifier.
+    public var skills: [Skill] { state.withLock { $0.knowledge.list } }
+
+    /// The start of the whole population of a kind; `nil` before a consolidation found enough donors.
+    public func populationInitialization(of kind: AdapterKind) -> Initialization? {
+        state.withLock { $0.knowledge.populations[kind]?.initialization }
+    }
+
+    /// How much the bank holds.
+    public var statistics: ReasoningBankStatistics {
+        state.withLock { state in
+            ReasoningBankStatistics(
+                episodes: state.count, resolved: state.kinds.values.reduce(0) { $0 + $1.resolved },
+                users: state.users, kinds: state.kinds.count, evicted: state.evicted,
+                skills: state.knowledge.list.count,
+                populations: state.knowledge.populations.values.count { $0.initialization != nil })
+        }
+    }
+}

@@ -1,0 +1,87 @@
+/// What one user's resolved episodes of one kind sum to, by rate. Whole numbers, so that taking an episode out is
+/// exact.
+struct UserSums: Sendable, Hashable {
+    struct Arm: Sendable, Hashable {
+        var episodes = 0
+        var gain: Int64 = 0
+        var benefit: Int64 = 0
+    }
+    var episodes = 0
+    var gain: Int64 = 0
+    /// By number in ``RateGrid``; episodes whose rate was 0 are in none.
+    var arms: [Int: Arm] = [:]
+}
+
+extension AdaptationAction {
+    /// The number in ``RateGrid`` of the rate before the schedule.
+    var rateIndex: Int? {
+        scheduleFactor > 0 ? RateGrid.index(of: Double(learningRate) / Double(scheduleFactor)) : nil
+    }
+}
+
+/// What a bank holds of one kind of adapters.
+struct KindState: Sendable {
+    var table = EpisodeTable()
+    private(set) var sums: [UserDigest: UserSums] = [:]
+    private(set) var resolved = 0
+    /// Over users' mean gains.
+    private(set) var gain = UserMoments()
+    private(set) var arms: [Int: ArmMoments] = [:]
+
+    /// Counts an episode in; nothing when it is unresolved.
+    mutating func count(_ episode: Episode) { change(episode, by: 1) }
+
+    /// Counts an episode out: what is left is what would be there without it.
+    mutating func discount(_ episode: Episode) { change(episode, by: -1) }
+
+    private mutating func change(_ episode: Episode, by one: Int) {
+        guard let outcome = episode.outcome else { return }
+        let (gainUnits, benefitUnits) = (OutcomeUnits.units(outcome.gain), OutcomeUnits.units(outcome.benefit))
+        var user = sums[episode.user] ?? UserSums()
+        Self.withdraw(user, from: &gain)
+        resolved += one
+        user.episodes += one
+        user.gain += Int64(one) * gainUnits
+        if let index = episode.action.rateIndex {
+            var arm = user.arms[index] ?? UserSums.Arm()
+            var moments = arms[index] ?? ArmMoments()
+            Self.withdraw(arm, from: &moments)
+            arm.episodes += one
+            arm.gain += Int64(one) * gainUnits
+            arm.benefit += Int64(one) * benefitUnits
+            if arm.episodes > 0 {
+                moments.gain.add(OutcomeUnits.mean(arm.gain, arm.episodes))
+                moments.benefit.add(OutcomeUnits.mean(arm.benefit, arm.episodes))
+            }
+            user.arms[index] = arm.episodes > 0 ? arm : nil
+            arms[index] = moments.gain.users > 0 ? moments : nil
+        }
+        if user.episodes > 0 { gain.add(OutcomeUnits.mean(user.gain, user.episodes)) }
+        sums[episode.user] = user.episodes > 0 ? user : nil
+    }
+
+    private static func withdraw(_ user: UserSums, from moments: inout UserMoments) {
+        if user.episodes > 0 { moments.remove(OutcomeUnits.mean(user.gain, user.episodes)) }
+    }
+
+    private static func withdraw(_ arm: UserSums.Arm, from moments: inout ArmMoments) {
+        guard arm.episodes > 0 else { return }
+        moments.gain.remove(OutcomeUnits.mean(arm.gain, arm.episodes))
+        moments.benefit.remove(OutcomeUnits.mean(arm.benefit, arm.episodes))
+    }
+
+    /// The sums without a user's share.
+    ///
+    /// - Complexity: O(rates), whatever the number of episodes and users.
+    func excluding(_ user: UserDigest?) -> (resolved: Int, gain: UserMoments, arms: [Int: ArmMoments]) {
+        guard let user, let own = sums[user] else { return (resolved, gain, arms) }
+        var (rest, others) = (gain, arms)
+        Self.withdraw(own, from: &rest)
+        for (index, arm) in own.arms {
+            var moments = others[index] ?? ArmMoments()
+            Self.withdraw(arm, from: &moments)
+            others[index] = moments.gain.users > 0 ? moments : nil
+        }
+        return (resolved - own.episodes, rest, others)
+    }
+}
