@@ -60,16 +60,4 @@ extension AdapterPrior {
 
     /// Whether the prior is the zero product without a bias, from which a start is a cold one.
     package var isZero: Bool { singularValues.allSatisfy { $0 == 0 } && bias.allSatisfy { $0 == 0 } }
-
-    /// A hash of shape and all numbers, the same on every machine; what names a prior. Not cryptographic.
-    package var contentHash: UInt64 {
-        var hash = StableHash()
-        hash.combine(UInt64(dimension))
-        hash.combine(UInt64(rank))
-        for number in singularValues { hash.combine(UInt64(number.bitPattern)) }
-        for row in left { for number in row { hash.combine(UInt64(number.bitPattern)) } }
-        for row in right { for number in row { hash.combine(UInt64(number.bitPattern)) } }
-        for number in bias { hash.combine(UInt64(number.bitPattern)) }
-        return hash.finalized()
-    }
 }

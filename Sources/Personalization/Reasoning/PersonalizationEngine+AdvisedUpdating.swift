@@ -164,7 +164,7 @@ extension PersonalizationEngine {
         _ connection: BankConnection, _ user: String, _ slot: inout Slot, _ memory: UserMemory,
         _ scratch: UpdateScratch, _ start: ContinuousClock.Instant
     ) throws(EngineError) -> AfterUpdate? {
-        let applied = advice?.applied(to: planned, draw: memory.draw) ?? AppliedHints()
+        let applied = advice?.applied(to: planned, dimension: shape.dimension, draw: memory.draw) ?? AppliedHints()
         // What the caller asks for comes first.
         let effective = UpdateOverrides(
             learningRate: overrides.learningRate ?? applied.overrides.learningRate,

@@ -185,7 +185,7 @@ extension PersonalizationEngine {
         let (task, planned, draw) = try await task(of: user, "learnStrategy")
         let advice = try await connection.bank.learnStrategy(task)
         let checked = try CheckedAdvice(advice, patterns: [], limit: 1, shape: shape)
-        let applied = checked.applied(to: planned, draw: draw)
+        let applied = checked.applied(to: planned, dimension: shape.dimension, draw: draw)
         return LearnedStrategy(
             advice: advice, hints: checked.hints, ignored: checked.ignored + applied.ignored,
             learningRate: applied.overrides.learningRate ?? Float(planned.learningRate * planned.scheduleFactor),

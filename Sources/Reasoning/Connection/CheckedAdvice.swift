@@ -113,9 +113,10 @@ extension CheckedAdvice {
     ///
     /// - Parameters:
     ///   - planned: The settings without advice.
+    ///   - dimension: The adapter's. The target loss carries 1/dimension, so its rates are bounded in units of the dimension.
     ///   - draw: The user's number in 0..<1, by which one of the arms is drawn: the same user draws the same arm as long as the
     ///     probabilities stay.
-    package func applied(to planned: PlannedSettings, draw: Double) -> AppliedHints {
+    package func applied(to planned: PlannedSettings, dimension: Int, draw: Double) -> AppliedHints {
         var result = AppliedHints()
         var hints = hints
         if let arm = arm(for: draw) {
@@ -126,15 +127,16 @@ extension CheckedAdvice {
             result.propensity = 1
             return result
         }
+        let unit = planned.objective == .target ? Double(dimension) : 1
+        if case .value(let rate)? = hints.learningRate { hints.learningRate = .value(rate / unit) }
         let before = EffectiveSettings(
-            learningRate: planned.learningRate, clipThreshold: planned.clipThreshold,
+            learningRate: planned.learningRate / unit, clipThreshold: planned.clipThreshold,
             consolidationStrength: planned.consolidationStrength)
-        let (after, ignored) = HintResolver.resolve(
-            hints, confidence: confidence, over: before, upperRate: Self.rates.upperBound)
+        let (after, ignored) = HintResolver.resolve(hints, confidence: confidence, over: before)
         result.ignored = ignored
         if after.learningRate != before.learningRate {
             result.overrides.learningRate = Float(
-                min(Self.rates.upperBound, max(1e-12, after.learningRate * planned.scheduleFactor)))
+                min(Self.rates.upperBound, max(1e-12, after.learningRate * unit * planned.scheduleFactor)))
         }
         if after.clipThreshold != before.clipThreshold { result.overrides.clipThreshold = Float(after.clipThreshold) }
         if let strength = after.consolidationStrength, strength != before.consolidationStrength {
