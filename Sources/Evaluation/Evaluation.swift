@@ -113,7 +113,7 @@ public struct Evaluation: Sendable {
             stages += weight(method)
             switch method {
             case .popularity, .cold: break
-            case .engine: stages += Double(EngineMethod.popularityWeights.count)
+            case .engine: stages += Double(EngineMethod.popularityWeights.count + 1)
             case .none, .profile: stages += 1
             case .ridge: stages += Double(RidgeFoldIn.grid.count)
             case .bias: stages += Double(PairwiseTraining.rates.count)

@@ -53,7 +53,7 @@ public struct ConsolidationPolicy: Sendable, Hashable {
 
 /// A group that became no skill, and why.
 public struct RefusedGroup: Sendable, Hashable {
-    /// The middle of its users' tastes, `[16]`.
+    /// The middle of its users' tastes, `[64]`.
     public var centroid: [Float]
     /// What it showed.
     public var evidence: GroupEvidence

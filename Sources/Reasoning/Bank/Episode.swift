@@ -72,7 +72,7 @@ public struct Episode: Sendable, Hashable {
 /// The situation of an adapter before an update, without anything that names its user.
 public struct AdaptationContext: Sendable, Hashable {
     /// The number of values in ``taste``.
-    public static let tasteDimension = 16
+    public static let tasteDimension = 64
 
     /// The kind of objective of the batch; that with the most weight in it.
     public var objective: ObjectiveKind
@@ -84,7 +84,7 @@ public struct AdaptationContext: Sendable, Hashable {
     public var rewardMean: Float
     /// Their variance.
     public var rewardVariance: Float
-    /// The direction of the mean of what the user liked, projected to 16 dimensions, of length 1; zeros before the first like.
+    /// The direction of the mean of what the user liked, projected to 64 dimensions, of length 1; zeros before the first like.
     /// The projection is fixed for a dimension, so that tastes of different engines compare.
     public var taste: [Float]
     /// How far the liked items are spread: 1 − ‖mean‖² / mean of ‖·‖² in the projection; 0 alike, near 1 in all directions.

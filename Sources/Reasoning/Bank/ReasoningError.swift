@@ -11,7 +11,7 @@ public struct ReasoningError: Error, Sendable, Hashable, CustomStringConvertible
         public static let invalidQuery = Code(kind: .invalidQuery)
         /// A policy out of range.
         public static let invalidPolicy = Code(kind: .invalidPolicy)
-        /// An episode that holds a number that is not finite, or a taste of another length than 16.
+        /// An episode that holds a number that is not finite, or a taste of another length than 64.
         public static let invalidEpisode = Code(kind: .invalidEpisode)
         /// A setting out of range.
         public static let invalidConfiguration = Code(kind: .invalidConfiguration)

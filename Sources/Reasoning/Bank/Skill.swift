@@ -21,11 +21,12 @@ public struct GroupEvidence: Sendable, Hashable {
     public var users: Int
     /// The resolved episodes in the window.
     public var uses: Int
-    /// The share of the users' trials that succeeded: one trial a user, a success when their mean gain is above the margin.
+    /// The share of the users' trials that succeeded: one trial a user, a success when their mean gain is above 0.
     public var successRate: Double
     /// The lower bound of its 95 % interval after Wilson (1927, *Probable inference*, eq. 4).
     public var wilsonLow: Double
-    /// The mean over users of their mean gain, with its 95 % interval (Student's t).
+    /// The mean over users of their mean held-out gain, with its 95 % interval (Student's t). By default the gain of the
+    /// adapter as a whole (``AdaptationOutcome/benefit``), not of single updates.
     public var gain: ConfidenceInterval
 
     /// Evidence.
@@ -44,7 +45,7 @@ public struct Skill: Sendable, Hashable {
     public var id: SkillID
     /// The kind of adapters that it serves.
     public var kind: AdapterKind
-    /// The middle of its users' tastes, of length 1, `[16]`.
+    /// The middle of its users' tastes, of length 1, `[64]`.
     public var centroid: [Float]
     /// Half the shrunk product merge of its donors' adapters, half the population's start, blended as products; `nil` when
     /// fewer donors than the policy's `minimumUsers` have an adapter, since a merge of a few shows much of each.

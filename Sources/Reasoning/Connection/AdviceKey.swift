@@ -50,7 +50,7 @@ package struct AdviceKey: Hashable, Sendable {
         guard tracker.hasTaste else { return 255 }
         let taste = tracker.taste
         var largest = 0
-        for i in 1..<16 where abs(taste[i]) > abs(taste[largest]) { largest = i }
+        for i in 1..<AdaptationContext.tasteDimension where abs(taste[i]) > abs(taste[largest]) { largest = i }
         return UInt8(2 * largest + (taste[largest] < 0 ? 1 : 0))
     }
 

@@ -3,7 +3,7 @@ internal import TensorCore
 /// Directions of length 1 as one matrix, for grouping them by their cosines.
 struct Directions: Sendable {
     private static let width = AdaptationContext.tasteDimension
-    /// `[count, 16]`, row-major.
+    /// `[count, 64]`, row-major.
     private let values: [Float]
     let count: Int
 

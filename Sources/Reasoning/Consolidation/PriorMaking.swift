@@ -28,7 +28,9 @@ struct PriorMaker: Sendable {
     ///   - candidates: In order of preference.
     ///   - minimum: The fewest donors: with fewer, the merge would show too much of each. `nil` is returned then, and
     ///     when the donors have nothing in common.
-    func merge(_ candidates: [UserDigest], kind: AdapterKind, minimum: Int) async throws -> Made? {
+    func merge(
+        _ candidates: [UserDigest], kind: AdapterKind, minimum: Int, shrinkage: AdapterPrior.Shrinkage = .estimated
+    ) async throws -> Made? {
         var found: [(user: UserDigest, adapter: LoRAAdapter)] = []
         let limit = limit(rank: kind.rank)
         for user in candidates where found.count < limit {
@@ -43,7 +45,7 @@ struct PriorMaker: Sendable {
         guard found.count >= minimum else { return nil }
         // In one order whatever the preference, so that the same donors give the same bytes.
         found.sort { $0.user < $1.user }
-        let prior = try await Self.merged(found.map(\.adapter), rank: kind.rank)
+        let prior = try await Self.merged(found.map(\.adapter), rank: kind.rank, shrinkage)
         return prior.isZero ? nil : Made(prior: prior, donors: found.map(\.user))
     }
 
@@ -73,8 +75,10 @@ struct PriorMaker: Sendable {
 
     /// Off the caller's actor: it takes a good part of a second for hundreds of donors.
     @concurrent
-    private static func merged(_ adapters: [LoRAAdapter], rank: Int) async throws -> AdapterPrior {
-        try AdapterPrior(merging: adapters.map { ($0, 1) }, rank: rank, shrinkage: .estimated)
+    private static func merged(_ adapters: [LoRAAdapter], rank: Int, _ shrinkage: AdapterPrior.Shrinkage) async throws
+        -> AdapterPrior
+    {
+        try AdapterPrior(merging: adapters.map { ($0, 1) }, rank: rank, shrinkage: shrinkage)
     }
 
     /// Half the one, half the other.

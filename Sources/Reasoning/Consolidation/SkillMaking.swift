@@ -1,19 +1,63 @@
+internal import LoRA
+
 /// Makes skills and populations' starts from trials and adapters; the same ones for consolidating and for forgetting.
 struct SkillMaker: Sendable {
     let priors: PriorMaker
     let configuration: ReasoningBankConfiguration
     let now: Timestamp
 
-    /// The start of a population.
+    /// The starts of a population: one for those of whom nothing is known, and local ones around some of the donors, each of
+    /// those nearest to it in taste. None where the mean gain over all users is not surely above 0.
+    ///
+    /// - Parameter trials: Ascending by user.
     func population(
-        candidates: [UserDigest], kind: AdapterKind, minimumUsers: Int
+        _ trials: [UserTrial], kind: AdapterKind, minimumUsers: Int
     ) async throws -> PopulationRecord {
-        var record = PopulationRecord(candidates: candidates, minimumUsers: minimumUsers)
-        if let made = try await priors.merge(candidates, kind: kind, minimum: minimumUsers) {
-            record.donors = made.donors
-            record.initialization = Initialization(id: PriorID(of: made.prior), prior: made.prior)
-        }
+        var record = PopulationRecord(trials: trials, minimumUsers: minimumUsers)
+        let donors = record.candidates
+        guard GroupEvidence(trials).gain.low > 0,
+            let made = try await priors.merge(
+                donors.map(\.user), kind: kind, minimum: minimumUsers,
+                shrinkage: .factor(configuration.startStrength))
+        else { return record }
+        record.donors = made.donors
+        record.initialization = Initialization(id: PriorID(of: made.prior), prior: made.prior)
+        record.local = try await localStarts(donors, kind: kind, minimumUsers: minimumUsers)
         return record
+    }
+
+    /// Starts around donors that lie far from each other: the first donor, then always the one whose taste is least like those
+    /// chosen (Gonzalez 1985, *Clustering to minimize the maximum intercluster distance*, §2).
+    private func localStarts(_ donors: [UserTrial], kind: AdapterKind, minimumUsers: Int) async throws -> [LocalStart] {
+        let tasted = donors.compactMap { trial in trial.taste.map { (user: trial.user, taste: $0) } }
+        let count = max(minimumUsers, min(configuration.neighbors, tasted.count / 10))
+        // Of fewer the local starts would be much the same as the population's.
+        guard tasted.count >= 10 * minimumUsers, configuration.localStarts > 0 else { return [] }
+        var anchors = [0]
+        var nearness = tasted.map { cosine($0.taste, tasted[0].taste) }
+        while anchors.count < min(configuration.localStarts, tasted.count / 2) {
+            let next = nearness.indices.min { (nearness[$0], $0) < (nearness[$1], $1) } ?? 0
+            anchors.append(next)
+            for i in nearness.indices { nearness[i] = max(nearness[i], cosine(tasted[i].taste, tasted[next].taste)) }
+        }
+        var starts: [LocalStart] = []
+        for anchor in anchors {
+            try Task.checkCancellation()
+            let middleOfAnchor = tasted[anchor].taste
+            let ranked = tasted.map { (user: $0.user, taste: $0.taste, cosine: cosine($0.taste, middleOfAnchor)) }
+                .sorted { ($1.cosine, $0.user) < ($0.cosine, $1.user) }
+                .prefix(count)
+            guard
+                let made = try await priors.merge(
+                    ranked.map(\.user), kind: kind, minimum: minimumUsers,
+                    shrinkage: .factor(configuration.startStrength))
+            else { continue }
+            starts.append(
+                LocalStart(
+                    centroid: middle(of: ranked.map(\.taste)), donors: made.donors,
+                    initialization: Initialization(id: PriorID(of: made.prior), prior: made.prior)))
+        }
+        return starts
     }
 
     /// A skill of users' trials.
@@ -56,7 +100,7 @@ struct SkillMaker: Sendable {
         var arms: [Int: UserMoments] = [:]
         for member in members {
             for (index, arm) in member.sums.arms {
-                let sum = configuration.rateCriterion == .benefit ? arm.benefit : arm.gain
+                let sum = configuration.criterion == .benefit ? arm.benefit : arm.gain
                 arms[index, default: UserMoments()].add(OutcomeUnits.mean(sum, arm.episodes))
             }
         }

@@ -1,3 +1,5 @@
+internal import LoRA
+
 /// A skill with what it was made of, from which it can be made again without one of its users.
 struct SkillRecord: Sendable, Hashable {
     var skill: Skill
@@ -14,15 +16,34 @@ struct SkillRecord: Sendable, Hashable {
     }
 }
 
-/// The start of the whole population of one kind, with what it was made of.
+/// A start for users whose taste is like that of some donors.
+struct LocalStart: Sendable, Hashable {
+    /// The middle of the donors' tastes.
+    var centroid: [Float]
+    /// Those whose adapters were merged, ascending.
+    var donors: [UserDigest]
+    var initialization: Initialization
+}
+
+/// The starts of the whole population of one kind, with what they were made of.
 struct PopulationRecord: Sendable, Hashable {
-    /// Those whose mean gain was above 0, ascending.
-    var candidates: [UserDigest]
-    /// Those of them whose adapters were merged, ascending.
+    /// All users' trials, ascending by user.
+    var trials: [UserTrial]
+    /// Those whose adapters were merged, ascending.
     var donors: [UserDigest] = []
-    /// `nil` when there were fewer donors than ``minimumUsers``.
+    /// For users of whom nothing is known; `nil` when there were fewer donors than ``minimumUsers``, or what users gain is not
+    /// surely above 0.
     var initialization: Initialization?
+    var local: [LocalStart] = []
     var minimumUsers: Int
+
+    init(trials: [UserTrial], minimumUsers: Int) {
+        self.trials = trials
+        self.minimumUsers = minimumUsers
+    }
+
+    /// The users who gained.
+    var candidates: [UserTrial] { trials.filter(\.isSuccess) }
 }
 
 /// The skills and starts that a bank has made.
@@ -62,6 +83,7 @@ struct SkillShelf: Sendable {
     mutating func put(_ record: PopulationRecord, for kind: AdapterKind) {
         populations[kind] = record
         if let start = record.initialization { remember(start.id, Set(record.donors)) }
+        for start in record.local { remember(start.initialization.id, Set(start.donors)) }
     }
 
     mutating func remove(_ id: SkillID) { skills[id] = nil }
@@ -84,32 +106,70 @@ struct SkillShelf: Sendable {
         Dictionary(uniqueKeysWithValues: issued.map { ($0.id, $0.donors) })
     }
 
-    /// What a new adapter of a kind may start from, with a sentence; `nil` without skills of the kind.
+    /// What a new adapter of a kind may start from, with a sentence: where its user's taste is known the local start nearest to
+    /// it, else the skill that is near enough, else the start of the whole population. Where nothing is known of the kind, what
+    /// is known of adapters that differ from it in the objective alone.
     ///
-    /// - Complexity: O(skills).
+    /// - Complexity: O(skills + local starts).
     func initialization(
         for kind: AdapterKind, taste: [Float], nearness: Double, excluding user: UserDigest?
     ) -> (initialization: Initialization, sentence: String)? {
-        let known = records(of: kind)
-        guard !known.isEmpty else { return nil }
-        if let direction = ContextFeatures.direction(taste) {
-            var best: (record: SkillRecord, start: Initialization, cosine: Double)?
-            for record in known {
-                guard let start = record.skill.initialization, user.map({ !record.involves($0) }) ?? true else {
-                    continue
-                }
-                let value = cosine(direction, record.skill.centroid)
-                if value >= nearness, value > best?.cosine ?? -2 { best = (record, start, value) }
+        let direction = ContextFeatures.direction(taste)
+        for kind in [kind] + relatives(of: kind) {
+            if let direction {
+                if let found = localStart(kind, direction, excluding: user) { return found }
+                if let found = skillStart(kind, direction, nearness, excluding: user) { return found }
             }
-            if let best {
-                let (id, donors) = (best.record.skill.id, best.record.skill.donors.count)
-                return (best.start, "Start from skill \(id) of \(donors) donors (cosine \(brief(best.cosine))).")
+            if let population = populations[kind], let start = population.initialization,
+                user.map({ !population.donors.containsAscending($0, by: \.self) }) ?? true
+            {
+                return (start, "Start from the population's \(population.donors.count) donors.")
             }
         }
-        guard let population = populations[kind], let start = population.initialization,
-            user.map({ !population.donors.containsAscending($0, by: \.self) }) ?? true
-        else { return nil }
-        return (start, "Start from the population's \(population.donors.count) donors.")
+        return nil
+    }
+
+    /// The kinds that differ in the objective alone, those with the most donors first.
+    private func relatives(of kind: AdapterKind) -> [AdapterKind] {
+        populations.filter { other, _ in
+            other != kind && (other.dimension, other.rank, other.model) == (kind.dimension, kind.rank, kind.model)
+        }
+        .sorted {
+            ($1.value.donors.count, $0.key.objective.rawValue) < ($0.value.donors.count, $1.key.objective.rawValue)
+        }
+        .map(\.key)
+    }
+
+    private func localStart(_ kind: AdapterKind, _ direction: [Float], excluding user: UserDigest?)
+        -> (initialization: Initialization, sentence: String)?
+    {
+        var best: (start: LocalStart, cosine: Double)?
+        for start in populations[kind]?.local ?? [] {
+            if let user, start.donors.containsAscending(user, by: \.self) { continue }
+            let value = cosine(direction, start.centroid)
+            if value > best?.cosine ?? -2 { best = (start, value) }
+        }
+        return best.map { start, cosine in
+            (
+                start.initialization,
+                "Start from \(start.donors.count) donors of like taste (cosine \(brief(cosine)))."
+            )
+        }
+    }
+
+    private func skillStart(
+        _ kind: AdapterKind, _ direction: [Float], _ nearness: Double, excluding user: UserDigest?
+    ) -> (initialization: Initialization, sentence: String)? {
+        var best: (record: SkillRecord, start: Initialization, cosine: Double)?
+        for record in records(of: kind) {
+            guard let start = record.skill.initialization, user.map({ !record.involves($0) }) ?? true else { continue }
+            let value = cosine(direction, record.skill.centroid)
+            if value >= nearness, value > best?.cosine ?? -2 { best = (record, start, value) }
+        }
+        return best.map { record, start, cosine in
+            let (id, donors) = (record.skill.id, record.skill.donors.count)
+            return (start, "Start from skill \(id) of \(donors) donors (cosine \(brief(cosine))).")
+        }
     }
 }
 

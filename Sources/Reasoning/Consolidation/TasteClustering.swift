@@ -31,11 +31,11 @@ enum TasteClustering {
     /// The members of each group, as ascending indices; groups in the order of their first members.
     ///
     /// - Parameters:
-    ///   - directions: Each `[16]` of length 1.
+    ///   - directions: Each `[64]` of length 1.
     ///   - seed: Of the splits' starts. The same directions in the same order give the same groups.
     ///   - leastMembers: The fewest members that a split may leave in a part.
     /// - Throws: `CancellationError`.
-    /// - Complexity: O(n) for n directions, with a factor of up to 16 · 12 · 12 · 25 for the first 4,096 of them.
+    /// - Complexity: O(n) for n directions, with a factor of up to 64 · 12 · 12 · 25 for the first 4,096 of them.
     static func groups(of directions: [[Float]], seed: UInt64, leastMembers: Int) async throws -> [[Int]] {
         guard !directions.isEmpty else { return [] }
         let all = Directions(Array(directions.prefix(sample)))

@@ -2,18 +2,24 @@
 struct UserTrial: Sendable, Hashable {
     let user: UserDigest
     private(set) var sums = UserSums()
-    /// The direction of the user's latest taste, `[16]`; `nil` before the first like.
+    /// The direction of the user's latest taste, `[64]`; `nil` before the first like.
     private(set) var taste: [Float]?
     private var latest: Timestamp?
     private var version: UInt64 = 0
 
-    init(user: UserDigest) { self.user = user }
+    let criterion: ReasoningBankConfiguration.Criterion
+
+    init(user: UserDigest, criterion: ReasoningBankConfiguration.Criterion = .benefit) {
+        self.user = user
+        self.criterion = criterion
+    }
 
     /// Counts a resolved episode in, in whatever order they come.
     mutating func count(_ episode: Episode, _ outcome: AdaptationOutcome) {
         let (gain, benefit) = (OutcomeUnits.units(outcome.gain), OutcomeUnits.units(outcome.benefit))
         sums.episodes += 1
         sums.gain += gain
+        sums.benefit += benefit
         if let index = episode.action.rateIndex {
             var arm = sums.arms[index] ?? UserSums.Arm()
             arm.episodes += 1
@@ -26,9 +32,9 @@ struct UserTrial: Sendable, Hashable {
         (latest, version, taste) = (episode.recordedAt, episode.version, direction)
     }
 
-    /// The mean gain in units of ``OutcomeUnits``.
-    var meanGain: Int64 { OutcomeUnits.mean(sums.gain, sums.episodes) }
-    /// Whether the mean gain is above 0.
+    /// The mean outcome by the criterion, in units of ``OutcomeUnits``.
+    var meanGain: Int64 { OutcomeUnits.mean(criterion == .benefit ? sums.benefit : sums.gain, sums.episodes) }
+    /// Whether the mean outcome is above 0.
     var isSuccess: Bool { meanGain > 0 }
 }
 

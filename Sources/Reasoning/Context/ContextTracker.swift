@@ -9,7 +9,7 @@ package struct ContextTracker: Sendable {
     private var rewardMean: Float = 0
     private var rewardSquares: Float = 0
     private var likes: Float = 0
-    private var tasteSum = SIMD16<Float>()
+    private var tasteSum = SIMD64<Float>()
     private var tasteSquares: Float = 0
     private var cosineMean: Float = 0
     private var lastCosine: Float = 0
@@ -30,9 +30,9 @@ package struct ContextTracker: Sendable {
     /// Whether anything that was liked is known.
     package var hasTaste: Bool { tasteSquares > 0 }
     /// The direction of what was liked, of length 1, or zeros.
-    package var taste: SIMD16<Float> {
+    package var taste: SIMD64<Float> {
         let square = (tasteSum * tasteSum).sum()
-        return square > 0 && square.isFinite ? tasteSum / square.squareRoot() : SIMD16<Float>()
+        return square > 0 && square.isFinite ? tasteSum / square.squareRoot() : SIMD64<Float>()
     }
     package var dispersion: Float {
         guard likes > 0, tasteSquares > 0, tasteSquares.isFinite else { return 0 }
@@ -95,7 +95,8 @@ package struct ContextTracker: Sendable {
         let taste = self.taste
         return AdaptationContext(
             objective: objective, seen: seen, batchSize: batchSize, rewardMean: rewardMean,
-            rewardVariance: rewardVariance, taste: (0..<16).map { taste[$0] }, dispersion: dispersion,
+            rewardVariance: rewardVariance, taste: (0..<AdaptationContext.tasteDimension).map { taste[$0] },
+            dispersion: dispersion,
             gradientNoise: gradientNoise, gradientCosine: gradientCosine, drift: drift,
             idleSeconds: idleSeconds(at: uptime), dimension: shape.dimension, rank: shape.rank, model: model,
             initialization: initialization)

@@ -1,33 +1,44 @@
 package import TensorCore
 
-/// A fixed random projection of embeddings to the 16 dimensions in which tastes are compared.
+/// A fixed projection of embeddings to the 64 dimensions in which tastes are compared.
 ///
-/// Entries are ±1/√dimension, drawn by seed 0 and the dimension alone, so that tastes of different engines compare; lengths and
-/// angles survive on average (Achlioptas 2003, *Database-friendly random projections*, Theorem 1.1).
+/// Value i goes to place i mod 64, with a sign that is drawn once by seed 0: lengths and angles survive on average, and up to 64
+/// dimensions exactly, since no two values share a place then. The signs depend on nothing else, so tastes of different engines
+/// compare. (Feature hashing: Weinberger et al. 2009, [arXiv:0902.2206](https://arxiv.org/abs/0902.2206), §2, with places dealt out
+/// in turn.)
 package final class TasteProjection: Sendable {
     /// The number of values of an embedding.
     package let dimension: Int
-    private let rows: AlignedStorage<Float>
+    /// +1 or −1 for each value.
+    private let signs: AlignedStorage<Float>
 
     /// - Complexity: O(dimension).
     package init(dimension: Int) {
         self.dimension = dimension
-        rows = AlignedStorage(count: 16 * dimension)
-        var generator = PhiloxGenerator(seed: 0, stream: UInt64(dimension), purpose: .projection)
-        let size = 1 / Float(dimension).squareRoot()
-        rows.withBuffer { all in
-            for i in 0..<all.count { all[i] = generator.next() & 1 == 0 ? size : -size }
+        signs = AlignedStorage(count: dimension)
+        var generator = PhiloxGenerator(seed: 0, purpose: .projection)
+        signs.withBuffer { all in
+            for i in 0..<all.count { all[i] = generator.next() & 1 == 0 ? 1 : -1 }
         }
     }
 
     /// The projection of an embedding `[dimension]`.
-    package func project(_ embedding: FloatBuffer) -> SIMD16<Float> {
-        var result = SIMD16<Float>()
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: 16) { memory in
-            guard let base = memory.baseAddress else { preconditionFailure("no stack memory") }
-            let out = unsafe FloatBuffer(base: base, count: 16)
-            rows.withBuffer { Kernels.rowDots($0, embedding, into: out) }
-            for i in 0..<16 { result[i] = out[i] }
+    ///
+    /// - Complexity: O(dimension).
+    package func project(_ embedding: FloatBuffer) -> SIMD64<Float> {
+        var result = SIMD64<Float>()
+        let blocks = dimension / 64
+        signs.withBuffer { signs in
+            for block in 0..<blocks {
+                var values = SIMD64<Float>()
+                var factors = SIMD64<Float>()
+                for i in 0..<64 {
+                    values[i] = embedding[64 * block + i]
+                    factors[i] = signs[64 * block + i]
+                }
+                result += values * factors
+            }
+            for i in (64 * blocks)..<dimension { result[i & 63] += embedding[i] * signs[i] }
         }
         return result
     }

@@ -3,18 +3,18 @@ internal import TensorCore
 /// A context as a vector of length 1, so that likeness is a cosine: one row of an ``EpisodeTable``.
 ///
 /// ```text
-/// 0 ..< 16    the taste's direction; zeros without one
-/// 16          1, so that no two contexts are wholly unlike and none is zero
-/// 17 ..< 26   each in −1…1, times 0.5: log of feedbacks seen, log of batch size, mean and variance of the reward,
+/// 0 ..< 64    the taste's direction; zeros without one
+/// 64          1, so that no two contexts are wholly unlike and none is zero
+/// 65 ..< 74   each in −1…1, times 0.5: log of feedbacks seen, log of batch size, mean and variance of the reward,
 ///             dispersion, gradient noise, gradient cosine, drift, log of idle time
-/// 26 ..< 32   zeros, so that a row is two cache lines
+/// 74 ..< 80   zeros, so that a row is five cache lines
 /// ```
 ///
 /// The taste outweighs the rest: two contexts alike in all but opposite tastes have a cosine near 0.
 enum ContextFeatures {
-    static let count = 32
+    static let count = 80
 
-    /// The features, `[32]`, of length 1.
+    /// The features, `[80]`, of length 1.
     static func vector(_ context: AdaptationContext) -> [Float] {
         var row = [Float](repeating: 0, count: count)
         if let direction = direction(context.taste) { for i in direction.indices { row[i] = direction[i] } }

@@ -59,7 +59,8 @@ extension InMemoryReasoningBank {
             for stored in part.episodes {
                 guard let outcome = stored.episode.outcome, stored.episode.recordedAt >= window else { continue }
                 let user = stored.episode.user
-                trials[user, default: UserTrial(user: user)].count(stored.episode, outcome)
+                trials[user, default: UserTrial(user: user, criterion: configuration.criterion)].count(
+                    stored.episode, outcome)
             }
             last = part.last
             await Task.yield()
@@ -72,10 +73,9 @@ extension InMemoryReasoningBank {
         _ kind: AdapterKind, _ trials: [UserTrial], _ policy: ConsolidationPolicy, _ maker: SkillMaker,
         _ shelf: inout SkillShelf, _ report: inout ConsolidationReport
     ) async throws {
-        let population = try await maker.population(
-            candidates: trials.filter(\.isSuccess).map(\.user), kind: kind, minimumUsers: policy.minimumUsers)
+        let population = try await maker.population(trials, kind: kind, minimumUsers: policy.minimumUsers)
         shelf.populations[kind] = nil
-        if !population.candidates.isEmpty { shelf.put(population, for: kind) }
+        if !trials.isEmpty { shelf.put(population, for: kind) }
         report.populationDonors += population.donors.count
 
         let tasted = trials.filter { $0.taste != nil }

@@ -29,8 +29,8 @@ extension InMemoryReasoningBank {
                 configuration: configuration, now: clock.now)
             for (kind, record) in populations {
                 let made = try await maker.population(
-                    candidates: record.candidates.filter { $0 != user }, kind: kind, minimumUsers: record.minimumUsers)
-                if !made.candidates.isEmpty { state.withLock { $0.knowledge.put(made, for: kind) } }
+                    record.trials.filter { $0.user != user }, kind: kind, minimumUsers: record.minimumUsers)
+                if !made.trials.isEmpty { state.withLock { $0.knowledge.put(made, for: kind) } }
                 report.populationRederived = report.populationRederived || made.initialization != nil
             }
             for record in affected {
@@ -59,7 +59,7 @@ extension SkillShelf {
     ) -> (skills: [SkillRecord], populations: [(AdapterKind, PopulationRecord)]) {
         let affected = list.map(\.id).compactMap { skills[$0] }.filter { $0.involves(user) }
         for record in affected { remove(record.skill.id) }
-        let given = populations.filter { $0.value.candidates.containsAscending(user, by: \.self) }
+        let given = populations.filter { $0.value.trials.containsAscending(user, by: \.user) }
         for kind in given.keys { populations[kind] = nil }
         return (affected, given.sorted { AdapterKind.isBefore($0.key, $1.key) }.map { ($0.key, $0.value) })
     }

@@ -8,6 +8,7 @@ struct UserSums: Sendable, Hashable {
     }
     var episodes = 0
     var gain: Int64 = 0
+    var benefit: Int64 = 0
     /// By number in ``RateGrid``; episodes whose rate was 0 are in none.
     var arms: [Int: Arm] = [:]
 }
@@ -42,6 +43,7 @@ struct KindState: Sendable {
         resolved += one
         user.episodes += one
         user.gain += Int64(one) * gainUnits
+        user.benefit += Int64(one) * benefitUnits
         if let index = episode.action.rateIndex {
             var arm = user.arms[index] ?? UserSums.Arm()
             var moments = arms[index] ?? ArmMoments()

@@ -1,16 +1,17 @@
 /// How a bank weighs what it knows.
 public struct ReasoningBankConfiguration: Sendable, Hashable {
-    /// By which outcome learning rates are compared.
-    public enum RateCriterion: String, Sendable, Hashable {
+    /// By which outcome learning rates are compared and groups of users judged.
+    public enum Criterion: String, Sendable, Hashable {
         /// ``AdaptationOutcome/benefit``: what the adapter as a whole brings. The long-run measure: a rate so high that
-        /// each update undoes the last one can gain with every update and still bring little.
+        /// each update undoes the last one can gain with every update and still bring little, and among users with several
+        /// interests an update can lose on the next batch and still pay in the end.
         case benefit
         /// ``AdaptationOutcome/gain``: what the one update brought.
         case gain
     }
 
-    /// By which outcome learning rates are compared.
-    public var rateCriterion: RateCriterion
+    /// By which outcome learning rates are compared and groups of users judged.
+    public var criterion: Criterion
     /// k: a rate's mean is drawn towards the mean of all rates as if by k users of it, and n users give the confidence
     /// n / (n + k).
     public var pseudoObservations: Double
@@ -21,9 +22,15 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
     /// The weights of retrieval.
     public var retrieval: RetrievalWeights
     /// The least cosine between a user's taste and a skill's centroid for the user to start from the skill. Users of
-    /// one group whose tastes are as much noise as signal are 0.7 from its middle; strangers in 16 dimensions above 0.5
-    /// one time in 50.
+    /// one group whose tastes are as much noise as signal are 0.7 from its middle; strangers in 64 dimensions hardly ever above 0.5.
     public var skillNearness: Double
+    /// The factor by which the population's start and the local ones are drawn to the identity, 0...1. What donors have in
+    /// common counts fully for nobody: at ½ fewer users end below no adapter, and t90 is the same.
+    public var startStrength: Double
+    /// The donors of a local start; fewer among fewer than ten times as many.
+    public var neighbors: Int
+    /// The most local starts.
+    public var localStarts: Int
     /// The most adapters that are merged into one prior; fewer for ranks above 8, so that the ranks add up to at most
     /// 2,400.
     public var maximumDonors: Int
@@ -32,16 +39,20 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
 
     /// A configuration.
     public init(
-        rateCriterion: RateCriterion = .benefit, pseudoObservations: Double = 30, explorationFloor: Double = 0.02,
+        criterion: Criterion = .benefit, pseudoObservations: Double = 30, explorationFloor: Double = 0.02,
         rates: ClosedRange<Float> = 1e-6...1, retrieval: RetrievalWeights = RetrievalWeights(),
-        skillNearness: Double = 0.5, maximumDonors: Int = 300, seed: UInt64 = 0
+        skillNearness: Double = 0.5, startStrength: Double = 0.5, neighbors: Int = 30, localStarts: Int = 64,
+        maximumDonors: Int = 300, seed: UInt64 = 0
     ) {
-        self.rateCriterion = rateCriterion
+        self.criterion = criterion
         self.pseudoObservations = pseudoObservations
         self.explorationFloor = explorationFloor
         self.rates = rates
         self.retrieval = retrieval
         self.skillNearness = skillNearness
+        self.startStrength = startStrength
+        self.neighbors = neighbors
+        self.localStarts = localStarts
         self.maximumDonors = maximumDonors
         self.seed = seed
     }
@@ -62,6 +73,12 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
         }
         guard skillNearness >= -1, skillNearness <= 1 else {
             throw refuse("the nearness \(skillNearness) is not in -1...1")
+        }
+        guard startStrength >= 0, startStrength <= 1 else {
+            throw refuse("the strength of starts \(startStrength) is not in 0...1")
+        }
+        guard (2...300).contains(neighbors), (0...4096).contains(localStarts) else {
+            throw refuse("\(neighbors) neighbors are not in 2...300, or \(localStarts) local starts not in 0...4096")
         }
         guard (2...10_000).contains(maximumDonors) else {
             throw refuse("the number of donors \(maximumDonors) is not in 2...10000")

@@ -5,7 +5,7 @@ struct ArmMoments: Sendable, Hashable {
     var gain = UserMoments()
     var benefit = UserMoments()
 
-    func moments(_ criterion: ReasoningBankConfiguration.RateCriterion) -> UserMoments {
+    func moments(_ criterion: ReasoningBankConfiguration.Criterion) -> UserMoments {
         criterion == .benefit ? benefit : gain
     }
 }
@@ -30,7 +30,7 @@ struct RateEvidence: Sendable {
     static let draws = 512
 
     private func moments(_ index: Int) -> UserMoments {
-        arms[index]?.moments(configuration.rateCriterion) ?? UserMoments()
+        arms[index]?.moments(configuration.criterion) ?? UserMoments()
     }
 
     private func isOffered(_ index: Int) -> Bool {

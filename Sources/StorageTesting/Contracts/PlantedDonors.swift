@@ -23,7 +23,7 @@ struct PlantedDonors: DonorSource {
             let (down, up) = (try Self.matrix(shape, &generator), try Self.matrix(shape, &generator))
             for i in 0..<group.users {
                 let name = "\(group.name) \(i)"
-                var taste = (0..<16).map { _ in 0.05 * Float(generator.normal()) }
+                var taste = (0..<AdaptationContext.tasteDimension).map { _ in 0.05 * Float(generator.normal()) }
                 taste[group.taste] += 1
                 let gain = group.gain * (1 + 0.2 * Double(i % 5 - 2))
                 for version in versions {

@@ -48,7 +48,9 @@ public struct ReasoningBankContract: Sendable {
 
     /// A direction in which one value stands out.
     static func taste(_ index: Int, _ share: Float = 0) -> [Float] {
-        (0..<AdaptationContext.tasteDimension).map { $0 == index ? 1 : $0 == (index + 1) % 16 ? share : 0 }
+        (0..<AdaptationContext.tasteDimension).map {
+            $0 == index ? 1 : $0 == (index + 1) % AdaptationContext.tasteDimension ? share : 0
+        }
     }
 }
 
@@ -85,7 +87,7 @@ extension ReasoningBankContract {
             journal.expect(once, found.first { $0.id == id }?.loss ?? -1, is: first.lossAfter)
         }
         let refused =
-            "an episode with a number that is not finite, or another taste than of 16 values, is refused as invalidEpisode"
+            "an episode with a number that is not finite, or another taste than of 64 values, is refused as invalidEpisode"
         try await journal.check(refused) {
             let bank = try await makeBank()
             for (name, episode) in invalidEpisodes {

@@ -111,7 +111,8 @@ struct ForgettingTests {
         }
         let left = Snapshot(bank)
         #expect(!left.episodes.contains { $0.user == user } && !left.records.contains { $0.involves(user) })
-        #expect(!left.populations.values.contains { $0.candidates.contains(user) || $0.donors.contains(user) })
+        #expect(
+            !left.populations.values.contains { $0.trials.contains { $0.user == user } || $0.donors.contains(user) })
         #expect(!left.donorsByPrior.values.contains { $0.contains(user) })
         // The next consolidation brings back what was withdrawn.
         #expect(try await bank.autoConsolidate(policy, donors: population).populationDonors == 19)
@@ -157,7 +158,7 @@ struct ForgettingTests {
             ],
             rank: 1)
         for i in 0..<1100 {
-            var record = PopulationRecord(candidates: [user], minimumUsers: 2)
+            var record = PopulationRecord(trials: [UserTrial(user: user)], minimumUsers: 2)
             record.donors = [user]
             record.initialization = Initialization(id: PriorID(UInt64(i)), prior: prior)
             shelf.put(record, for: kind)

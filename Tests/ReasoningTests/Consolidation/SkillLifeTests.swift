@@ -71,7 +71,9 @@ struct SkillLifeTests {
         #expect(reason.contains("the success rate 0.8 is below 0.85"))
         #expect(reason.contains("10 users, 22 episodes, success rate 0.8"))
         #expect(reason.contains("skill 1 stays as it was"))
-        #expect(second.refused[0].evidence.users == 10 && second.refused[0].centroid.count == 16)
+        #expect(
+            second.refused[0].evidence.users == 10
+                && second.refused[0].centroid.count == AdaptationContext.tasteDimension)
     }
 
     @Test("says each number that a group lacks")
@@ -106,7 +108,7 @@ struct SkillLifeTests {
     @Test("names the rate under which the group benefited most, few users counting for little")
     func namesTheRate() async throws {
         let builder = EpisodeBuilder()
-        let taste: [Float] = (0..<16).map { $0 == 3 ? 1 : 0 }
+        let taste: [Float] = (0..<AdaptationContext.tasteDimension).map { $0 == 3 ? 1 : 0 }
         let bank = InMemoryReasoningBank(clock: ManualClock())
         for i in 0..<40 {
             _ = try await bank.storePattern(builder.episode(user: "a\(i)", taste: taste, learningRate: 0.25, gain: 0.1))
@@ -129,7 +131,7 @@ struct SkillLifeTests {
     @Test("takes the latest taste of each user, and none for those without")
     func takesTheLatestTaste() {
         let builder = EpisodeBuilder()
-        func taste(_ index: Int) -> [Float] { (0..<16).map { $0 == index ? 2 : 0 } }
+        func taste(_ index: Int) -> [Float] { (0..<AdaptationContext.tasteDimension).map { $0 == index ? 2 : 0 } }
         let episodes = [
             builder.episode(user: "ada", version: 1, taste: taste(1)),
             builder.episode(user: "ada", version: 3, taste: taste(3)),

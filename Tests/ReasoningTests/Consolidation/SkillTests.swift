@@ -38,7 +38,7 @@ struct SkillTests {
             #expect(abs(skill.evidence.gain.mean - 0.2) < 1e-9)
             #expect(skill.learningRate == 0.25)
             #expect(skill.updatedAt == Timestamp(microseconds: 1_700_000_000_000_000))
-            for i in 0..<16 {
+            for i in 0..<AdaptationContext.tasteDimension {
                 let mean = members.reduce(Float(0)) { $0 + $1.taste[i] } / Float(members.count)
                 #expect(abs(skill.centroid[i] - mean) < 0.15)
             }
@@ -90,7 +90,7 @@ struct SkillTests {
         let between = zip(a.centroid, b.centroid).map { 0.55 * $0 + 0.45 * $1 }
         #expect(try await start(between)?.skill == a.id)
         // Orthogonal to both.
-        var far = [Float](repeating: 0, count: 16)
+        var far = [Float](repeating: 0, count: AdaptationContext.tasteDimension)
         var generator = PhiloxGenerator(seed: 1, purpose: .simulation)
         far = far.map { _ in Float(generator.normal()) }
         for centroid in [a.centroid, b.centroid, a.centroid, b.centroid, a.centroid, b.centroid] {

@@ -11,7 +11,8 @@ struct RetrievalTests {
         AdaptationContext(
             seen: generator.integer(below: 200), batchSize: generator.integer(below: 8),
             rewardMean: Float(generator.normal()), rewardVariance: generator.uniformFloat(),
-            taste: (0..<16).map { _ in Float(generator.normal()) }, dispersion: generator.uniformFloat(),
+            taste: (0..<AdaptationContext.tasteDimension).map { _ in Float(generator.normal()) },
+            dispersion: generator.uniformFloat(),
             gradientNoise: generator.uniformFloat(), gradientCosine: Float(generator.normal()),
             drift: 3 * generator.uniformFloat(), idleSeconds: 1e5 * generator.uniformDouble(), dimension: 32, rank: 4)
     }
@@ -83,7 +84,8 @@ struct RetrievalTests {
         let bank = InMemoryReasoningBank(clock: clock)
         let builder = EpisodeBuilder()
         func store(_ user: String, taste: Int, days: Double = 0, batch: Int = 1) async throws {
-            var episode = builder.episode(user: user, taste: (0..<16).map { $0 == taste ? 1 : 0 })
+            var episode = builder.episode(
+                user: user, taste: (0..<AdaptationContext.tasteDimension).map { $0 == taste ? 1 : 0 })
             episode.recordedAt = Timestamp(microseconds: clock.now.microseconds - Int64(days * 86_400e6))
             episode.context.batchSize = batch
             _ = try await bank.storePattern(episode)
@@ -92,11 +94,13 @@ struct RetrievalTests {
         try await store("same, old", taste: 0, days: 300)
         try await store("same, new", taste: 0)
         let found = try await bank.retrievePatterns(
-            PatternQuery(context: builder.context(taste: (0..<16).map { $0 == 0 ? 1 : 0 }), limit: 3, minimumReward: 0))
+            PatternQuery(
+                context: builder.context(taste: (0..<AdaptationContext.tasteDimension).map { $0 == 0 ? 1 : 0 }),
+                limit: 3, minimumReward: 0))
         #expect(found.map(\.user) == ["same, new", "same, old", "other taste, new"].map(builder.key.digest))
         #expect(abs(found[1].age - 300 * 86_400) < 1 && found[0].age == 0)
         try await store("same, new, large batch", taste: 0, batch: 12)
-        var context = builder.context(taste: (0..<16).map { $0 == 0 ? 1 : 0 })
+        var context = builder.context(taste: (0..<AdaptationContext.tasteDimension).map { $0 == 0 ? 1 : 0 })
         context.batchSize = 4
         let best = try await bank.retrievePatterns(PatternQuery(context: context, limit: 1, minimumReward: 0))
         #expect(best.map(\.user) == [builder.key.digest(of: "same, new, large batch")])
@@ -154,7 +158,8 @@ struct RetrievalTests {
 
     @Test("describes contexts as vectors of length 1 that extreme numbers do not break")
     func features() {
-        var extreme = EpisodeBuilder().context(taste: (0..<16).map { $0 == 0 ? 1e30 : 1e-30 })
+        var extreme = EpisodeBuilder().context(
+            taste: (0..<AdaptationContext.tasteDimension).map { $0 == 0 ? 1e30 : 1e-30 })
         extreme.seen = .max
         extreme.idleSeconds = 1e300
         extreme.drift = -.greatestFiniteMagnitude
@@ -164,7 +169,7 @@ struct RetrievalTests {
             #expect(vector.count == ContextFeatures.count && vector.allSatisfy(\.isFinite))
             #expect(abs(vector.reduce(0.0) { $0 + Double($1) * Double($1) } - 1) < 1e-6)
         }
-        #expect(ContextFeatures.direction([Float](repeating: 0, count: 16)) == nil)
+        #expect(ContextFeatures.direction([Float](repeating: 0, count: AdaptationContext.tasteDimension)) == nil)
         #expect(ContextFeatures.direction([3, 4] + [Float](repeating: 0, count: 14))?.prefix(2) == [0.6, 0.8])
     }
 }

@@ -152,7 +152,7 @@ struct RateEvidenceTests {
         // The gains are the benefits' opposites.
         let arms = [0: Self.around(0.1, 20), 1: Self.around(0.3, 20), -1: Self.around(-0.3, 20)]
         #expect(Self.evidence(arms).centre(configured: 0) == 1)
-        let gain = ReasoningBankConfiguration(rateCriterion: .gain)
+        let gain = ReasoningBankConfiguration(criterion: .gain)
         #expect(Self.evidence(arms, configuration: gain).centre(configured: 0) == -1)
     }
 }

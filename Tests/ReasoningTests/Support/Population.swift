@@ -21,7 +21,7 @@ struct Population: DonorSource {
     }
 
     static func direction(_ generator: inout PhiloxGenerator) -> [Float] {
-        unit((0..<16).map { _ in generator.normal() })
+        unit((0..<AdaptationContext.tasteDimension).map { _ in generator.normal() })
     }
 
     /// - Parameters:
