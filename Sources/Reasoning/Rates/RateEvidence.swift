@@ -14,6 +14,11 @@ struct ArmMoments: Sendable, Hashable {
 ///
 /// Nothing but sums goes in: the centre and the probabilities are worked out anew from them each time, so leaving a
 /// user out leaves no trace of them.
+///
+/// What it can't do: where all rates within reach bring next to nothing, users show no lead and the centre stays. In
+/// simulation, with noise half as large as the best benefit, 500 users come within a tenth of it from rates 10 and 100
+/// times off if the benefit is a parabola in the rate's log. If it rises in proportion to the rate, they do from 10 times
+/// too small, and stay far below it (a tenth of it on average) from 100 times too small.
 struct RateEvidence: Sendable {
     /// By number in ``RateGrid``.
     var arms: [Int: ArmMoments]
