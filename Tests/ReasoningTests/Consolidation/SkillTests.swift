@@ -231,7 +231,7 @@ struct SkillTests {
         let report = try await bank.autoConsolidate(policy, donors: source)
         #expect(report.populationDonors == 300 && report.created.isEmpty && report.refused.isEmpty)
         let start = try #require(bank.populationInitialization(of: AdapterKind(builder.context())))
-        #expect(start.prior.donors == 300 && start.prior.shrinkage > 0.99)
+        #expect(start.prior.donors == 300 && start.prior.shrinkage == 0.5)
     }
 }
 
