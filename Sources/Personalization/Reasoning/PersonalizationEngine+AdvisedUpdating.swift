@@ -6,7 +6,7 @@ internal import TensorCore
 struct AfterUpdate: Sendable {
     var report: UpdateReport
     /// The update before this one, with the batch that shows its outcome.
-    var finished: (episode: PendingEpisode, next: HeldBatch?, connection: BankConnection)?
+    var finished: (episode: PendingEpisode, next: NextBatch, connection: BankConnection)?
     var applied = AppliedHints()
     /// Whether the adapter was made, and whether from a prior.
     var isNew = false
@@ -170,10 +170,7 @@ extension PersonalizationEngine {
             learningRate: overrides.learningRate ?? applied.overrides.learningRate,
             clipThreshold: overrides.clipThreshold ?? applied.overrides.clipThreshold,
             consolidationStrength: overrides.consolidationStrength ?? applied.overrides.consolidationStrength)
-        var next: HeldBatch?
-        if let pending = memory.pending, let adapter = slot.adapter {
-            next = HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update)
-        }
+        let next = nextBatch(feedback, slot.adapter, memory.pending, scratch)
         let trace = memory.takeSpareTrace()
         let report: UpdateReport?
         do throws(LoRAError) {
@@ -216,6 +213,26 @@ extension PersonalizationEngine {
 }
 
 // MARK: - Parts
+
+extension PersonalizationEngine {
+    /// What a batch shows of the update before it.
+    private func nextBatch(
+        _ feedback: [Feedback], _ adapter: LoRAAdapter?, _ pending: UserMemory.Pending?, _ scratch: UpdateScratch
+    ) -> NextBatch {
+        guard let pending, let adapter else { return .none }
+        do throws(LoRAError) {
+            if let judged = try HeldBatch.judgement(
+                feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
+            {
+                return .judged(judged)
+            }
+        } catch {
+            // Judged again in the background, where the failure is counted, if the update accepts the batch at all.
+        }
+        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map { .held($0) }
+            ?? .none
+    }
+}
 
 extension PersonalizationEngine {
     /// The user's memory; a new one where there is none.

@@ -75,7 +75,7 @@ extension PersonalizationEngine {
                 }
                 return pending
             }
-            for (episode, connection) in pending { connection.store(episode, next: nil) }
+            for (episode, connection) in pending { connection.store(episode, next: .none) }
         }
     }
 
@@ -285,7 +285,7 @@ extension PersonalizationEngine {
                             return (was, pending)
                         } ?? (false, nil)
                     }
-                    if let pending { pending.connection.store(pending.episode, next: nil) }
+                    if let pending { pending.connection.store(pending.episode, next: .none) }
                     return was
                 }
             }

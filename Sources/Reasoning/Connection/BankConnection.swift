@@ -144,7 +144,7 @@ package final class BankConnection: Sendable {
     /// Takes an episode on its way to the bank.
     ///
     /// - Parameter next: The batch that came next, by which its outcome is judged.
-    package func store(_ pending: PendingEpisode, next: HeldBatch?) {
+    package func store(_ pending: PendingEpisode, next: NextBatch) {
         queue.append(EpisodeQueue.Item(pending: pending, next: next))
     }
 

@@ -8,8 +8,7 @@ internal import TensorCore
 final class EpisodeQueue: Sendable {
     struct Item: Sendable {
         let pending: PendingEpisode
-        /// The batch that came next; `nil` when there was none.
-        let next: HeldBatch?
+        let next: NextBatch
     }
 
     private struct State: ~Copyable {
@@ -212,10 +211,13 @@ final class EpisodeQueue: Sendable {
 
     /// The episode with its outcome.
     private func resolve(_ item: Item) -> Episode {
-        guard let next = item.next else { return item.pending.episode(outcome: nil, sessionID: sessionID) }
         let judgement: HeldBatch.Judgement
         do throws(LoRAError) {
-            judgement = try next.judge()
+            switch item.next {
+            case .none: return item.pending.episode(outcome: nil, sessionID: sessionID)
+            case .judged(let judged): judgement = judged
+            case .held(let batch): judgement = try batch.judge()
+            }
         } catch {
             // The next batch was refused, or is beyond the range of Float: nothing is known of this one then.
             totals.failed("outcome", error)
