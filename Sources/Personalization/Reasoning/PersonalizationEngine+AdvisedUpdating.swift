@@ -96,14 +96,14 @@ extension PersonalizationEngine {
     private func question(_ user: String, _ feedback: [Feedback], _ state: inout ShardState)
         throws(EngineError) -> AdviceQuestion?
     {
-        if feedback.isEmpty { return nil }
-        return try state.withSlot(user) { slot throws(EngineError) -> AdviceQuestion in
+        try state.withSlot(user) { slot throws(EngineError) -> AdviceQuestion? in
             if slot.adapter == nil, fixed.isStrict { throw unknownUser("updateAdapter", user) }
+            if feedback.isEmpty { return nil }
             let memory = remember(user, &slot)
             let planned = try planned(feedback, slot.adapter, user)
             memory.lastObjective = planned.objective
             return question(memory, slot.adapter, planned, feedback.count)
-        }
+        } ?? nil
     }
 
     private func advisedUpdate(
