@@ -87,9 +87,13 @@ package final class BankConnection: Sendable {
                 for: key, deadline: configuration.deadline,
                 start: { [totals] in
                     totals.queried(2)
-                    async let patterns = bank.retrievePatterns(query)
-                    let advice = try await bank.learnStrategy(task)
-                    return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                    do {
+                        async let patterns = bank.retrievePatterns(query)
+                        let advice = try await bank.learnStrategy(task)
+                        return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                    } catch {
+                        throw BankFailure(cause: error)
+                    }
                 },
                 completion: { [weak self] in self?.finish(key, generation, $0) })
         } catch let error as CancellationError where Task.isCancelled {
@@ -122,7 +126,7 @@ package final class BankConnection: Sendable {
             }
             if !advice.ignored.isEmpty { totals.ignored(advice.ignored) }
         case .failure(let error):
-            totals.failed("look-up", error)
+            totals.failed("look-up", (error as? BankFailure)?.cause ?? error)
             noteFailure()
         }
     }
@@ -182,6 +186,11 @@ package final class BankConnection: Sendable {
         }
         statistics.queueDepth += queue.depth
     }
+}
+
+/// What a bank threw, told apart from what the waiting for it throws: a bank may throw any error, ours too.
+struct BankFailure: Error {
+    let cause: any Error
 }
 
 extension CheckedAdvice {
