@@ -38,6 +38,8 @@ extension PersonalizationEngine {
         reasoning.totals.applied(done.applied)
         if done.isWarm { reasoning.totals.warmStarted() }
         if done.isRestarted { reasoning.totals.restarted() }
+        // Disconnected meanwhile: nobody else lets go of what this update has left.
+        if !hasReasoningBank { settlePending(of: [shard], forgettingUsers: true) }
         return done.report
     }
 
