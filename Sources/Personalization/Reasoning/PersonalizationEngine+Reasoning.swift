@@ -68,7 +68,8 @@ extension PersonalizationEngine {
     func settlePending(of shards: [Shard], forgettingUsers: Bool) {
         for shard in shards {
             let pending = shard.state.withLock { state in
-                var pending: [(PendingEpisode, BankConnection)] = []
+                var pending = state.unsettled.map { ($0.episode, $0.connection) }
+                state.unsettled = []
                 state.updateAll { slot in
                     if let taken = slot.memory?.takePending() { pending.append((taken.episode, taken.connection)) }
                     if forgettingUsers { slot.memory = nil }
