@@ -95,7 +95,7 @@ struct BankFaultTests {
         #expect(metrics["attune_bank_timeouts_total"] == 3 && lookUpFailures().count == 3)
         bank.always(.learn, nil)
         bank.release()
-        await until { bank.finishedCount(of: .learn) == 3 }
+        await eventually { bank.finishedCount(of: .learn) == 3 }
     }
 
     @Test func leftAloneAndAskedAgain() async throws {

@@ -127,3 +127,14 @@ func dumped(_ value: Any) -> String {
     dump(value, to: &text)
     return text
 }
+
+/// Comes back when `condition` holds; when it does not in a minute, that is an issue. Sleeps in between, so that what runs in the
+/// background at a lower priority has its turn.
+func eventually(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async -> Bool) async {
+    let end = ContinuousClock.now + .seconds(60)
+    while ContinuousClock.now < end {
+        if await condition() { return }
+        do { try await Task.sleep(for: .milliseconds(1)) } catch { break }
+    }
+    Issue.record("what the test waits for does not happen", sourceLocation: sourceLocation)
+}
