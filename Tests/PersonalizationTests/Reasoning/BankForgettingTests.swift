@@ -55,7 +55,8 @@ struct BankForgettingTests {
         let script = try Script()
         let policy = ConsolidationPolicy(minimumSuccessRate: 0, minimumUses: 5)
         func consolidated(without name: String?) async throws -> (PersonalizationEngine, InMemoryReasoningBank) {
-            let bank = InMemoryReasoningBank(clock: ManualClock())
+            let bank = InMemoryReasoningBank(
+                clock: ManualClock(), configuration: ReasoningBankConfiguration(criterion: .gain))
             // Without advice while they learn: it would rest on the user too.
             let silent = ScriptedReasoningBank(bank)
             silent.answerLearn { _ in .none }
@@ -73,10 +74,12 @@ struct BankForgettingTests {
             silent.answerLearn(nil)
             return (engine, bank)
         }
-        let name = "liker 4"
         let (engine, bank) = try await consolidated(without: nil)
+        let name = try #require(
+            LikedPopulation(script, groups: 2, users: 14, steps: 4).users.first { name in
+                bank.skills.contains { $0.donors.contains(digest(name)) }
+            })
         let (_, other) = try await consolidated(without: name)
-        #expect(bank.skills.contains { $0.donors.contains(digest(name)) })
         // Someone has started from a skill with their part in it.
         try await engine.createAdapter(for: "new")
         let stale = try #require(try await engine.adapter(for: "new")?.startedFrom)
