@@ -28,7 +28,7 @@ package struct AdviceKey: Hashable, Sendable {
         buckets[1] = Self.log4Bucket(batchSize)
         buckets[2] = Self.bucket(tracker.reward, from: -1, step: 0.5)
         buckets[3] = Self.bucket(tracker.rewardVariance, from: 0, step: 0.25)
-        buckets[4] = Self.octant(tracker)
+        buckets[4] = tracker.strongestTaste
         buckets[5] = Self.bucket(tracker.dispersion, from: 0, step: 0.5)
         buckets[6] = Self.bucket(tracker.gradientNoise, from: 0, step: 0.5)
         buckets[7] = tracker.drift > 1 ? 1 : 0
@@ -43,15 +43,6 @@ package struct AdviceKey: Hashable, Sendable {
 
     private static func bucket(_ value: Float, from low: Float, step: Float) -> UInt8 {
         UInt8(max(0, min(255, ((value - low) / step).rounded(.down))))
-    }
-
-    /// The signs of the taste's two largest directions would flip with every like; where it points most strongly does not.
-    private static func octant(_ tracker: ContextTracker) -> UInt8 {
-        guard tracker.hasTaste else { return 255 }
-        let taste = tracker.taste
-        var largest = 0
-        for i in 1..<AdaptationContext.tasteDimension where abs(taste[i]) > abs(taste[largest]) { largest = i }
-        return UInt8(2 * largest + (taste[largest] < 0 ? 1 : 0))
     }
 
     /// Under an hour, under a day, under a month, longer.

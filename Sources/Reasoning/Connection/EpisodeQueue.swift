@@ -17,6 +17,8 @@ final class EpisodeQueue: Sendable {
         /// How many at the front of `items` were taken.
         var taken = 0
         var isDraining = false
+        /// Whether somebody waits for the queue to be empty.
+        var isHurried = false
         var isClosed = false
         /// Whose episode is being stored.
         var inHand: UserDigest?
@@ -44,6 +46,10 @@ final class EpisodeQueue: Sendable {
 
     /// How many gains a new one is ranked among.
     private static let window = 1024
+    /// So many episodes are stored at once,
+    private static let gathering = 256
+    /// or those that have come in so many milliseconds.
+    private static let longestGathering = 20
     /// The most calls that may be out at once without having come back.
     private static let mostAbandoned = 8
 
@@ -114,7 +120,10 @@ final class EpisodeQueue: Sendable {
     func flush(deadline: Duration) async throws -> Bool {
         let clock = ContinuousClock()
         let end = clock.now + deadline
-        while state.withLock({ $0.isDraining }) {
+        while state.withLock({ state in
+            state.isHurried = state.isDraining
+            return state.isDraining
+        }) {
             if clock.now >= end { return false }
             try await Task.sleep(for: .milliseconds(1))
         }
@@ -122,6 +131,7 @@ final class EpisodeQueue: Sendable {
     }
 
     private func drain() async {
+        await gather()
         var call: UInt64 = 0
         while let item = next() {
             let episode = resolve(item)
@@ -144,11 +154,23 @@ final class EpisodeQueue: Sendable {
         }
     }
 
+    /// Lets some episodes come together: waking this task costs their caller more than handing them over.
+    private func gather() async {
+        for _ in 0..<Self.longestGathering {
+            if state.withLock({ $0.isHurried || $0.isClosed || $0.count >= Self.gathering }) { return }
+            // Nobody cancels this task; if the runtime does, it goes on at once.
+            do { try await Task.sleep(for: .milliseconds(1)) } catch { return }
+        }
+    }
+
     /// The next episode; without one, draining has ended.
     private func next() -> Item? {
         state.withLock { state in
             let item = state.pop()
-            if item == nil { state.isDraining = false }
+            if item == nil {
+                state.isDraining = false
+                state.isHurried = false
+            }
             state.inHand = item?.pending.user
             return item
         }

@@ -1,7 +1,10 @@
 package import LoRA
 
-/// An update whose outcome is not known yet.
-package struct PendingEpisode: Sendable {
+/// An update whose outcome is not known yet. A class, so that handing it on copies a reference.
+///
+/// `@unchecked Sendable`: changed by the adapter's owner alone, under its lock, until it is handed to the queue; only read from
+/// then on.
+package final class PendingEpisode: @unchecked Sendable {
     package var user: UserDigest
     package var version: UInt64
     /// The features before the update.

@@ -11,18 +11,19 @@ struct SkillMaker: Sendable {
     ///
     /// - Parameter trials: Ascending by user.
     func population(
-        _ trials: [UserTrial], kind: AdapterKind, minimumUsers: Int
+        _ trials: [UserTrial], kind: AdapterKind, policy: ConsolidationPolicy
     ) async throws -> PopulationRecord {
-        var record = PopulationRecord(trials: trials, minimumUsers: minimumUsers)
+        var record = PopulationRecord(trials: trials, policy: policy)
         let donors = record.candidates
-        guard GroupEvidence(trials).gain.low > 0,
+        let evidence = GroupEvidence(trials)
+        guard evidence.gain.low > 0, evidence.uses >= policy.minimumUses,
             let made = try await priors.merge(
-                donors.map(\.user), kind: kind, minimum: minimumUsers,
+                donors.map(\.user), kind: kind, minimum: policy.minimumUsers,
                 shrinkage: .factor(configuration.startStrength))
         else { return record }
         record.donors = made.donors
         record.initialization = Initialization(id: PriorID(of: made.prior), prior: made.prior)
-        record.local = try await localStarts(donors, kind: kind, minimumUsers: minimumUsers)
+        record.local = try await localStarts(donors, kind: kind, minimumUsers: policy.minimumUsers)
         return record
     }
 

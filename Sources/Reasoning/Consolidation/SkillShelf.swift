@@ -31,15 +31,16 @@ struct PopulationRecord: Sendable, Hashable {
     var trials: [UserTrial]
     /// Those whose adapters were merged, ascending.
     var donors: [UserDigest] = []
-    /// For users of whom nothing is known; `nil` when there were fewer donors than ``minimumUsers``, or what users gain is not
-    /// surely above 0.
+    /// For users of whom nothing is known; `nil` when there were too few donors or episodes for the policy, or what users gain
+    /// is not surely above 0.
     var initialization: Initialization?
     var local: [LocalStart] = []
-    var minimumUsers: Int
+    /// What it had to show, and has to show without one of its users.
+    var policy: ConsolidationPolicy
 
-    init(trials: [UserTrial], minimumUsers: Int) {
+    init(trials: [UserTrial], policy: ConsolidationPolicy) {
         self.trials = trials
-        self.minimumUsers = minimumUsers
+        self.policy = policy
     }
 
     /// The users who gained.

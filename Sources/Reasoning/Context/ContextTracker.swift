@@ -9,7 +9,7 @@ package struct ContextTracker: Sendable {
     private var rewardMean: Float = 0
     private var rewardSquares: Float = 0
     private var likes: Float = 0
-    private var tasteSum = SIMD64<Float>()
+    private var liked = TasteSum()
     private var tasteSquares: Float = 0
     private var cosineMean: Float = 0
     private var lastCosine: Float = 0
@@ -30,13 +30,12 @@ package struct ContextTracker: Sendable {
     /// Whether anything that was liked is known.
     package var hasTaste: Bool { tasteSquares > 0 }
     /// The direction of what was liked, of length 1, or zeros.
-    package var taste: SIMD64<Float> {
-        let square = (tasteSum * tasteSum).sum()
-        return square > 0 && square.isFinite ? tasteSum / square.squareRoot() : SIMD64<Float>()
-    }
+    package var taste: SIMD64<Float> { liked.direction }
+    /// Where the taste points most strongly (``TasteSum/strongest``).
+    var strongestTaste: UInt8 { liked.strongest }
     package var dispersion: Float {
         guard likes > 0, tasteSquares > 0, tasteSquares.isFinite else { return 0 }
-        return max(0, min(1, 1 - (tasteSum * tasteSum).sum() / (likes * tasteSquares)))
+        return max(0, min(1, 1 - liked.square / (likes * tasteSquares)))
     }
     /// ‖mean g‖²/mean ‖g‖² of gradients of one length is the mean cosine of two independent ones.
     package var gradientNoise: Float { hasCosine ? max(0, min(1, 1 - cosineMean)) : 0 }
@@ -66,11 +65,8 @@ package struct ContextTracker: Sendable {
             rewardSquares += change * (reward - rewardMean)
             sample.withLiked(reward: reward) { liked in
                 guard liked.count == projection.dimension else { return }
-                let projected = projection.project(liked)
-                let square = (projected * projected).sum()
-                guard square.isFinite else { return }
+                guard let square = self.liked.add(projection.project(liked)) else { return }
                 likes += 1
-                tasteSum += projected
                 tasteSquares += square
             }
         }

@@ -27,18 +27,11 @@ package final class TasteProjection: Sendable {
     /// - Complexity: O(dimension).
     package func project(_ embedding: FloatBuffer) -> SIMD64<Float> {
         var result = SIMD64<Float>()
-        let blocks = dimension / 64
-        signs.withBuffer { signs in
-            for block in 0..<blocks {
-                var values = SIMD64<Float>()
-                var factors = SIMD64<Float>()
-                for i in 0..<64 {
-                    values[i] = embedding[64 * block + i]
-                    factors[i] = signs[64 * block + i]
-                }
-                result += values * factors
-            }
-            for i in (64 * blocks)..<dimension { result[i & 63] += embedding[i] * signs[i] }
+        unsafe withUnsafeMutableBytes(of: &result) { bytes in
+            let floats = unsafe bytes.bindMemory(to: Float.self)
+            guard let base = floats.baseAddress else { preconditionFailure("a vector without memory") }
+            let out = unsafe FloatBuffer(base: base, count: 64)
+            signs.withBuffer { Kernels.foldSigns(embedding, $0, into: out) }
         }
         return result
     }

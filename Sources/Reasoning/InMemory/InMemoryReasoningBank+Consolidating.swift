@@ -73,7 +73,7 @@ extension InMemoryReasoningBank {
         _ kind: AdapterKind, _ trials: [UserTrial], _ policy: ConsolidationPolicy, _ maker: SkillMaker,
         _ shelf: inout SkillShelf, _ report: inout ConsolidationReport
     ) async throws {
-        let population = try await maker.population(trials, kind: kind, minimumUsers: policy.minimumUsers)
+        let population = try await maker.population(trials, kind: kind, policy: policy)
         shelf.populations[kind] = nil
         if !trials.isEmpty { shelf.put(population, for: kind) }
         report.populationDonors += population.donors.count

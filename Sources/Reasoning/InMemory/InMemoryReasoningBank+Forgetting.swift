@@ -29,7 +29,7 @@ extension InMemoryReasoningBank {
                 configuration: configuration, now: clock.now)
             for (kind, record) in populations {
                 let made = try await maker.population(
-                    record.trials.filter { $0.user != user }, kind: kind, minimumUsers: record.minimumUsers)
+                    record.trials.filter { $0.user != user }, kind: kind, policy: record.policy)
                 if !made.trials.isEmpty { state.withLock { $0.knowledge.put(made, for: kind) } }
                 report.populationRederived = report.populationRederived || made.initialization != nil
             }

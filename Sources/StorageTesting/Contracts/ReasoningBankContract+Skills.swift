@@ -132,7 +132,7 @@ extension ReasoningBankContract {
             journal.expect(promise, report.created.isEmpty, "no skill of \(what)", saw: "\(report.created.count)")
             let task = AdaptationTask(context: builder.context(taste: Self.taste(0)), configuredLearningRate: 0.25)
             let start = try await bank.learnStrategy(task).initialization
-            journal.expect(promise, start == nil, "no start from \(what)", saw: "one")
+            journal.expect(promise, start?.skill == nil, "no start from a skill of \(what)", saw: "one")
             for group in report.refused {
                 journal.expect("a refusal says why", !group.reason.isEmpty, "a reason", saw: "none")
             }

@@ -87,6 +87,12 @@ package enum Kernels {
         return unsafe attune_max(v.base, v.count)
     }
 
+    /// `out[i mod 64] += x[i]·signs[i]`, out `[64]`, signs +1 or −1.
+    package static func foldSigns(_ x: FloatBuffer, _ signs: FloatBuffer, into out: FloatBuffer) {
+        precondition(x.count == signs.count && out.count == 64, "foldSigns: lengths disagree")
+        unsafe attune_fold_signs(x.base, signs.base, x.count, out.base)
+    }
+
     /// Whether no element is NaN or infinite.
     package static func allFinite(_ v: FloatBuffer) -> Bool { unsafe attune_all_finite(v.base, v.count) != 0 }
 

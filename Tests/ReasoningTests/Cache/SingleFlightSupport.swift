@@ -69,8 +69,10 @@ extension SingleFlightTests {
             try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                     let isCancelled = state.withLock { state in
-                        if !Task.isCancelled { state.asleep[id] = (state.now + duration, continuation) }
-                        return Task.isCancelled
+                        // Read once: the mark may come between two looks.
+                        let isCancelled = Task.isCancelled
+                        if !isCancelled { state.asleep[id] = (state.now + duration, continuation) }
+                        return isCancelled
                     }
                     if isCancelled { continuation.resume(throwing: CancellationError()) }
                 }

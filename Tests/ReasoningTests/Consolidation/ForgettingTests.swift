@@ -95,7 +95,7 @@ struct ForgettingTests {
                 excluding: user))
         #expect(advice.initialization?.skill == nil && advice.initialization != nil)
         let report = try await bank.forget(user, donors: population)
-        #expect(report.rederived == [SkillID(1)] && report.stalePriors.isEmpty && !report.populationRederived)
+        #expect(report.rederived == [SkillID(1)] && report.stalePriors.isEmpty && report.populationRederived)
         #expect(
             bank.skills[0].evidence.users == 11 && bank.skills[0].initialization == before.created[0].initialization)
     }
@@ -158,7 +158,7 @@ struct ForgettingTests {
             ],
             rank: 1)
         for i in 0..<1100 {
-            var record = PopulationRecord(trials: [UserTrial(user: user)], minimumUsers: 2)
+            var record = PopulationRecord(trials: [UserTrial(user: user)], policy: ConsolidationPolicy())
             record.donors = [user]
             record.initialization = Initialization(id: PriorID(UInt64(i)), prior: prior)
             shelf.put(record, for: kind)

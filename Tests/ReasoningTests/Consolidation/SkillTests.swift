@@ -54,7 +54,8 @@ struct SkillTests {
         let report = try await bank.autoConsolidate(policy, donors: population)
         let kind = AdapterKind(population.builder.context())
         let whole = try AdapterPrior(
-            merging: population.adapters.sorted { $0.key < $1.key }.map { ($0.value, 1) }, rank: 4)
+            merging: population.adapters.sorted { $0.key < $1.key }.map { ($0.value, 1) }, rank: 4,
+            shrinkage: .factor(0.5))
         let start = try #require(bank.populationInitialization(of: kind))
         #expect(start.prior == whole && start.id == PriorID(of: whole) && start.skill == nil)
         for skill in report.created {

@@ -26,19 +26,20 @@ struct Population: DonorSource {
 
     /// - Parameters:
     ///   - sizes: The users of each group.
-    ///   - noise: The deviation of each of a taste's 16 values around the group's direction.
+    ///   - noise: A quarter of the expected length of what is added to the group's direction, itself of length 1.
     ///   - gain: Draws a user's mean gain.
     init(
         _ sizes: [Int], noise: Double, seed: UInt64 = 1, withAdapters: Bool = true,
         gain: (inout PhiloxGenerator) -> Double = { 0.1 + 0.05 * $0.normal() }
     ) throws {
         var generator = PhiloxGenerator(seed: seed, purpose: .simulation)
+        let scale = 4 / Double(AdaptationContext.tasteDimension).squareRoot()
         for (group, size) in sizes.enumerated() {
             let middle = Self.direction(&generator)
             let common = try Self.adapter(builder, &generator)
             for i in 0..<size {
                 let name = "user \(group).\(i)"
-                let taste = Self.unit(middle.map { Double($0) + noise * generator.normal() })
+                let taste = Self.unit(middle.map { Double($0) + noise * scale * generator.normal() })
                 users.append(User(name: name, group: group, taste: taste, gain: gain(&generator)))
                 if withAdapters {
                     adapters[builder.key.digest(of: name)] = try Self.near(common, &generator)
