@@ -72,6 +72,42 @@ import Testing
         }
     }
 
+    @Test func theBankDemonstrationIsTheSameTwiceButForTimesAndShowsAGain() async throws {
+        func run() async throws -> (measured: [String: Any], rest: [String: Any]) {
+            let run = await attune("bank", "demo", "--users", "60", "--seed", "3", "--format", "json", "--no-progress")
+            #expect(run.code == .success && run.errors.isEmpty)
+            var object = try Self.object(run.output)
+            let measured = try #require(object.removeValue(forKey: "measured") as? [String: Any])
+            return (measured, object)
+        }
+        let (first, second) = (try await run(), try await run())
+        #expect(first.rest as NSDictionary == second.rest as NSDictionary)
+        #expect(first.measured["update_microseconds_with"] as? Double ?? 0 > 0)
+
+        let result = first.rest
+        let (teachers, newUsers) = (result["teachers"] as? Int ?? 0, result["new_users"] as? Int ?? 0)
+        #expect(teachers + newUsers == 60 && teachers > 20 && newUsers > 20)
+        let episodes = try #require(result["episodes"] as? [String: Int])
+        #expect(episodes["stored"] ?? 0 > 40 * teachers && episodes["stored"] == episodes["resolved"])
+        let gains = try #require(result["gains"] as? [[String: Any]])
+        #expect(gains.compactMap { $0["likes"] as? Int } == [1, 2, 4, 8, 16, 32])
+        // Before anything is learned an adapter is no adapter; with the bank it starts ahead.
+        let without = try #require(gains[0]["without"] as? [String: Double])
+        #expect(without == ["mean": 0, "low": 0, "high": 0])
+        let difference = try #require((result["overall"] as? [String: Any])?["difference"] as? [String: Double])
+        #expect(difference["low"] ?? 0 > 0.02)
+        #expect(result["cache_hit_rate"] as? Double ?? 0 > 0.5)
+
+        let text = await attune("bank", "demo", "--users", "60", "--seed", "3", "--no-progress")
+        #expect(text.code == .success && text.output.contains("\(teachers) users taught the bank"))
+    }
+
+    @Test func theBankKnowsOneAction() async {
+        let run = await attune("bank", "dance")
+        #expect(run.code == .usage && run.output.isEmpty && run.errors.contains("attune bank demo"))
+        #expect(await attune("bank", "demo", "--users", "59").code == .usage)
+    }
+
     @Test func evaluatePrintsOneObjectAndWritesItsReport() async throws {
         let folder = try Folder()
         let report = folder.path + "/report.html"

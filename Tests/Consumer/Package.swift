@@ -9,7 +9,11 @@ let package = Package(
     dependencies: [.package(name: "attune", path: "../..")],
     targets: [
         .executableTarget(name: "Consumer", dependencies: [.product(name: "Attune", package: "attune")]),
-        .executableTarget(name: "Articles", dependencies: [.product(name: "Attune", package: "attune")]),
+        .executableTarget(
+            name: "Articles",
+            dependencies: [
+                .product(name: "Attune", package: "attune"), .product(name: "StorageTesting", package: "attune"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

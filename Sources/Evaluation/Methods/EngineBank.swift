@@ -9,6 +9,8 @@ import TensorCore
 /// is consolidated once. What it serves has no rates to try: a bank that does not learn has no use for trying.
 struct EngineBank: ReasoningBank {
     let bank: InMemoryReasoningBank
+    /// What came of the consolidation.
+    let report: ConsolidationReport
 
     /// - Parameter donors: Whose likes the bank learns from.
     /// - Complexity: O(donors · likes) updates, and one consolidation.
@@ -37,8 +39,8 @@ struct EngineBank: ReasoningBank {
             }
             progress(Double(place + 1) / Double(donors.count))
         }
-        _ = try await engine.consolidateAdaptationPatterns()
-        return EngineBank(bank: bank)
+        let report = try await engine.consolidateAdaptationPatterns() ?? ConsolidationReport()
+        return EngineBank(bank: bank, report: report)
     }
 
     /// No answer may come too late for one machine and in time for another.
