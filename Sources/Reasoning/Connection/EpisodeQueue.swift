@@ -89,7 +89,7 @@ final class EpisodeQueue: Sendable {
             return (mustStart, dropped)
         }
         if dropped > 0 { totals.dropped(dropped) }
-        if mustStart { Task.detached { await self.drain() } }
+        if mustStart { Task.detached(priority: .utility) { await self.drain() } }
     }
 
     /// Gives up on a bank that does not answer any more, instead of waiting for it.
