@@ -52,7 +52,8 @@ let package = Package(
         tests(
             "PersonalizationTests",
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
-        tests("EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
+        tests(
+            "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]

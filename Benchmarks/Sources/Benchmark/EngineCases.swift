@@ -14,7 +14,9 @@ struct EngineCases {
             dimension: dimension, rank: rank, reasoning: ReasoningConfiguration(cacheTimeToLive: 1e9))
         feedback = (0..<64).map { _ in
             let embedding = (0..<dimension).map { _ in Float(random.normal()) }
-            return [Feedback(embedding: embedding, signal: .target(embedding.map { $0 + 0.1 * Float(random.normal()) }))]
+            return [
+                Feedback(embedding: embedding, signal: .target(embedding.map { $0 + 0.1 * Float(random.normal()) }))
+            ]
         }
     }
 

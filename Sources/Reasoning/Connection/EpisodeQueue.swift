@@ -24,6 +24,8 @@ final class EpisodeQueue: Sendable {
         /// Whose episodes the calls hold that have not come back, by the calls' numbers: given up on or not, they may still
         /// be stored.
         var held: [UInt64: UserDigest] = [:]
+        /// The calls so far. Each has a number of its own as long as the queue lives, or it would take another one's answer.
+        var calls: UInt64 = 0
         /// The last gains, in a ring.
         var gains: [Double] = []
         var nextGain = 0
@@ -87,7 +89,7 @@ final class EpisodeQueue: Sendable {
             return (mustStart, dropped)
         }
         if dropped > 0 { totals.dropped(dropped) }
-        if mustStart { Task.detached { await self.drain() } }
+        if mustStart { Task.detached(priority: .utility) { await self.drain() } }
     }
 
     /// Gives up on a bank that does not answer any more, instead of waiting for it.
@@ -134,19 +136,21 @@ final class EpisodeQueue: Sendable {
 
     private func drain() async {
         await gather()
-        var call: UInt64 = 0
         while let item = next() {
             let episode = resolve(item)
             var isDone = false
             while !isDone {
-                call += 1
+                let call = state.withLock { state in
+                    state.calls += 1
+                    state.held[state.calls] = episode.user
+                    return state.calls
+                }
                 do {
                     try await store(episode, call: call)
                     totals.stored()
                     isDone = true
                 } catch let error as ReasoningError where error.code == .busy {
-                    let refused = call
-                    state.withLock { _ = $0.held.removeValue(forKey: refused) }
+                    state.withLock { _ = $0.held.removeValue(forKey: call) }
                     // Every call that may be out is out: wait for one to come back, unless nobody is interested any more.
                     isDone = await waitForBank()
                 } catch {
@@ -182,7 +186,6 @@ final class EpisodeQueue: Sendable {
 
     private func store(_ episode: Episode, call: UInt64) async throws {
         let bank = bank
-        state.withLock { $0.held[call] = episode.user }
         _ = try await calls.value(
             for: call, deadline: configuration.storeDeadline,
             start: {

@@ -55,8 +55,7 @@ struct BankForgettingTests {
         let script = try Script()
         let policy = ConsolidationPolicy(minimumSuccessRate: 0, minimumUses: 5)
         func consolidated(without name: String?) async throws -> (PersonalizationEngine, InMemoryReasoningBank) {
-            let bank = InMemoryReasoningBank(
-                clock: ManualClock(), configuration: ReasoningBankConfiguration(criterion: .gain))
+            let bank = InMemoryReasoningBank(clock: ManualClock())
             // Without advice while they learn: it would rest on the user too.
             let silent = ScriptedReasoningBank(bank)
             silent.answerLearn { _ in .none }
@@ -75,10 +74,8 @@ struct BankForgettingTests {
             return (engine, bank)
         }
         let (engine, bank) = try await consolidated(without: nil)
-        let name = try #require(
-            LikedPopulation(script, groups: 2, users: 14, steps: 4).users.first { name in
-                bank.skills.contains { $0.donors.contains(digest(name)) }
-            })
+        let donors = Set(bank.skills.flatMap(\.donors))
+        let name = try #require((0..<14).map { "liker \($0)" }.first { donors.contains(digest($0)) })
         let (_, other) = try await consolidated(without: name)
         // Someone has started from a skill with their part in it.
         try await engine.createAdapter(for: "new")

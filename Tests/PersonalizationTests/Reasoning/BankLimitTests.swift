@@ -167,6 +167,27 @@ struct BankLimitTests {
         #expect(engine.reasoningBankStatistics().stored == 21)
     }
 
+    /// Stores that are out when the queue runs dry and fills again: each later episode is stored by a call of its own.
+    @Test func anEpisodeIsNeverTakenForOneWhoseStoreHangs() async throws {
+        let script = try Script()
+        let bank = ScriptedReasoningBank.advising(.none)
+        bank.script(.store, .hang, .hang)
+        let engine = try script.engine(bank, reasoning: .patient(storeDeadline: .milliseconds(20)))
+        for step in 0..<3 {
+            try await engine.updateAdapter(for: "ada", with: script.batch("ada", step))
+            await eventually { engine.reasoningBankStatistics().timedOut == step }
+            #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
+        }
+        #expect(bank.hangingCount == 2)
+        for step in 3..<6 {
+            try await engine.updateAdapter(for: "ada", with: script.batch("ada", step))
+            #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
+        }
+        #expect(bank.storedEpisodes.map(\.version) == [1, 2, 3, 4, 5])
+        #expect(engine.reasoningBankStatistics().stored == 3 && engine.reasoningBankStatistics().timedOut == 2)
+        bank.release()
+    }
+
     /// The queue of a bank that was swapped out and does not answer is given up, so that it is not kept for ever.
     @Test func theQueueOfAHangingBankThatIsGoneIsGivenUp() async throws {
         let script = try Script()

@@ -90,9 +90,7 @@ struct ContextTests {
             )
             let sum = (0..<AdaptationContext.tasteDimension).map { i in liked.reduce(0.0) { $0 + $1[i] } }
             let norm = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
-            for i in 0..<AdaptationContext.tasteDimension {
-                near(context.taste[i], norm > 0 ? sum[i] / norm : 0, "taste")
-            }
+            for i in sum.indices { near(context.taste[i], norm > 0 ? sum[i] / norm : 0, "taste") }
             let squares = liked.reduce(0.0) { $0 + $1.reduce(0) { $0 + $1 * $1 } }
             let count = Double(liked.count)
             near(
@@ -156,10 +154,12 @@ struct ContextTests {
             lengths.append(
                 p.reduce(0) { $0 + $1 * $1 } / a.reduce(0) { $0 + Double($1) * Double($1) })
         }
-        // The deviation of a cosine in 64 dimensions is at most 1/8.
+        // The deviation of a cosine in 64 dimensions is at most 1/8; up to 64 nothing is lost.
         let bias = errors.reduce(0, +) / 400
         let deviation = (errors.reduce(0) { $0 + $1 * $1 } / 400).squareRoot()
-        #expect(abs(bias) < 0.06 && deviation < 0.14, "seed \(seed): bias \(bias), deviation \(deviation)")
+        #expect(
+            abs(bias) < 0.03 && deviation < (dimension <= 64 ? 1e-5 : 0.15),
+            "seed \(seed): bias \(bias), deviation \(deviation)")
         #expect(abs(lengths.reduce(0, +) / 400 - 1) < 0.15, "seed \(seed)")
         // It is the same for every engine of the dimension.
         let again = TasteProjection(dimension: dimension)

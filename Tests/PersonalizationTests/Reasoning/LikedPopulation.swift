@@ -24,7 +24,7 @@ struct LikedPopulation: Sendable {
         return values.map { $0 / norm }
     }
 
-    /// A choice of something near the group's direction over two things elsewhere.
+    /// A choice of something near the group's direction over a dozen things elsewhere.
     func feedback(_ user: Int, _ step: Int) -> [Feedback] {
         var generator = PhiloxGenerator(seed: 5, stream: UInt64(user * 1000 + step), purpose: .simulation)
         func near(_ direction: [Float], _ noise: Float) -> [Float] {
@@ -37,7 +37,7 @@ struct LikedPopulation: Sendable {
         return [
             Feedback(
                 embedding: query,
-                signal: .ranking(.vector(liked), among: [.vector(near(nowhere, 1)), .vector(near(nowhere, 1))]))
+                signal: .ranking(.vector(liked), among: (0..<12).map { _ in .vector(near(nowhere, 1)) }))
         ]
     }
 
