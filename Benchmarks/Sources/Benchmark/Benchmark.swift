@@ -26,7 +26,7 @@ struct Benchmark {
             print("Built without optimisation: times are worthless. Use 'swift run -c release'.")
         #endif
         let effort = arguments.isEmpty ? Effort.full : .quick
-        print("case                                        min ns  median ns  calls x chunks  cpu/wall")
+        print("case                                              min ns  median ns  calls x chunks  cpu/wall")
         do {
             for (dimension, rank) in shapes {
                 let cases = try AdapterCases(dimension: dimension, rank: rank)
@@ -46,7 +46,7 @@ struct Benchmark {
 
     private static func show(_ result: Measurement) {
         print(
-            padded(result.name, 40, left: true), padded(oneDecimal(result.minimum), 9),
+            padded(result.name, 46, left: true), padded(oneDecimal(result.minimum), 9),
             padded(oneDecimal(result.median), 10),
             padded("\(result.callsPerChunk) x \(result.chunks)", 15), padded(oneDecimal(result.share), 9))
     }

@@ -18,15 +18,20 @@ struct EngineCases {
         }
     }
 
-    /// Both in turns, chunk by chunk, so that what disturbs the machine disturbs both.
+    /// Both in turns, chunk by chunk, so that what disturbs the machine disturbs both. In short chunks, between which episodes are
+    /// stored: what an update costs its caller. And in long ones, during which the other core stores them without a pause: what
+    /// an engine bears that does nothing but updates.
     func updates(_ effort: Effort) async throws -> [Measurement] {
         let alone = try PersonalizationEngine(configuration: configuration)
         let advised = try PersonalizationEngine(configuration: configuration)
         advised.connectReasoningBank(ConstantBank())
-        let results = try await effort.measure([
+        let cases: [(name: String, call: (Int) async throws -> Void)] = [
             ("engine update \(name), no bank", { try await update(alone, $0) }),
             ("engine update \(name), bank, cache hit", { try await update(advised, $0) }),
-        ])
+        ]
+        let short = try await effort.measure(cases, calls: 200) { try await advised.flushReasoningBank() }
+        let long = try await effort.measure(
+            cases.map { ($0.name + ", long", $0.call) }, calls: effort.chunks > 100 ? 2000 : 200, rest: {})
         try await advised.flushReasoningBank()
         let statistics = advised.reasoningBankStatistics()
         guard statistics.stored > 0, statistics.cacheHitRate > 0.99, statistics.hinted == 0 else {
@@ -37,7 +42,7 @@ struct EngineCases {
         if a.version == b.version, a.stateHash != b.stateHash {
             throw WrongResult(description: "a bank without hints changed the bytes")
         }
-        return results
+        return short + long
     }
 
     private func update(_ engine: PersonalizationEngine, _ number: Int) async throws {

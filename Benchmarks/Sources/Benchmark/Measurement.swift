@@ -59,39 +59,37 @@ struct Effort {
     }
 
     /// Times several calls that may suspend, in turns: one chunk of each, again and again, so that they can be compared.
-    func measure(_ cases: [(name: String, call: (Int) async throws -> Void)]) async throws -> [Measurement] {
+    ///
+    /// - Parameters:
+    ///   - calls: The calls in a chunk.
+    ///   - rest: What is done between the chunks, outside the timer.
+    func measure(
+        _ cases: [(name: String, call: (Int) async throws -> Void)], calls: Int, rest: () async throws -> Void
+    ) async throws -> [Measurement] {
         let clock = ContinuousClock()
-        var number = 0
-        var calls = [Int](repeating: 1, count: cases.count)
+        // Each case sees the same inputs in the same order.
+        var numbers = [Int](repeating: 0, count: cases.count)
         var times = [[Double]](repeating: [], count: cases.count)
-        for (i, item) in cases.enumerated() {
-            while true {
-                let start = clock.now
-                for _ in 0..<calls[i] {
-                    try await item.call(number)
-                    number += 1
-                }
-                if clock.now - start >= chunkTime { break }
-                calls[i] *= 2
-            }
-        }
         let processorBefore = processorTime()
         let begin = clock.now
-        for _ in 0..<chunks {
+        // The first tenth warms up.
+        for chunk in 0..<(chunks + chunks / 10) {
             for (i, item) in cases.enumerated() {
                 let start = clock.now
-                for _ in 0..<calls[i] {
-                    try await item.call(number)
-                    number += 1
+                for _ in 0..<calls {
+                    try await item.call(numbers[i])
+                    numbers[i] += 1
                 }
-                times[i].append((clock.now - start) / .nanoseconds(1) / Double(calls[i]))
+                let time = (clock.now - start) / .nanoseconds(1) / Double(calls)
+                if chunk >= chunks / 10 { times[i].append(time) }
+                try await rest()
             }
         }
         let share = (processorTime() - processorBefore) / (clock.now - begin)
         return cases.indices.map { i in
             let sorted = times[i].sorted()
             return Measurement(
-                name: cases[i].name, minimum: sorted[0], median: sorted[sorted.count / 2], callsPerChunk: calls[i],
+                name: cases[i].name, minimum: sorted[0], median: sorted[sorted.count / 2], callsPerChunk: calls,
                 chunks: chunks, share: share)
         }
     }

@@ -3,11 +3,21 @@ internal import TensorCore
 /// Scratch memory for the arithmetic of updates, kept between them. One for each thread at a time.
 package final class UpdateScratch {
     fileprivate let arena = ScratchArena()
+    /// Memory in which a small batch is judged at once.
+    private var judging: AlignedStorage<Float>?
 
     package init() {}
 
     /// The bytes held.
-    package var byteCount: Int { arena.byteCount }
+    package var byteCount: Int { arena.byteCount + AlignedStorage<Float>.byteCount(for: judging?.count ?? 0) }
+
+    /// Memory for judging, kept for the next time.
+    func judgingMemory(count: Int) -> AlignedStorage<Float> {
+        if let judging, judging.count >= count { return judging }
+        let made = AlignedStorage<Float>(count: count)
+        judging = made
+        return made
+    }
 }
 
 extension LoRAAdapter {

@@ -128,8 +128,8 @@ package struct HeldBatch: Sendable {
     private let shape: AdapterShape
     private let identity: AdapterIdentity
     private let step: UInt64
-    /// y before and after the step, `[2·n, dimension]`.
-    private let outputs: AlignedStorage<Float>
+    /// y before and after the step, `[2·n, dimension]`, then room for the work.
+    private let memory: AlignedStorage<Float>
 
     /// What the batch shows under the three maps.
     package struct Judgement: Sendable, Equatable {
@@ -160,6 +160,30 @@ package struct HeldBatch: Sendable {
     package init?(
         _ feedback: [Feedback], for adapter: LoRAAdapter, trace: StepTrace, configuration: UpdateConfiguration
     ) {
+        self.init(feedback, adapter, trace, configuration, scratch: nil)
+    }
+
+    /// Judges a small batch at once, in memory that is kept: for a target or a few items that takes less than handing the batch
+    /// to somebody else.
+    ///
+    /// - Returns: `nil` for a batch that is not small, or cannot be judged.
+    package static func judgement(
+        _ feedback: [Feedback], for adapter: LoRAAdapter, trace: StepTrace, configuration: UpdateConfiguration,
+        scratch: UpdateScratch
+    ) throws(LoRAError) -> Judgement? {
+        guard feedback.count == 1,
+            ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective) <= smallCount
+        else { return nil }
+        return try HeldBatch(feedback, adapter, trace, configuration, scratch: scratch)?.judge()
+    }
+
+    /// Up to so many items a batch of one is small.
+    private static let smallCount = 32
+
+    private init?(
+        _ feedback: [Feedback], _ adapter: LoRAAdapter, _ trace: StepTrace, _ configuration: UpdateConfiguration,
+        scratch: UpdateScratch?
+    ) {
         let shape = adapter.shape
         let held = feedback.count > Self.limit ? Array(feedback.prefix(Self.limit)) : feedback
         guard !held.isEmpty, held.allSatisfy({ $0.embedding.count == shape.dimension }) else { return nil }
@@ -169,9 +193,13 @@ package struct HeldBatch: Sendable {
         identity = adapter.identity
         step = adapter.steps
         let d = shape.dimension
-        let outputs = AlignedStorage<Float>(count: 2 * held.count * d + shape.rank)
-        outputs.withBuffer { all in
-            let hidden = all.slice((2 * held.count * d)..<all.count)
+        let work = held.reduce(shape.rank) { sum, sample in
+            max(sum, d + ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective))
+        }
+        let count = 2 * held.count * d + work
+        let memory = scratch?.judgingMemory(count: count) ?? AlignedStorage<Float>(count: count)
+        memory.withBuffer { all in
+            let hidden = all.slice((2 * held.count * d)..<(2 * held.count * d + shape.rank))
             for (i, sample) in held.enumerated() {
                 sample.embedding.span.withBuffer { x in
                     trace.forward(adapter, x, hidden: hidden, output: all.slice((2 * i * d)..<((2 * i + 1) * d)))
@@ -180,21 +208,23 @@ package struct HeldBatch: Sendable {
                 }
             }
         }
-        self.outputs = outputs
+        self.memory = memory
     }
 
     /// Judges the batch under the three maps, against the same items each time.
     ///
     /// - Throws: ``LoRAError`` for feedback that cannot be learned from, or numbers beyond the range of Float.
     package func judge() throws(LoRAError) -> Judgement {
-        let configuration = UpdateConfiguration(dimension: shape.dimension, objective: objective)
         for (i, sample) in feedback.enumerated() {
             do throws(LoRAError) { try sample.validate(for: shape) } catch { throw error.at(i) }
         }
-        let batch = try Batch(feedback, configuration)
+        // A single feedback's share is 1, whatever its weight; that spares the most usual batch some memory.
+        let shares = feedback.count == 1 ? nil : try Batch.shares(feedback, objective)
         var judgement = Judgement(
-            without: try loss(batch, of: nil), before: try loss(batch, of: 0), after: try loss(batch, of: 1))
-        if let without = try shareBelow(batch, of: nil), let after = try shareBelow(batch, of: 1) {
+            without: try loss(shares, of: nil), before: try loss(shares, of: 0), after: try loss(shares, of: 1))
+        if feedback.contains(where: \.isChoice), let without = try shareBelow(shares, of: nil),
+            let after = try shareBelow(shares, of: 1)
+        {
             judgement.shareBelow = (without, after)
         }
         return judgement
@@ -202,44 +232,55 @@ package struct HeldBatch: Sendable {
 
     /// The weighted mean over the batch; a sample without a value does not count.
     private func mean(
-        _ batch: Batch, of map: Int?,
+        _ shares: [Double]?, of map: Int?,
         _ value: (inout ObjectiveEvaluator, Feedback, FloatBuffer, FloatBuffer) throws(LoRAError) -> Double?
     ) throws(LoRAError) -> Double? {
         var evaluator = ObjectiveEvaluator(configuration: objective, identity: identity, step: step)
         let d = shape.dimension
-        // Losses may be formed in the output's place, so they get a copy.
-        let work = AlignedStorage<Float>(count: d + batch.scratchCount)
+        let first = 2 * feedback.count * d
         var total = 0.0
         var weight = 0.0
         for (i, sample) in feedback.enumerated() {
-            let value = try work.withBuffer { all throws(LoRAError) in
-                let y = all.slice(0..<d)
+            let value = try memory.withBuffer { all throws(LoRAError) in
+                // Losses may be formed in the output's place, so they get a copy.
+                let y = all.slice(first..<(first + d))
                 if let map {
-                    outputs.withBuffer { y.copy(from: $0.slice(((2 * i + map) * d)..<((2 * i + map + 1) * d))) }
+                    y.copy(from: all.slice(((2 * i + map) * d)..<((2 * i + map + 1) * d)))
                 } else {
                     y.copy(from: sample.embedding.span)
                     if shape.normalizesOutput { _ = LoRAAdapter.normalize(y) }
                 }
                 guard Kernels.allFinite(y) else { throw LoRAAdapter.overflow("outcome") }
-                return try value(&evaluator, sample, y, all.slice(d..<all.count))
+                return try value(&evaluator, sample, y, all.slice((first + d)..<all.count))
             }
             guard let value else { continue }
-            total += batch.shares[i] * value
-            weight += batch.shares[i]
+            let share = shares?[i] ?? 1
+            total += share * value
+            weight += share
         }
         guard total.isFinite else { throw LoRAAdapter.overflow("outcome") }
         return weight > 0 ? total / weight : nil
     }
 
-    private func loss(_ batch: Batch, of map: Int?) throws(LoRAError) -> Double {
-        try mean(batch, of: map) { evaluator, sample, y, scores throws(LoRAError) in
+    private func loss(_ shares: [Double]?, of map: Int?) throws(LoRAError) -> Double {
+        try mean(shares, of: map) { evaluator, sample, y, scores throws(LoRAError) in
             try evaluator.evaluate(sample, y: y, gradient: nil, scores: scores, wantsCurvature: false).loss
         } ?? 0
     }
 
-    private func shareBelow(_ batch: Batch, of map: Int?) throws(LoRAError) -> Double? {
-        try mean(batch, of: map) { evaluator, sample, y, scores throws(LoRAError) in
+    private func shareBelow(_ shares: [Double]?, of map: Int?) throws(LoRAError) -> Double? {
+        try mean(shares, of: map) { evaluator, sample, y, scores throws(LoRAError) in
             try evaluator.shareBelow(sample, y: y, scores: scores)
+        }
+    }
+}
+
+extension Feedback {
+    /// Whether it says which of several items was chosen.
+    fileprivate var isChoice: Bool {
+        switch signal {
+        case .preference, .ranking, .like: true
+        case .target, .scaledInput, .reward, .watch: false
         }
     }
 }

@@ -9,13 +9,10 @@ struct Batch {
     let fading: Double
     let scratchCount: Int
 
-    init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
-        var scratch = 0
+    /// Each sample's weight, divided by their sum.
+    static func shares(_ feedback: [Feedback], _ objective: ObjectiveConfiguration) throws(LoRAError) -> [Double] {
         let weights = feedback.map { sample in
-            scratch = max(scratch, ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective))
-            let inverse = sample.propensity.map {
-                min(1 / Double($0), Double(configuration.objective.highestInversePropensity))
-            }
+            let inverse = sample.propensity.map { min(1 / Double($0), Double(objective.highestInversePropensity)) }
             return Double(sample.weight) * (inverse ?? 1)
         }
         let total = weights.reduce(0, +)
@@ -23,7 +20,14 @@ struct Batch {
             throw LoRAError(.invalidFeedback, "update", "all weights are zero: nothing can be learned from the batch")
         }
         // Shares first: a single sample's is exactly 1, so that its weight leaves no trace.
-        shares = weights.map { $0 / total }
+        return weights.map { $0 / total }
+    }
+
+    init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
+        let scratch = feedback.reduce(0) {
+            max($0, ObjectiveEvaluator.scratchCount(of: $1.signal, configuration.objective))
+        }
+        shares = try Self.shares(feedback, configuration.objective)
         var rate = 0.0
         var threshold = 0.0
         var fading = 0.0

@@ -1,4 +1,5 @@
 internal import LoRA
+internal import Reasoning
 
 /// One setting in words, for people who look at a configuration.
 public struct Setting: Sendable, Hashable {
@@ -95,6 +96,32 @@ extension EngineConfiguration {
                 "κ of an item's offset κ·log(1 + popularity); evaluate tries others on donors"),
             flag("update.certifiesSteps", update.certifiesSteps, "whether no step may raise its own loss"),
         ]
+        all += reasoningSettings
         return all
+    }
+
+    private var reasoningSettings: [Setting] {
+        func setting(_ name: String, _ value: Setting.Value, _ explanation: String) -> Setting {
+            Setting(name: name, value: value, explanation: explanation)
+        }
+        return [
+            setting("hasReasoningBank", .flag(hasReasoningBank), "whether an engine has a bank connected"),
+            setting("enableReasoningBankCache", .flag(enableReasoningBankCache), "whether its answers are cached"),
+            setting("reasoning.deadline", .text("\(reasoning.deadline)"), "how long an update waits for the bank"),
+            setting(
+                "reasoning.storeDeadline", .text("\(reasoning.storeDeadline)"),
+                "how long the background waits for it to store an episode"),
+            setting("reasoning.cacheCapacity", .integer(reasoning.cacheCapacity), "answers that the cache holds"),
+            setting("reasoning.cacheTimeToLive", .number(reasoning.cacheTimeToLive), "seconds that one is good for"),
+            setting("reasoning.queueCapacity", .integer(reasoning.queueCapacity), "episodes that wait to be stored"),
+            setting(
+                "reasoning.retrievalLimit", .integer(reasoning.retrievalLimit), "patterns retrieved with an advice"),
+            setting("reasoning.minimumReward", .number(reasoning.minimumReward), "the least reward of those, 0...1"),
+            setting("reasoning.successMargin", .number(reasoning.successMargin), "the gain above which one succeeded"),
+            setting(
+                "reasoning.restartsAfter",
+                .text(reasoning.restartsAfter.map(String.init).joined(separator: " ")),
+                "updates after which a new adapter starts again, its user's taste known better"),
+        ]
     }
 }

@@ -125,12 +125,17 @@ extension PersonalizationEngine {
     ) throws(EngineError) -> UpdateReport? {
         let scratch = state.scratch
         let report: UpdateReport?
+        var unsettled: UserMemory.Pending?
+        defer { if let unsettled { state.unsettled.append(unsettled) } }
         do throws(LoRAError) {
             report =
                 try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
                     guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
-                    // What a bank was to learn of the last step is void after one that it did not see.
-                    if slot.memory != nil, !feedback.isEmpty { slot.memory = nil }
+                    // What the next batch was to show of the last step is void after a step that no bank saw.
+                    if let memory = slot.memory, !feedback.isEmpty {
+                        unsettled = memory.takePending()
+                        slot.memory = nil
+                    }
                     let report = try slot.adapter?.update(
                         with: feedback, configuration: fixed.update, overrides: overrides, scratch: scratch)
                     if !feedback.isEmpty { slot.isUnsaved = true }

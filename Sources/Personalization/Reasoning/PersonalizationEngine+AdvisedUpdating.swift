@@ -6,7 +6,7 @@ internal import TensorCore
 struct AfterUpdate: Sendable {
     var report: UpdateReport
     /// The update before this one, with the batch that shows its outcome.
-    var finished: (episode: PendingEpisode, next: HeldBatch?, connection: BankConnection)?
+    var finished: (episode: PendingEpisode, next: NextBatch, connection: BankConnection)?
     var applied = AppliedHints()
     /// Whether the adapter was made, and whether from a prior.
     var isNew = false
@@ -29,22 +29,27 @@ extension PersonalizationEngine {
         since start: ContinuousClock.Instant
     ) async throws -> UpdateReport {
         let shard = shard(of: user)
+        var hasLooked = false
         var done = try shard.state.withLock { state throws(EngineError) in
-            try advisedFastPath(user, feedback, overrides, connection, &state, start)
+            try advisedFastPath(user, feedback, overrides, connection, &state, start, &hasLooked)
         }
-        if done == nil { done = try await updateAdvisedInLine(user, feedback, overrides, connection, start) }
+        if done == nil {
+            done = try await updateAdvisedInLine(user, feedback, overrides, connection, start, hasLooked: hasLooked)
+        }
         guard let done else { return .nothing }
         if let finished = done.finished { finished.connection.store(finished.episode, next: finished.next) }
         reasoning.totals.applied(done.applied)
         if done.isWarm { reasoning.totals.warmStarted() }
         if done.isRestarted { reasoning.totals.restarted() }
+        // Disconnected meanwhile: nobody else lets go of what this update has left.
+        if !hasReasoningBank { settlePending(of: [shard], forgettingUsers: true) }
         return done.report
     }
 
     /// The update when the adapter is in memory, nobody stands in line and the cache has the answer; `nil` otherwise.
     private func advisedFastPath(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        _ state: inout ShardState, _ start: ContinuousClock.Instant
+        _ state: inout ShardState, _ start: ContinuousClock.Instant, _ hasLooked: inout Bool
     ) throws(EngineError) -> AfterUpdate? {
         let scratch = state.scratch
         let found: AfterUpdate?? = try state.withSlot(user) { slot throws(EngineError) -> AfterUpdate? in
@@ -57,7 +62,9 @@ extension PersonalizationEngine {
             switch connection.cached(key(memory, slot.adapter, planned, feedback.count)) {
             case .found(let found): advice = found
             case .paused: advice = nil
-            case .missing: return nil
+            case .missing:
+                hasLooked = true
+                return nil
             }
             return try apply(
                 advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
@@ -70,7 +77,7 @@ extension PersonalizationEngine {
     /// The update in its turn: the adapter may have to be loaded, made or made again, and the bank asked.
     private func updateAdvisedInLine(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        _ start: ContinuousClock.Instant
+        _ start: ContinuousClock.Instant, hasLooked: Bool
     ) async throws -> AfterUpdate? {
         try await withLine(user, "updateAdapter") { shard -> AfterUpdate? in
             try await load(user, "updateAdapter", shard)
@@ -78,7 +85,7 @@ extension PersonalizationEngine {
                 try self.question(user, feedback, &state)
             }
             var advice: CheckedAdvice?
-            if let question { advice = try await answer(question, connection) }
+            if let question { advice = try await answer(question, connection, again: hasLooked) }
             try Task.checkCancellation()
             return try shard.state.withLock { state throws(EngineError) in
                 try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
@@ -87,8 +94,12 @@ extension PersonalizationEngine {
     }
 
     /// The cache's answer or the bank's; `nil` when there is none in time.
-    func answer(_ question: AdviceQuestion, _ connection: BankConnection) async throws -> CheckedAdvice? {
-        if case .found(let advice) = connection.cached(question.key) { return advice }
+    ///
+    /// - Parameter again: Whether this update has looked into the cache before.
+    func answer(
+        _ question: AdviceQuestion, _ connection: BankConnection, again: Bool = false
+    ) async throws -> CheckedAdvice? {
+        if case .found(let advice) = connection.cached(question.key, again: again) { return advice }
         return try await connection.ask(question.key, task: question.task, shape: shape)
     }
 
@@ -96,14 +107,14 @@ extension PersonalizationEngine {
     private func question(_ user: String, _ feedback: [Feedback], _ state: inout ShardState)
         throws(EngineError) -> AdviceQuestion?
     {
-        if feedback.isEmpty { return nil }
-        return try state.withSlot(user) { slot throws(EngineError) -> AdviceQuestion in
+        try state.withSlot(user) { slot throws(EngineError) -> AdviceQuestion? in
             if slot.adapter == nil, fixed.isStrict { throw unknownUser("updateAdapter", user) }
+            if feedback.isEmpty { return nil }
             let memory = remember(user, &slot)
             let planned = try planned(feedback, slot.adapter, user)
             memory.lastObjective = planned.objective
             return question(memory, slot.adapter, planned, feedback.count)
-        }
+        } ?? nil
     }
 
     private func advisedUpdate(
@@ -170,10 +181,7 @@ extension PersonalizationEngine {
             learningRate: overrides.learningRate ?? applied.overrides.learningRate,
             clipThreshold: overrides.clipThreshold ?? applied.overrides.clipThreshold,
             consolidationStrength: overrides.consolidationStrength ?? applied.overrides.consolidationStrength)
-        var next: HeldBatch?
-        if let pending = memory.pending, let adapter = slot.adapter {
-            next = HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update)
-        }
+        let next = nextBatch(feedback, slot.adapter, memory.pending, scratch)
         let trace = memory.takeSpareTrace()
         let report: UpdateReport?
         do throws(LoRAError) {
@@ -216,6 +224,26 @@ extension PersonalizationEngine {
 }
 
 // MARK: - Parts
+
+extension PersonalizationEngine {
+    /// What a batch shows of the update before it.
+    private func nextBatch(
+        _ feedback: [Feedback], _ adapter: LoRAAdapter?, _ pending: UserMemory.Pending?, _ scratch: UpdateScratch
+    ) -> NextBatch {
+        guard let pending, let adapter else { return .none }
+        do throws(LoRAError) {
+            if let judged = try HeldBatch.judgement(
+                feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
+            {
+                return .judged(judged)
+            }
+        } catch {
+            // Judged again in the background, where the failure is counted, if the update accepts the batch at all.
+        }
+        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map { .held($0) }
+            ?? .none
+    }
+}
 
 extension PersonalizationEngine {
     /// The user's memory; a new one where there is none.

@@ -60,22 +60,23 @@ extension PersonalizationEngine {
 
     private func swapBank(_ bank: (any ReasoningBank)?) {
         let old = reasoning.swap(bank)
-        settlePending(forgettingUsers: bank == nil)
+        settlePending(of: allShards, forgettingUsers: bank == nil)
         old?.close()
     }
 
-    /// Stores every update whose outcome is not known without one.
-    private func settlePending(forgettingUsers: Bool) {
-        for shard in allShards {
+    /// Stores every update of these users whose outcome is not known without one.
+    func settlePending(of shards: [Shard], forgettingUsers: Bool) {
+        for shard in shards {
             let pending = shard.state.withLock { state in
-                var pending: [(PendingEpisode, BankConnection)] = []
+                var pending = state.unsettled.map { ($0.episode, $0.connection) }
+                state.unsettled = []
                 state.updateAll { slot in
                     if let taken = slot.memory?.takePending() { pending.append((taken.episode, taken.connection)) }
                     if forgettingUsers { slot.memory = nil }
                 }
                 return pending
             }
-            for (episode, connection) in pending { connection.store(episode, next: nil) }
+            for (episode, connection) in pending { connection.store(episode, next: .none) }
         }
     }
 
@@ -86,7 +87,7 @@ extension PersonalizationEngine {
     /// - Throws: `CancellationError`.
     @discardableResult
     public func shutdown(deadline: Duration = .seconds(10)) async throws -> Bool {
-        settlePending(forgettingUsers: false)
+        settlePending(of: allShards, forgettingUsers: false)
         return try await flushReasoningBank(deadline: deadline)
     }
 
@@ -285,7 +286,7 @@ extension PersonalizationEngine {
                             return (was, pending)
                         } ?? (false, nil)
                     }
-                    if let pending { pending.connection.store(pending.episode, next: nil) }
+                    if let pending { pending.connection.store(pending.episode, next: .none) }
                     return was
                 }
             }

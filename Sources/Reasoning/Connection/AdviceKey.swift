@@ -31,7 +31,8 @@ package struct AdviceKey: Hashable, Sendable {
         buckets[4] = tracker.strongestTaste
         buckets[5] = Self.bucket(tracker.dispersion, from: 0, step: 0.5)
         buckets[6] = Self.bucket(tracker.gradientNoise, from: 0, step: 0.5)
-        buckets[7] = tracker.drift > 1 ? 1 : 0
+        // Near 1 the statistic comes and goes with single feedbacks; a drift that lasts goes on rising.
+        buckets[7] = tracker.drift > 4 ? 1 : 0
         buckets[8] = Self.idleBucket(tracker.idleSeconds(at: uptime))
         self.buckets = buckets
     }
@@ -45,8 +46,8 @@ package struct AdviceKey: Hashable, Sendable {
         UInt8(max(0, min(255, ((value - low) / step).rounded(.down))))
     }
 
-    /// Under an hour, under a day, under a month, longer.
+    /// Under a day, under a month, longer. Finer ones are left as soon as a session goes on: two questions where one would do.
     private static func idleBucket(_ seconds: Double) -> UInt8 {
-        seconds < 3600 ? 0 : seconds < 86_400 ? 1 : seconds < 2_592_000 ? 2 : 3
+        seconds < 86_400 ? 0 : seconds < 2_592_000 ? 1 : 2
     }
 }

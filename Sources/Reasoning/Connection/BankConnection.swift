@@ -18,6 +18,8 @@ package final class BankConnection: Sendable {
         var cache: TimedCache<AdviceKey, CheckedAdvice>
         var failuresInARow = 0
         var pausedUntil = -Double.infinity
+        /// Misses after which the same update looked again.
+        var repeatedMisses = 0
 
         init(capacity: Int, timeToLive: Double) {
             cache = TimedCache(capacity: capacity, timeToLive: timeToLive)
@@ -57,10 +59,12 @@ package final class BankConnection: Sendable {
 
     /// Looks into the cache, without waiting.
     ///
+    /// - Parameter again: Whether this follows a miss of the same update, which then counts once.
     /// - Complexity: O(1).
-    package func cached(_ key: AdviceKey) -> Lookup {
+    package func cached(_ key: AdviceKey, again: Bool = false) -> Lookup {
         let now = clock.uptime
         return state.withLock { state in
+            if again, isCacheEnabled { state.repeatedMisses += 1 }
             if isCacheEnabled, let advice = state.cache.value(for: key, at: now) { return .found(advice) }
             return now < state.pausedUntil ? .paused : .missing
         }
@@ -87,9 +91,13 @@ package final class BankConnection: Sendable {
                 for: key, deadline: configuration.deadline,
                 start: { [totals] in
                     totals.queried(2)
-                    async let patterns = bank.retrievePatterns(query)
-                    let advice = try await bank.learnStrategy(task)
-                    return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                    do {
+                        async let patterns = bank.retrievePatterns(query)
+                        let advice = try await bank.learnStrategy(task)
+                        return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                    } catch {
+                        throw BankFailure(cause: error)
+                    }
                 },
                 completion: { [weak self] in self?.finish(key, generation, $0) })
         } catch let error as CancellationError where Task.isCancelled {
@@ -122,7 +130,7 @@ package final class BankConnection: Sendable {
             }
             if !advice.ignored.isEmpty { totals.ignored(advice.ignored) }
         case .failure(let error):
-            totals.failed("look-up", error)
+            totals.failed("look-up", (error as? BankFailure)?.cause ?? error)
             noteFailure()
         }
     }
@@ -144,7 +152,7 @@ package final class BankConnection: Sendable {
     /// Takes an episode on its way to the bank.
     ///
     /// - Parameter next: The batch that came next, by which its outcome is judged.
-    package func store(_ pending: PendingEpisode, next: HeldBatch?) {
+    package func store(_ pending: PendingEpisode, next: NextBatch) {
         queue.append(EpisodeQueue.Item(pending: pending, next: next))
     }
 
@@ -176,12 +184,17 @@ package final class BankConnection: Sendable {
             statistics.cacheEntries += state.cache.count
             statistics.cacheBytes += state.cache.byteCount
             statistics.cacheHits += state.cache.hits
-            statistics.cacheMisses += state.cache.misses
+            statistics.cacheMisses += state.cache.misses - state.repeatedMisses
             statistics.cacheEvictions += state.cache.evictions
             statistics.cacheExpirations += state.cache.expirations
         }
         statistics.queueDepth += queue.depth
     }
+}
+
+/// What a bank threw, told apart from what the waiting for it throws: a bank may throw any error, ours too.
+struct BankFailure: Error {
+    let cause: any Error
 }
 
 extension CheckedAdvice {

@@ -79,15 +79,17 @@ package struct CheckedAdvice: Sendable {
         }
     }
 
-    /// The geometric mean of the rates of similar successes, weighted by likeness and reward; the fewer and the less alike, the
-    /// less it counts.
+    /// The geometric mean of the rates of similar successes before their schedules, weighted by likeness and reward; the fewer
+    /// and the less alike, the less it counts.
     private static func rate(of patterns: [RetrievedPattern], limit: Int) -> (rate: Double, confidence: Double)? {
         var weight = 0.0
         var logarithms = 0.0
-        for pattern in patterns where pattern.success && pattern.similarity > 0 && pattern.action.learningRate > 0 {
+        for pattern in patterns where pattern.success && pattern.similarity > 0 {
+            let rate = Double(pattern.action.learningRate) / Double(pattern.action.scheduleFactor)
+            guard rate > 0, rate.isFinite else { continue }
             let share = min(1, pattern.similarity) * max(0, min(1, pattern.reward))
             weight += share
-            logarithms += share * Elementary.log(Double(pattern.action.learningRate))
+            logarithms += share * Elementary.log(rate)
         }
         guard weight > 0 else { return nil }
         return (Elementary.exp(logarithms / weight), min(1, weight / Double(limit)) * 0.5)

@@ -8,8 +8,7 @@ internal import TensorCore
 final class EpisodeQueue: Sendable {
     struct Item: Sendable {
         let pending: PendingEpisode
-        /// The batch that came next; `nil` when there was none.
-        let next: HeldBatch?
+        let next: NextBatch
     }
 
     private struct State: ~Copyable {
@@ -22,6 +21,9 @@ final class EpisodeQueue: Sendable {
         var isClosed = false
         /// Whose episode is being stored.
         var inHand: UserDigest?
+        /// Whose episodes the calls hold that have not come back, by the calls' numbers: given up on or not, they may still
+        /// be stored.
+        var held: [UInt64: UserDigest] = [:]
         /// The last gains, in a ring.
         var gains: [Double] = []
         var nextGain = 0
@@ -85,13 +87,13 @@ final class EpisodeQueue: Sendable {
             return (mustStart, dropped)
         }
         if dropped > 0 { totals.dropped(dropped) }
-        if mustStart { Task.detached(priority: .utility) { await self.drain() } }
+        if mustStart { Task.detached { await self.drain() } }
     }
 
     /// Gives up on a bank that does not answer any more, instead of waiting for it.
     func close() { state.withLock { $0.isClosed = true } }
 
-    /// Takes a user's episodes out, and waits until none of theirs is being stored.
+    /// Takes a user's episodes out, and waits until the bank has none of theirs in hand, so that none is stored afterwards.
     ///
     /// - Returns: How many were taken out.
     /// - Throws: ``ReasoningError`` (`timedOut`) when the bank keeps one of theirs in hand; `CancellationError`.
@@ -105,7 +107,7 @@ final class EpisodeQueue: Sendable {
         }
         let clock = ContinuousClock()
         let end = clock.now + configuration.storeDeadline
-        while state.withLock({ $0.inHand == user }) {
+        while state.withLock({ $0.inHand == user || $0.held.values.contains(user) }) {
             guard clock.now < end else {
                 throw ReasoningError(.timedOut, "forget", "the bank has not come back from storing an episode")
             }
@@ -143,10 +145,12 @@ final class EpisodeQueue: Sendable {
                     totals.stored()
                     isDone = true
                 } catch let error as ReasoningError where error.code == .busy {
+                    let refused = call
+                    state.withLock { _ = $0.held.removeValue(forKey: refused) }
                     // Every call that may be out is out: wait for one to come back, unless nobody is interested any more.
                     isDone = await waitForBank()
                 } catch {
-                    totals.failed("storePattern", error)
+                    totals.failed("storePattern", (error as? BankFailure)?.cause ?? error)
                     isDone = true
                     if (error as? ReasoningError)?.code == .timedOut, state.withLock({ $0.isClosed }) { giveUp() }
                 }
@@ -178,9 +182,17 @@ final class EpisodeQueue: Sendable {
 
     private func store(_ episode: Episode, call: UInt64) async throws {
         let bank = bank
+        state.withLock { $0.held[call] = episode.user }
         _ = try await calls.value(
-            for: call, deadline: configuration.storeDeadline, start: { try await bank.storePattern(episode) },
-            completion: { _ in })
+            for: call, deadline: configuration.storeDeadline,
+            start: {
+                do {
+                    return try await bank.storePattern(episode)
+                } catch {
+                    throw BankFailure(cause: error)
+                }
+            },
+            completion: { [weak self] _ in self?.state.withLock { _ = $0.held.removeValue(forKey: call) } })
     }
 
     /// Says whether the episode in hand is to be given up.
@@ -212,10 +224,13 @@ final class EpisodeQueue: Sendable {
 
     /// The episode with its outcome.
     private func resolve(_ item: Item) -> Episode {
-        guard let next = item.next else { return item.pending.episode(outcome: nil, sessionID: sessionID) }
         let judgement: HeldBatch.Judgement
         do throws(LoRAError) {
-            judgement = try next.judge()
+            switch item.next {
+            case .none: return item.pending.episode(outcome: nil, sessionID: sessionID)
+            case .judged(let judged): judgement = judged
+            case .held(let batch): judgement = try batch.judge()
+            }
         } catch {
             // The next batch was refused, or is beyond the range of Float: nothing is known of this one then.
             totals.failed("outcome", error)

@@ -1,5 +1,15 @@
 package import LoRA
 
+/// The batch after an update, by which its outcome is judged.
+package enum NextBatch: Sendable {
+    /// There was none.
+    case none
+    /// What it showed.
+    case judged(HeldBatch.Judgement)
+    /// To be judged in the background.
+    case held(HeldBatch)
+}
+
 /// An update whose outcome is not known yet. A class, so that handing it on copies a reference.
 ///
 /// `@unchecked Sendable`: changed by the adapter's owner alone, under its lock, until it is handed to the queue; only read from
