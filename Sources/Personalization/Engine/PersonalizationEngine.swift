@@ -13,9 +13,9 @@ internal import TensorCore
 /// ```
 ///
 /// **Contract.** Updates of one user are applied one at a time, in the order in which they were accepted; a read sees a whole
-/// version, never half of an update, and names it; whoever awaited an update reads its result or a later one. No byte of one
-/// user's adapter depends on another user. The same configuration and the same feedback for a user give the same bytes,
-/// whatever happens to other users, on any number of threads.
+/// version, never half of an update, and names it; whoever awaited an update reads its result or a later one. Without a bank
+/// no byte of one user's adapter depends on another user: the same configuration and the same feedback for a user give the
+/// same bytes, whatever happens to other users, on any number of threads.
 ///
 /// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 64
 /// shards; two users of one shard wait for each other's arithmetic, never for a store.
