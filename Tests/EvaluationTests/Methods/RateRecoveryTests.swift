@@ -1,3 +1,4 @@
+import Foundation
 import LoRA
 import Personalization
 import Reasoning
@@ -9,7 +10,11 @@ import Testing
 
 /// A bank finds the learning rate where the configured one is wrong: users come one after another, each with a rate that the bank
 /// drew for them, and it learns from what their adapters bring.
-@Suite("Recovery from a wrong learning rate")
+@Suite(
+    "Recovery from a wrong learning rate",
+    .enabled(
+        if: ProcessInfo.processInfo.environment["ATTUNE_SANITIZED"] == nil,
+        "too long under a sanitizer; other tests reach the same code"))
 struct RateRecoveryTests {
     static let population: SyntheticPopulation = {
         var configuration = SyntheticPopulation.Configuration()
