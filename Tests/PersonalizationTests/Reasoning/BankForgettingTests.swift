@@ -103,7 +103,7 @@ struct BankForgettingTests {
         for step in 0..<4 { try await engine.updateAdapter(for: user, with: script.batch(user, step)) }
         await eventually { bank.hangingCount == 1 }
         // Also when the background has given up on that call: it may still store the episode.
-        await eventually { engine.reasoningBankStatistics().timedOut == 1 }
+        await eventually { engine.reasoningBankStatistics().timedOut >= 1 }
         for _ in 0..<2 {
             do {
                 _ = try await engine.forget(user)
