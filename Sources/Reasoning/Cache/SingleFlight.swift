@@ -94,7 +94,11 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
                 case .refused(let error):
                     answer.resume(throwing: error)
                     return
-                case .starts: launch(key, start, completion)
+                case .starts:
+                    // Without time to wait the answer is not waited for, however fast it comes.
+                    if deadline <= .zero { keepDeadline(of: waiter, key, deadline) }
+                    launch(key, start, completion)
+                    if deadline <= .zero { return }
                 case .joins: break
                 }
                 keepDeadline(of: waiter, key, deadline)
