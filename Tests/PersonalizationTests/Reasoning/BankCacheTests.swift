@@ -126,7 +126,7 @@ struct BankCacheTests {
         bank.script(.learn, .hang)
         let totals = ReasoningTotals(reporting: .init())
         let connection = BankConnection(
-            bank: bank, configuration: .patient(), isCacheEnabled: true, sessionID: "", clock: ManualClock(),
+            bank: bank, configuration: .patient(deadline: .seconds(3600)), isCacheEnabled: true, sessionID: "", clock: ManualClock(),
             totals: totals)
         let tracker = ContextTracker(seen: 0)
         func key(_ user: String) -> AdviceKey {
@@ -141,7 +141,7 @@ struct BankCacheTests {
         try await withThrowingTaskGroup(of: CheckedAdvice?.self) { group in
             for _ in 0..<20 { group.addTask { try await connection.ask(key(user), task: task, shape: shape) } }
             await eventually { bank.hangingCount == 1 }
-            for _ in 0..<1000 { await Task.yield() }
+            for _ in 0..<50 { await Task.yield() }
             bank.release()
             for try await advice in group { #expect(advice?.hints.learningRate == .value(0.5)) }
         }
