@@ -126,7 +126,8 @@ struct BankCacheTests {
         bank.script(.learn, .hang)
         let totals = ReasoningTotals(reporting: .init())
         let connection = BankConnection(
-            bank: bank, configuration: .patient(deadline: .seconds(3600)), isCacheEnabled: true, sessionID: "", clock: ManualClock(),
+            bank: bank, configuration: .patient(deadline: .seconds(3600)), isCacheEnabled: true, sessionID: "",
+            clock: ManualClock(),
             totals: totals)
         let tracker = ContextTracker(seen: 0)
         func key(_ user: String) -> AdviceKey {
