@@ -13,9 +13,11 @@
 ///
 /// `@unchecked Sendable`: the value is reachable only inside ``withLock(_:)``, which holds the mutex.
 @safe
+@usableFromInline
 package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let value: UnsafeMutablePointer<Value>
+    @usableFromInline
+    let value: UnsafeMutablePointer<Value>
 
     package init(_ initial: consuming sending Value) {
         unsafe mutex = .allocate(capacity: 1)
@@ -34,11 +36,18 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     }
 
     /// Runs `body` on the value while no one else can.
+    @inlinable
     package borrowing func withLock<R: ~Copyable, E: Error>(
         _ body: (inout sending Value) throws(E) -> sending R
     ) throws(E) -> sending R {
-        unsafe pthread_mutex_lock(mutex)
-        defer { unsafe pthread_mutex_unlock(mutex) }
+        lock()
+        defer { unlock() }
         return try unsafe body(&value.pointee)
     }
+
+    @usableFromInline
+    borrowing func lock() { unsafe pthread_mutex_lock(mutex) }
+
+    @usableFromInline
+    borrowing func unlock() { unsafe pthread_mutex_unlock(mutex) }
 }

@@ -85,6 +85,40 @@ struct StepTraceTests {
         #expect(judged.before != judged.after)
     }
 
+    @Test("a preview and the loss that the next update reports are the whole judgement, to the bit", arguments: cases)
+    func previews(of item: Case) throws {
+        let d = 24
+        var generator = PhiloxGenerator(seed: 12)
+        let shape = try AdapterShape(
+            dimension: d, rank: 3, alpha: 6, hasBias: item.hasBias, normalizesOutput: item.normalizes)
+        let configuration = UpdateConfiguration(
+            dimension: d, optimizer: item.optimizer, learningRates: PerObjective(all: 0.3),
+            fading: PerObjective(all: item.fading),
+            elasticWeightConsolidation: item.protects ? ElasticWeightConsolidation(strength: 0.1) : nil)
+        var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, stream: 2))
+        let scratch = UpdateScratch()
+        func signals() -> [Feedback.Signal] {
+            [
+                .target(random(&generator, d)), .scaledInput(reward: 0.5), .reward(-0.7, for: .vector(random(&generator, d))),
+                .watch(
+                    WatchEvent(completion: 0.9, rating: 4), of: .vector(random(&generator, d))),
+            ]
+        }
+        for signal in signals() + signals() {
+            let trace = StepTrace()
+            _ = try adapter.update(
+                with: [Feedback(embedding: random(&generator, d), signal: .target(random(&generator, d)))],
+                configuration: configuration, overrides: UpdateOverrides(), scratch: scratch, trace: trace)
+            let next = [Feedback(embedding: random(&generator, d), signal: signal, weight: 0.5)]
+            let whole = try #require(HeldBatch(next, for: adapter, trace: trace, configuration: configuration)).judge()
+            let preview = try #require(
+                try HeldBatch.preview(next, for: adapter, trace: trace, configuration: configuration, scratch: scratch))
+            let report = try adapter.update(
+                with: next, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch)
+            #expect(preview.judgement(after: report.lossBefore) == whole)
+        }
+    }
+
     @Test("a step that is not kept leaves the adapter the same bytes")
     func costsNoBytes() throws {
         var generator = PhiloxGenerator(seed: 5)

@@ -163,8 +163,57 @@ package struct HeldBatch: Sendable {
         self.init(feedback, adapter, trace, configuration, scratch: nil)
     }
 
-    /// Judges a small batch at once, in memory that is kept: for a target or a few items that takes less than handing the batch
-    /// to somebody else.
+    /// What a single feedback shows under two of the maps. The third, after the step, is the one that the feedback's own update
+    /// starts from: the loss that it reports is that map's, so nothing is computed twice.
+    package struct Preview: Sendable, Equatable {
+        /// The loss without an adapter.
+        package var without: Double
+        /// The loss before the step.
+        package var before: Double
+
+        /// - Parameter loss: The loss before the update with this feedback (``UpdateReport/lossBefore``).
+        package func judgement(after loss: Double) -> Judgement {
+            Judgement(without: without, before: before, after: loss)
+        }
+    }
+
+    /// Judges a single feedback in which nothing is chosen, as far as its own update will not, in memory that is kept: that
+    /// takes less than handing the feedback to somebody else.
+    ///
+    /// - Returns: `nil` for any other batch.
+    /// - Complexity: O(rank · dimension), without allocating.
+    package static func preview(
+        _ feedback: [Feedback], for adapter: LoRAAdapter, trace: StepTrace, configuration: UpdateConfiguration,
+        scratch: UpdateScratch
+    ) throws(LoRAError) -> Preview? {
+        guard feedback.count == 1, !feedback[0].isChoice else { return nil }
+        let sample = feedback[0]
+        let shape = adapter.shape
+        try sample.validate(for: shape)
+        let memory = scratch.judgingMemory(count: shape.dimension + shape.rank)
+        var evaluator = ObjectiveEvaluator(
+            configuration: configuration.objective, identity: adapter.identity, step: adapter.steps)
+        return try memory.withBuffer { all throws(LoRAError) in
+            let y = all.slice(0..<shape.dimension)
+            let hidden = all.slice(shape.dimension..<(shape.dimension + shape.rank))
+            func loss() throws(LoRAError) -> Double {
+                guard Kernels.allFinite(y) else { throw LoRAAdapter.overflow("outcome") }
+                // None of these losses takes scratch.
+                let value = try evaluator.evaluate(
+                    sample, y: y, gradient: nil, scores: hidden, wantsCurvature: false)
+                guard value.loss.isFinite else { throw LoRAAdapter.overflow("outcome") }
+                return value.loss
+            }
+            sample.embedding.span.withBuffer { trace.forward(adapter, $0, hidden: hidden, output: y) }
+            let before = try loss()
+            y.copy(from: sample.embedding.span)
+            if shape.normalizesOutput { _ = LoRAAdapter.normalize(y) }
+            return Preview(without: try loss(), before: before)
+        }
+    }
+
+    /// Judges a small batch of one choice at once, in memory that is kept: for a few items that takes less than handing the
+    /// batch to somebody else.
     ///
     /// - Returns: `nil` for a batch that is not small, or cannot be judged.
     package static func judgement(

@@ -22,6 +22,20 @@ struct AdviceQuestion: Sendable {
     var mayRestart: Bool
 }
 
+/// What a batch shows of the update before it, as far as it is known ahead of the batch's own update.
+private enum Outlook {
+    case ready(NextBatch)
+    /// All but the loss that the batch's own update reports.
+    case preview(HeldBatch.Preview)
+
+    func next(lossBefore: Double) -> NextBatch {
+        switch self {
+        case .ready(let next): next
+        case .preview(let preview): .judged(preview.judgement(after: lossBefore))
+        }
+    }
+}
+
 extension PersonalizationEngine {
     /// An update with the bank's advice.
     func updateAdvised(
@@ -181,7 +195,7 @@ extension PersonalizationEngine {
             learningRate: overrides.learningRate ?? applied.overrides.learningRate,
             clipThreshold: overrides.clipThreshold ?? applied.overrides.clipThreshold,
             consolidationStrength: overrides.consolidationStrength ?? applied.overrides.consolidationStrength)
-        let next = nextBatch(feedback, slot.adapter, memory.pending, scratch)
+        let outlook = outlook(feedback, slot.adapter, memory.pending, scratch)
         let trace = memory.takeSpareTrace()
         let report: UpdateReport?
         do throws(LoRAError) {
@@ -194,7 +208,7 @@ extension PersonalizationEngine {
         }
         guard let report else { return nil }
         slot.isUnsaved = true
-        let finished = memory.pending.map { ($0.episode, next, $0.connection) }
+        let finished = memory.pending.map { ($0.episode, outlook.next(lossBefore: report.lossBefore), $0.connection) }
         let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
         memory.spareTrace = memory.pending?.trace
         let uptime = reasoning.clock.uptime
@@ -226,22 +240,28 @@ extension PersonalizationEngine {
 // MARK: - Parts
 
 extension PersonalizationEngine {
-    /// What a batch shows of the update before it.
-    private func nextBatch(
+    /// What a batch shows of the update before it, ahead of its own.
+    private func outlook(
         _ feedback: [Feedback], _ adapter: LoRAAdapter?, _ pending: UserMemory.Pending?, _ scratch: UpdateScratch
-    ) -> NextBatch {
-        guard let pending, let adapter else { return .none }
+    ) -> Outlook {
+        guard let pending, let adapter else { return .ready(.none) }
         do throws(LoRAError) {
+            if let preview = try HeldBatch.preview(
+                feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
+            {
+                return .preview(preview)
+            }
             if let judged = try HeldBatch.judgement(
                 feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
             {
-                return .judged(judged)
+                return .ready(.judged(judged))
             }
         } catch {
             // Judged again in the background, where the failure is counted, if the update accepts the batch at all.
         }
-        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map { .held($0) }
-            ?? .none
+        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map {
+            .ready(.held($0))
+        } ?? .ready(.none)
     }
 }
 

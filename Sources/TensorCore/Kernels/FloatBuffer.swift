@@ -4,16 +4,22 @@
 /// slab). `@safe` because only ``AlignedStorage/withBuffer(_:)`` and ``ScratchArena`` make one, and neither lets it outlive
 /// the closure in which it is lent; every access is checked against `count`.
 @safe
+@frozen
+@usableFromInline
 package struct FloatBuffer {
+    @usableFromInline
     package let base: UnsafeMutablePointer<Float>
+    @usableFromInline
     package let count: Int
 
     @unsafe
+    @inlinable
     package init(base: UnsafeMutablePointer<Float>, count: Int) {
         unsafe self.base = base
         self.count = count
     }
 
+    @inlinable
     package subscript(index: Int) -> Float {
         get {
             precondition(index >= 0 && index < count, "FloatBuffer: index outside the buffer")
@@ -26,6 +32,7 @@ package struct FloatBuffer {
     }
 
     /// The elements in `range`; traps outside.
+    @inlinable
     package func slice(_ range: Range<Int>) -> FloatBuffer {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "FloatBuffer: slice outside the buffer")
         return unsafe FloatBuffer(base: base + range.lowerBound, count: range.count)
@@ -52,6 +59,7 @@ package struct FloatBuffer {
 
 extension AlignedStorage where Element == Float {
     /// Lends all elements. Whoever writes owns the only reference to this storage.
+    @inlinable
     package func withBuffer<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
         try unsafe withMutablePointer { base throws(E) in
             try body(unsafe FloatBuffer(base: base, count: count))
@@ -61,6 +69,7 @@ extension AlignedStorage where Element == Float {
 
 extension Span where Element == Float {
     /// Lends the span's elements to the kernels, which only read them.
+    @inlinable
     package func withBuffer<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
         try unsafe withUnsafeBufferPointer { source throws(E) in
             // An empty span may have no address; any aligned one that nobody reads will do.
@@ -76,8 +85,10 @@ extension Span where Element == Float {
 ///
 /// Not `Sendable`: each shard of the engine and each thread of a benchmark has its own. Grows to the largest request and
 /// then allocates no more.
+@usableFromInline
 package final class ScratchArena {
-    private var storage: AlignedStorage<Float>
+    @usableFromInline
+    package var storage: AlignedStorage<Float>
 
     package init() { storage = AlignedStorage(count: 0) }
 
@@ -86,6 +97,7 @@ package final class ScratchArena {
 
     /// Lends a taker of buffers with `capacity` floats in all, plus what rounding to whole cache lines needs for
     /// `buffers` buffers. Their contents are unspecified.
+    @inlinable
     package func withScratch<R, E: Error>(
         capacity: Int, buffers: Int, _ body: (inout Taker) throws(E) -> R
     ) throws(E) -> R {
@@ -98,13 +110,18 @@ package final class ScratchArena {
         }
     }
 
+    @usableFromInline
     package struct Taker {
-        private let buffer: FloatBuffer
-        private var used = 0
+        @usableFromInline
+        let buffer: FloatBuffer
+        @usableFromInline
+        var used = 0
 
-        fileprivate init(buffer: FloatBuffer) { self.buffer = buffer }
+        @inlinable
+        init(buffer: FloatBuffer) { self.buffer = buffer }
 
         /// The next `count` floats, starting on a cache line. Traps when the declared capacity is exceeded.
+        @inlinable
         package mutating func take(_ count: Int) -> FloatBuffer {
             let taken = buffer.slice(used..<(used + count))
             used = min(buffer.count, (used + count + 15) / 16 * 16)

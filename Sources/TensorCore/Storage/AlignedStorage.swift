@@ -14,13 +14,17 @@
 /// `@unchecked Sendable`: whoever mutates goes through ``withMutablePointer(_:)`` after making sure that its reference is
 /// unique, so no two threads ever see a write to shared storage.
 @safe
+@usableFromInline
 package final class AlignedStorage<Element: TensorScalar>: @unchecked Sendable {
     package static var alignment: Int { 64 }
 
+    @usableFromInline
     package let count: Int
-    private let base: UnsafeMutablePointer<Element>
+    @usableFromInline
+    package let base: UnsafeMutablePointer<Element>
 
     /// Allocates `count` zeros. Traps when the memory cannot be had, like the standard library's collections.
+    @usableFromInline
     package init(count: Int) {
         precondition(count >= 0, "AlignedStorage: a negative count (\(count))")
         self.count = count
@@ -51,11 +55,13 @@ package final class AlignedStorage<Element: TensorScalar>: @unchecked Sendable {
     }
 
     /// The memory for reading; must not escape `body`.
+    @inlinable
     package func withPointer<R, E: Error>(_ body: (UnsafePointer<Element>) throws(E) -> R) throws(E) -> R {
         try unsafe body(UnsafePointer(base))
     }
 
     /// The memory for writing; the caller owns the only reference, or the storage is not shared yet.
+    @inlinable
     package func withMutablePointer<R, E: Error>(
         _ body: (UnsafeMutablePointer<Element>) throws(E) -> R
     ) throws(E) -> R {
