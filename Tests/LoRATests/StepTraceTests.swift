@@ -99,7 +99,8 @@ struct StepTraceTests {
         let scratch = UpdateScratch()
         func signals() -> [Feedback.Signal] {
             [
-                .target(random(&generator, d)), .scaledInput(reward: 0.5), .reward(-0.7, for: .vector(random(&generator, d))),
+                .target(random(&generator, d)), .scaledInput(reward: 0.5),
+                .reward(-0.7, for: .vector(random(&generator, d))),
                 .watch(
                     WatchEvent(completion: 0.9, rating: 4), of: .vector(random(&generator, d))),
             ]
