@@ -11,7 +11,7 @@ public struct ConsolidationPolicy: Sendable, Hashable {
 
     /// The least share of users' trials that succeeded.
     public var minimumSuccessRate: Double
-    /// The fewest resolved episodes.
+    /// The fewest resolved episodes of a group. Tells from ``minimumUsers`` on only: each user has one at least.
     public var minimumUses: Int
     /// How many days back episodes count.
     public var lookbackDays: Double

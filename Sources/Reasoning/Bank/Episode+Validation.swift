@@ -57,8 +57,8 @@ extension AdaptationContext {
         guard idleSeconds.isFinite, idleSeconds >= 0 else {
             return "the idle time \(idleSeconds) is not finite and at least 0"
         }
-        guard seen >= 0, batchSize >= 0 else {
-            return "\(seen) feedbacks seen or \(batchSize) in the batch are below 0"
+        guard seen >= 0, batchSize >= 0, tasteLikes >= 0 else {
+            return "\(seen) feedbacks seen, \(batchSize) in the batch or \(tasteLikes) likes are below 0"
         }
         guard dimension >= 1, rank >= 1 else { return "the dimension \(dimension) or the rank \(rank) is below 1" }
         return nil

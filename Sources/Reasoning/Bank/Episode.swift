@@ -87,6 +87,9 @@ public struct AdaptationContext: Sendable, Hashable {
     /// The direction of the mean of what the user liked, projected to 64 dimensions, of length 1; zeros before the first like.
     /// The projection is fixed for a dimension, so that tastes of different engines compare.
     public var taste: [Float]
+    /// The liked items that the taste is the direction of. Fewer than ``seen`` where it was begun anew, after the adapter was
+    /// unloaded or the engine started again.
+    public var tasteLikes: Int
     /// How far the liked items are spread: 1 − ‖mean‖² / mean of ‖·‖² in the projection; 0 alike, near 1 in all directions.
     public var dispersion: Float
     /// The share of the gradients that is noise, 0...1: 1 − the mean cosine of successive ones, exponential over the last 10
@@ -110,7 +113,8 @@ public struct AdaptationContext: Sendable, Hashable {
     /// A context. What is not given is that of a new adapter.
     public init(
         objective: ObjectiveKind = .ranking, seen: Int = 0, batchSize: Int = 1, rewardMean: Float = 0,
-        rewardVariance: Float = 0, taste: [Float] = [], dispersion: Float = 0, gradientNoise: Float = 0,
+        rewardVariance: Float = 0, taste: [Float] = [], tasteLikes: Int = 0, dispersion: Float = 0,
+        gradientNoise: Float = 0,
         gradientCosine: Float = 0, drift: Float = 0, idleSeconds: Double = 0, dimension: Int, rank: Int,
         model: UInt64 = 0, initialization: PriorID? = nil
     ) {
@@ -120,6 +124,7 @@ public struct AdaptationContext: Sendable, Hashable {
         self.rewardMean = rewardMean
         self.rewardVariance = rewardVariance
         self.taste = taste.isEmpty ? [Float](repeating: 0, count: Self.tasteDimension) : taste
+        self.tasteLikes = tasteLikes
         self.dispersion = dispersion
         self.gradientNoise = gradientNoise
         self.gradientCosine = gradientCosine

@@ -8,8 +8,8 @@ public import LoRA
 /// an update goes on without hints.
 ///
 /// What every conformer promises; `StorageTesting` has the suite that checks it:
-/// - ``storePattern(_:)`` appends. Identifiers rise. The same (user, version) again changes nothing and returns the first
-///   identifier.
+/// - ``storePattern(_:)`` appends. Identifiers rise. The same (user, version, time) again changes nothing and returns the
+///   first identifier. The time counts because a user whose adapter was removed begins again with version 1.
 /// - ``retrievePatterns(_:)`` returns at most `limit` resolved episodes that match the query, the most alike first, ties by
 ///   identifier; never one of the excluded user.
 /// - ``learnStrategy(_:)`` returns advice drawn from resolved episodes and skills, none of them of the excluded user. Without

@@ -45,6 +45,13 @@ public struct DigestKey: Sendable, Hashable {
     }
 }
 
+extension DigestKey: CustomStringConvertible, CustomReflectable {
+    /// Nothing of the secret: keys get into logs by accident.
+    public var description: String { "DigestKey(secret)" }
+    /// Nothing of the secret.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
 /// Sixteen hexadecimal digits.
 func fixedHex(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)

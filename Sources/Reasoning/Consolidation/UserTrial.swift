@@ -2,16 +2,19 @@
 struct UserTrial: Sendable, Hashable {
     let user: UserDigest
     private(set) var sums = UserSums()
-    /// The direction of the user's latest taste, `[64]`; `nil` before the first like.
+    /// The direction of the taste with the most likes behind it, of those the latest, `[64]`; `nil` before the first like. Not
+    /// simply the latest: after a restart a taste begins anew.
     private(set) var taste: [Float]?
-    private var latest: Timestamp?
-    private var version: UInt64 = 0
+    private var tasteOrder: (likes: Int, recordedAt: Timestamp, version: UInt64)?
 
     let criterion: ReasoningBankConfiguration.Criterion
+    /// What the mean outcome must be above, in units of ``OutcomeUnits``.
+    private let margin: Int64
 
-    init(user: UserDigest, criterion: ReasoningBankConfiguration.Criterion = .benefit) {
+    init(user: UserDigest, criterion: ReasoningBankConfiguration.Criterion = .benefit, margin: Double = 0) {
         self.user = user
         self.criterion = criterion
+        self.margin = OutcomeUnits.units(margin)
     }
 
     /// Counts a resolved episode in, in whatever order they come.
@@ -27,15 +30,24 @@ struct UserTrial: Sendable, Hashable {
             arm.benefit += benefit
             sums.arms[index] = arm
         }
-        let isLater = latest.map { ($0, version) < (episode.recordedAt, episode.version) } ?? true
-        guard isLater, let direction = ContextFeatures.direction(episode.context.taste) else { return }
-        (latest, version, taste) = (episode.recordedAt, episode.version, direction)
+        let order = (episode.context.tasteLikes, episode.recordedAt, episode.version)
+        guard tasteOrder.map({ $0 < order }) ?? true,
+            let direction = ContextFeatures.direction(episode.context.taste)
+        else { return }
+        (tasteOrder, taste) = (order, direction)
     }
 
     /// The mean outcome by the criterion, in units of ``OutcomeUnits``.
     var meanGain: Int64 { OutcomeUnits.mean(criterion == .benefit ? sums.benefit : sums.gain, sums.episodes) }
-    /// Whether the mean outcome is above 0.
-    var isSuccess: Bool { meanGain > 0 }
+    /// Whether the mean outcome is above the margin.
+    var isSuccess: Bool { meanGain > margin }
+
+    static func == (left: UserTrial, right: UserTrial) -> Bool {
+        (left.user, left.sums, left.taste) == (right.user, right.sums, right.taste)
+            && (left.criterion, left.margin) == (right.criterion, right.margin)
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(user) }
 }
 
 extension GroupEvidence {

@@ -92,7 +92,7 @@ package struct ContextTracker: Sendable {
         return AdaptationContext(
             objective: objective, seen: seen, batchSize: batchSize, rewardMean: rewardMean,
             rewardVariance: rewardVariance, taste: (0..<AdaptationContext.tasteDimension).map { taste[$0] },
-            dispersion: dispersion,
+            tasteLikes: Int(likes), dispersion: dispersion,
             gradientNoise: gradientNoise, gradientCosine: gradientCosine, drift: drift,
             idleSeconds: idleSeconds(at: uptime), dimension: shape.dimension, rank: shape.rank, model: model,
             initialization: initialization)

@@ -7,8 +7,19 @@ struct BankState: Sendable {
 
     let capacity: Int
     private(set) var kinds: [AdapterKind: KindState] = [:]
-    /// Each user's episodes by version.
-    private var places: [UserDigest: [UInt64: Place]] = [:]
+    /// What tells a user's episodes apart. The time too: a user whose adapter was removed begins again with version 1.
+    private struct Name: Hashable {
+        var version: UInt64
+        var recordedAt: Timestamp
+
+        init(_ episode: Episode) {
+            version = episode.version
+            recordedAt = episode.recordedAt
+        }
+    }
+
+    /// Each user's episodes.
+    private var places: [UserDigest: [Name: Place]] = [:]
     private(set) var count = 0
     private(set) var evicted = 0
     private var nextEpisode: UInt64 = 1
@@ -21,31 +32,36 @@ struct BankState: Sendable {
 
     /// Appends an episode, unless it is there; the oldest goes when there are too many.
     mutating func store(_ episode: Episode) -> EpisodeID {
-        if let known = places[episode.user]?[episode.version] { return known.id }
+        if let known = places[episode.user]?[Name(episode)] { return known.id }
         let id = EpisodeID(nextEpisode)
         nextEpisode += 1
         let kind = AdapterKind(episode.context)
-        places[episode.user, default: [:]][episode.version] = Place(id: id, kind: kind)
+        places[episode.user, default: [:]][Name(episode)] = Place(id: id, kind: kind)
         kinds[kind, default: KindState()].table.append(id, episode)
         kinds[kind]?.count(episode)
         count += 1
-        if count > capacity, let oldest = kinds.min(by: { Self.isOlder($0.value, $1.value) }) {
-            if let id = oldest.value.table.oldest { remove(id, of: oldest.key) }
+        if count > capacity, let oldest {
+            remove(oldest.id, of: oldest.kind)
             evicted += 1
         }
         return id
     }
 
-    private static func isOlder(_ left: KindState, _ right: KindState) -> Bool {
-        guard let first = left.table.oldest else { return false }
-        return right.table.oldest.map { first < $0 } ?? true
+    /// The oldest episode. Names only: with a second reference to its kind's state, removing it would copy all of that.
+    private var oldest: Place? {
+        var oldest: Place?
+        for (kind, state) in kinds {
+            guard let id = state.table.oldest, id < oldest?.id ?? EpisodeID(.max) else { continue }
+            oldest = Place(id: id, kind: kind)
+        }
+        return oldest
     }
 
     private mutating func remove(_ id: EpisodeID, of kind: AdapterKind) {
         guard let episode = kinds[kind]?.table.remove(id) else { return }
         kinds[kind]?.discount(episode)
         if kinds[kind]?.table.count == 0 { kinds[kind] = nil }
-        places[episode.user]?[episode.version] = nil
+        places[episode.user]?[Name(episode)] = nil
         if places[episode.user]?.isEmpty == true { places[episode.user] = nil }
         count -= 1
     }

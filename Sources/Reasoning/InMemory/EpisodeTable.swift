@@ -153,7 +153,7 @@ extension EpisodeTable {
         return result
     }
 
-    /// The features of a row, `[32]`.
+    /// The features of a row, `[80]`.
     func vector(_ row: Int) -> [Float] {
         Array(features[(row * ContextFeatures.count)..<((row + 1) * ContextFeatures.count)])
     }

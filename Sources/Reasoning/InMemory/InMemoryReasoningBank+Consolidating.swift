@@ -27,7 +27,9 @@ extension InMemoryReasoningBank {
             let maker = SkillMaker(
                 priors: PriorMaker(donors: donors, maximumDonors: configuration.maximumDonors),
                 configuration: configuration, now: now)
-            let window = Timestamp(microseconds: now.microseconds - Int64(policy.lookbackDays * 86_400 * 1e6))
+            let lookback = Int64(policy.lookbackDays * 86_400 * 1e6)
+            let (start, overflow) = now.microseconds.subtractingReportingOverflow(lookback)
+            let window = Timestamp(microseconds: overflow ? .min : start)
             var shelf = state.withLock { $0.knowledge }
             let present = state.withLock { Set($0.kinds.keys) }
             var report = ConsolidationReport()
@@ -59,8 +61,9 @@ extension InMemoryReasoningBank {
             for stored in part.episodes {
                 guard let outcome = stored.episode.outcome, stored.episode.recordedAt >= window else { continue }
                 let user = stored.episode.user
-                trials[user, default: UserTrial(user: user, criterion: configuration.criterion)].count(
-                    stored.episode, outcome)
+                let trial = UserTrial(
+                    user: user, criterion: configuration.criterion, margin: configuration.successMargin)
+                trials[user, default: trial].count(stored.episode, outcome)
             }
             last = part.last
             await Task.yield()

@@ -4,7 +4,7 @@ internal import TensorCore
 /// A bank in memory: for one process, for tests, and for what need not outlive a restart.
 ///
 /// Keeps every promise of ``ReasoningBank``. Besides:
-/// - It holds at most a given number of episodes; the oldest go first and are counted. An evicted (user, version) is
+/// - It holds at most a given number of episodes; the oldest go first and are counted. An evicted one is
 ///   forgotten, and would be stored anew.
 /// - Sums over users are kept as whole numbers, so that neither the order of storage nor what was evicted, forgotten or
 ///   excluded shows in any advice.
@@ -46,7 +46,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
 
     /// Appends an episode. An unresolved one is kept, and counts toward no rate.
     ///
-    /// - Returns: Its identifier, higher than those of all before; the first one's for a (user, version) that is held.
+    /// - Returns: Its identifier, higher than those of all before; the first one's for an episode that is held.
     /// - Throws: ``ReasoningError`` (`invalidEpisode`); nothing was stored.
     /// - Complexity: O(1) amortised; O(kinds) when the bank is full.
     public func storePattern(_ episode: Episode) async throws -> EpisodeID {
@@ -61,7 +61,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
     ///
     /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself or holds a number that is not
     ///   finite.
-    /// - Complexity: O(n) for n episodes of the kind, under the lock: 32 multiplications each; O(limit·max(200,
+    /// - Complexity: O(n) for n episodes of the kind, under the lock: 80 multiplications each; O(limit·max(200,
     ///   4·limit)) more for variety.
     public func retrievePatterns(_ query: PatternQuery) async throws -> [RetrievedPattern] {
         try query.validate()
@@ -149,7 +149,7 @@ private struct Candidate: Sendable {
     let id: EpisodeID
     let episode: Episode
     let match: EpisodeTable.Match
-    /// `[32]`, or empty when no variety is asked for.
+    /// `[80]`, or empty when no variety is asked for.
     let vector: [Float]
 
     func pattern(now: Timestamp) -> RetrievedPattern? {

@@ -12,6 +12,8 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
 
     /// By which outcome learning rates are compared and groups of users judged.
     public var criterion: Criterion
+    /// The mean outcome, by the criterion, above which a user counts as a success of their group.
+    public var successMargin: Double
     /// k: a rate's mean is drawn towards the mean of all rates as if by k users of it, and n users give the confidence
     /// n / (n + k).
     public var pseudoObservations: Double
@@ -39,12 +41,14 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
 
     /// A configuration.
     public init(
-        criterion: Criterion = .benefit, pseudoObservations: Double = 30, explorationFloor: Double = 0.02,
+        criterion: Criterion = .benefit, successMargin: Double = 0, pseudoObservations: Double = 30,
+        explorationFloor: Double = 0.02,
         rates: ClosedRange<Float> = 1e-6...1, retrieval: RetrievalWeights = RetrievalWeights(),
         skillNearness: Double = 0.5, startStrength: Double = 0.5, neighbors: Int = 30, localStarts: Int = 64,
         maximumDonors: Int = 300, seed: UInt64 = 0
     ) {
         self.criterion = criterion
+        self.successMargin = successMargin
         self.pseudoObservations = pseudoObservations
         self.explorationFloor = explorationFloor
         self.rates = rates
@@ -62,6 +66,9 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
     /// - Throws: ``ReasoningError`` (`invalidConfiguration`) naming the setting and its range.
     public func validate() throws(ReasoningError) {
         func refuse(_ message: String) -> ReasoningError { ReasoningError(.invalidConfiguration, "bank", message) }
+        guard abs(successMargin) <= 1000 else {
+            throw refuse("the success margin \(successMargin) is not within ±1000")
+        }
         guard pseudoObservations > 0, pseudoObservations <= 1e6 else {
             throw refuse("\(pseudoObservations) pseudo-observations are not above 0 and at most 1000000")
         }

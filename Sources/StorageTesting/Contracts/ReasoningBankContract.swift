@@ -71,7 +71,7 @@ extension ReasoningBankContract {
                 last = id
             }
         }
-        let once = "the same (user, version) again changes nothing and returns the first identifier"
+        let once = "the same (user, version, time) again changes nothing and returns the first identifier"
         try await journal.check(once) {
             let bank = try await makeBank()
             let first = builder.episode(user: "ada", taste: Self.taste(0), gain: 0.3)
@@ -85,6 +85,19 @@ extension ReasoningBankContract {
                 PatternQuery(context: builder.context(), limit: 10, minimumReward: 0))
             journal.expect(once, found.count, is: 2)
             journal.expect(once, found.first { $0.id == id }?.loss ?? -1, is: first.lossAfter)
+        }
+        let another = "the same (user, version) at another time is another episode: of an adapter that began again"
+        try await journal.check(another) {
+            let bank = try await makeBank()
+            let first = builder.episode(user: "ada", gain: 0.3)
+            let id = try await bank.storePattern(first)
+            var second = first
+            second.recordedAt.microseconds += 1
+            let other = try await bank.storePattern(second)
+            journal.expect(another, other > id, "more than \(id)", saw: "\(other)")
+            let found = try await bank.retrievePatterns(
+                PatternQuery(context: builder.context(), limit: 10, minimumReward: 0))
+            journal.expect(another, found.count, is: 2)
         }
         let refused =
             "an episode with a number that is not finite, or another taste than of 64 values, is refused as invalidEpisode"
@@ -105,8 +118,8 @@ extension ReasoningBankContract {
     private var invalidEpisodes: [(String, Episode)] {
         let valid = builder.episode(user: "ada", taste: Self.taste(0))
         let changes: [(String, (inout Episode) -> Void)] = [
-            ("a taste of 15 values", { $0.context.taste.removeLast() }),
-            ("a taste of 17 values", { $0.context.taste.append(0) }),
+            ("a taste of 63 values", { $0.context.taste.removeLast() }),
+            ("a taste of 65 values", { $0.context.taste.append(0) }),
             ("an infinite taste", { $0.context.taste[3] = .infinity }),
             ("a mean reward of NaN", { $0.context.rewardMean = .nan }),
             ("a reward variance of NaN", { $0.context.rewardVariance = .nan }),

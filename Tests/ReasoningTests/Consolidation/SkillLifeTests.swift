@@ -128,6 +128,70 @@ struct SkillLifeTests {
         #expect(try await idle.autoConsolidate(policy, donors: NoDonors()).created.map(\.learningRate) == [0])
     }
 
+    @Test("a user counts once, however many episodes they have")
+    func countsUsersOnce() async throws {
+        let builder = EpisodeBuilder()
+        let taste: [Float] = (0..<AdaptationContext.tasteDimension).map { $0 == 3 ? 1 : 0 }
+        let gains = [0.30, 0.10, 0.20, 0.15, 0.25]
+        func evidence(episodesOfTheFirst count: Int) async throws -> GroupEvidence? {
+            let bank = InMemoryReasoningBank(clock: ManualClock())
+            for (i, gain) in gains.enumerated() {
+                for version in 1...(i == 0 ? count : 1) {
+                    _ = try await bank.storePattern(
+                        builder.episode(user: "\(i)", version: UInt64(version), taste: taste, gain: gain))
+                }
+            }
+            return try await bank.autoConsolidate(policy, donors: NoDonors()).created.first?.evidence
+        }
+        let many = try #require(try await evidence(episodesOfTheFirst: 60))
+        #expect(many.users == 5 && many.uses == 64 && many.successRate == 1)
+        // Student's interval by hand: mean 0.2, standard error 0.0790569 / √5, t(0.975; 4) = 2.776445.
+        #expect(abs(many.gain.mean - 0.2) < 1e-9)
+        #expect(abs(many.gain.high - many.gain.low - 2 * 2.776445 * 0.0790569 / 5.0.squareRoot()) < 1e-5)
+        #expect(try await evidence(episodesOfTheFirst: 1)?.gain == many.gain)
+    }
+
+    @Test("a user who does not gain the margin is no success")
+    func countsSuccessesAboveTheMargin() async throws {
+        let builder = EpisodeBuilder()
+        let taste: [Float] = (0..<AdaptationContext.tasteDimension).map { $0 == 3 ? 1 : 0 }
+        for (margin, rate) in [(0.0, 1.0), (0.05, 0.5)] {
+            var configuration = ReasoningBankConfiguration()
+            configuration.successMargin = margin
+            let bank = InMemoryReasoningBank(clock: ManualClock(), configuration: configuration)
+            for i in 0..<10 {
+                _ = try await bank.storePattern(
+                    builder.episode(user: "\(i)", taste: taste, gain: i % 2 == 0 ? 0.02 : 0.2))
+            }
+            let report = try await bank.autoConsolidate(policy, donors: NoDonors())
+            #expect((report.created.first?.evidence ?? report.refused.first?.evidence)?.successRate == rate)
+        }
+        var wrong = ReasoningBankConfiguration()
+        wrong.successMargin = .nan
+        #expect(throws: ReasoningError.self) { try wrong.validate() }
+    }
+
+    @Test("a taste that begins anew does not take the place of one with more likes behind it")
+    func keepsTheTasteWithTheMostLikes() {
+        let builder = EpisodeBuilder()
+        func episode(_ version: UInt64, _ index: Int, likes: Int) -> Episode {
+            var episode = builder.episode(
+                user: "ada", version: version,
+                taste: (0..<AdaptationContext.tasteDimension).map { $0 == index ? 1 : 0 })
+            episode.context.tasteLikes = likes
+            return episode
+        }
+        // After 60 likes the engine starts again.
+        let episodes = [episode(59, 1, likes: 59), episode(60, 2, likes: 60), episode(61, 3, likes: 1)]
+        for order in [[0, 1, 2], [2, 1, 0]] {
+            var trial = UserTrial(user: builder.key.digest(of: "ada"))
+            for i in order {
+                trial.count(episodes[i], AdaptationOutcome(gain: 0, benefit: 0, reward: 0, success: false))
+            }
+            #expect(trial.taste?[2] == 1)
+        }
+    }
+
     @Test("takes the latest taste of each user, and none for those without")
     func takesTheLatestTaste() {
         let builder = EpisodeBuilder()

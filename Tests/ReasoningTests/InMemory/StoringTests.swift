@@ -1,8 +1,9 @@
 import LoRA
-import Reasoning
 import StorageTesting
 import TensorCore
 import Testing
+
+@testable import Reasoning
 
 @Suite("Storing episodes in memory")
 struct StoringTests {
@@ -15,7 +16,8 @@ struct StoringTests {
             ("version", { $0.version = 0 }), ("latency", { $0.latency = -1 }),
             ("taste", { $0.context.taste.append(1) }), ("taste", { $0.context.taste[2] = .nan }),
             ("mean reward", { $0.context.rewardMean = .infinity }), ("idle time", { $0.context.idleSeconds = -1 }),
-            ("seen", { $0.context.seen = -1 }), ("batch", { $0.context.batchSize = -1 }),
+            ("seen", { $0.context.seen = -1 }), ("likes", { $0.context.tasteLikes = -1 }),
+            ("batch", { $0.context.batchSize = -1 }),
             ("dimension", { $0.context.dimension = 0 }), ("rank", { $0.context.rank = 0 }),
             ("learning rate", { $0.action.learningRate = -0.1 }), ("clipping", { $0.action.clipThreshold = .nan }),
             ("propensity", { $0.action.propensity = 0 }), ("propensity", { $0.action.propensity = 1.1 }),
@@ -38,6 +40,22 @@ struct StoringTests {
         longest.critique = String(repeating: "x", count: Episode.longestText)
         _ = try await bank.storePattern(longest)
         #expect(bank.episodeCount == 1)
+    }
+
+    /// Its memory stays where it is: a copy of everything at each store would be at another place each time.
+    @Test("a full bank stores in place")
+    func storesInPlaceWhenFull() {
+        var state = BankState(capacity: 400)
+        var places: Set<Int> = []
+        for version in 1...1200 {
+            _ = state.store(builder.episode(user: "\(version % 7)", version: UInt64(version)))
+            guard version > 600, let kind = state.kinds.keys.first else { continue }
+            let place = unsafe state.kinds[kind]?.table.episodes.withUnsafeBytes { Int(bitPattern: $0.baseAddress) }
+            if let place { places.insert(place) }
+        }
+        #expect(state.count == 400 && state.evicted == 800)
+        // Holes are closed now and then, into new memory.
+        #expect(places.count < 20, "\(places.count) places in 600 stores")
     }
 
     @Test("evicts the oldest of all kinds, and counts them")
