@@ -65,9 +65,7 @@ public struct BankDemonstrationResult: Sendable {
         newUsers = lives.count
         episodes = (held.episodes, held.resolved)
         starts = (statistics.warmStarts, statistics.restarts)
-        // Each time the bank is asked it gets two questions, for advice and for patterns.
-        let asked = statistics.queries / 2
-        cacheHitRate = Double(statistics.cacheHits) / Double(max(1, statistics.cacheHits + asked))
+        cacheHitRate = statistics.cacheHitRate
         let longest = lives.map(\.auc.count).max() ?? 0
         let seed = demonstration.seed
         gains = [1, 2, 4, 8, 16, 32].filter { $0 <= longest }.map { likes in

@@ -1,4 +1,5 @@
 public import LoRA
+internal import Reasoning
 internal import Telemetry
 internal import TensorCore
 
@@ -125,15 +126,14 @@ extension PersonalizationEngine {
     ) throws(EngineError) -> UpdateReport? {
         let scratch = state.scratch
         let report: UpdateReport?
-        var unsettled: UserMemory.Pending?
-        defer { if let unsettled { state.unsettled.append(unsettled) } }
         do throws(LoRAError) {
             report =
                 try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
                     guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
                     // What the next batch was to show of the last step is void after a step that no bank saw.
                     if let memory = slot.memory, !feedback.isEmpty {
-                        unsettled = memory.takePending()
+                        // Seldom: an update that has overtaken a disconnection. Finished outside the lock.
+                        if let arrival = memory.takePending()?.settled() { Task.detached { arrival.finish() } }
                         slot.memory = nil
                     }
                     let report = try slot.adapter?.update(

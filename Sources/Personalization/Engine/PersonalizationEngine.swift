@@ -20,10 +20,12 @@ internal import TensorCore
 /// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 64
 /// shards; two users of one shard wait for each other's arithmetic, never for a store.
 public final class PersonalizationEngine: Sendable {
-    /// The effective settings, and whether a bank is connected; never the bank itself.
+    /// The effective settings, and whether a bank is connected; never the bank itself, nor the key under which it knows users.
     public var configuration: EngineConfiguration {
         var configuration = fixed
         configuration.hasReasoningBank = hasReasoningBank
+        configuration.reasoning.sessionID = sessionID
+        configuration.reasoning.digestKey = nil
         return configuration
     }
     /// The shape of every adapter.
@@ -156,11 +158,18 @@ extension PersonalizationEngine {
 
     /// Removes the user's adapter from memory and from the store. A later adapter of the same user starts again at version 0.
     ///
+    /// A bank keeps what it has learned from the user: ``forget(_:)`` reaches that too.
+    ///
     /// - Returns: Whether there was one.
     /// - Throws: ``EngineError`` (`storeFailed`): the adapter is then still in memory, and the next checkpoint saves it again in
     ///   case the store had removed it before it failed.
     @discardableResult
     public func removeAdapter(for user: String) async throws -> Bool {
+        try await removeAdapter(for: user, settling: true)
+    }
+
+    /// - Parameter settling: Whether an update whose outcome is not known yet goes to the bank.
+    func removeAdapter(for user: String, settling: Bool) async throws -> Bool {
         try await reportingFailures {
             try Self.check(user, "removeAdapter")
             return try await withLine(user, "removeAdapter") { shard in
@@ -170,16 +179,7 @@ extension PersonalizationEngine {
                         _ = state.withSlot(user) { $0.isUnsaved = $0.adapter != nil }
                     }
                     let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
-                    let wasResident = shard.state.withLock { state in
-                        state.withSlot(user) { slot -> Bool in
-                            let was = slot.adapter != nil
-                            slot.adapter = nil
-                            slot.memory = nil
-                            slot.isUnsaved = false
-                            return was
-                        } ?? false
-                    }
-                    return wasStored || wasResident
+                    return letGo(user, shard, settling: settling) || wasStored
                 }
             }
         }

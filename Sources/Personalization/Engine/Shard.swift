@@ -23,8 +23,6 @@ struct ShardState: ~Copyable {
     private var free: [Int] = []
     let scratch = UpdateScratch()
     var statistics = EngineStatistics()
-    /// Updates whose outcome nobody will know, overtaken by one without a bank while the bank is being disconnected.
-    var unsettled: [UserMemory.Pending] = []
 
     /// Runs `body` on the user's slot, if there is one.
     mutating func withSlot<R, E: Error>(_ user: String, _ body: (inout Slot) throws(E) -> R) throws(E) -> R? {

@@ -5,9 +5,11 @@ internal import TensorCore
 /// What is to be done after an update, outside every lock.
 struct AfterUpdate: Sendable {
     var report: UpdateReport
-    /// The update before this one, with the batch that shows its outcome.
-    var finished: (episode: PendingEpisode, next: NextBatch, connection: BankConnection)?
+    /// What is left to do for the episode of the update before this one.
+    var arrival: EpisodeQueue.Arrival?
     var applied = AppliedHints()
+    /// Whether the bank was not asked because it has failed repeatedly.
+    var isSkipped = false
     /// Whether the adapter was made, and whether from a prior.
     var isNew = false
     var isWarm = false
@@ -51,7 +53,8 @@ extension PersonalizationEngine {
             done = try await updateAdvisedInLine(user, feedback, overrides, connection, start, hasLooked: hasLooked)
         }
         guard let done else { return .nothing }
-        if let finished = done.finished { finished.connection.store(finished.episode, next: finished.next) }
+        done.arrival?.finish()
+        if done.isSkipped { reasoning.totals.skipped() }
         reasoning.totals.applied(done.applied)
         if done.isWarm { reasoning.totals.warmStarted() }
         if done.isRestarted { reasoning.totals.restarted() }
@@ -73,15 +76,18 @@ extension PersonalizationEngine {
             if memory.isRestartDue(reasoning.configuration) { return nil }
             let planned = try planned(feedback, slot.adapter, user)
             var advice: CheckedAdvice?
+            var isSkipped = false
             switch connection.cached(key(memory, slot.adapter, planned, feedback.count)) {
             case .found(let found): advice = found
-            case .paused: advice = nil
+            case .paused: isSkipped = true
             case .missing:
                 hasLooked = true
                 return nil
             }
-            return try apply(
+            var done = try apply(
                 advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
+            done?.isSkipped = isSkipped
+            return done
         }
         guard let done = found ?? nil else { return nil }
         state.statistics.updates += 1
@@ -208,7 +214,10 @@ extension PersonalizationEngine {
         }
         guard let report else { return nil }
         slot.isUnsaved = true
-        let finished = memory.pending.map { ($0.episode, outlook.next(lossBefore: report.lossBefore), $0.connection) }
+        // Taken by the queue under this lock: forgetting the user finds the episode in one place or the other.
+        let arrival = memory.pending.map { pending in
+            pending.connection.take(pending.episode, next: outlook.next(lossBefore: report.lossBefore))
+        }
         let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
         memory.spareTrace = memory.pending?.trace
         let uptime = reasoning.clock.uptime
@@ -233,7 +242,7 @@ extension PersonalizationEngine {
         memory.tracker.observe(
             feedback, loss: report.lossBefore, cosine: cosine, objective: fixed.update.objective,
             projection: reasoning.projection, uptime: uptime)
-        return AfterUpdate(report: report, finished: finished, applied: applied)
+        return AfterUpdate(report: report, arrival: arrival, applied: applied)
     }
 }
 
@@ -272,7 +281,9 @@ extension PersonalizationEngine {
         let steps = slot.adapter?.steps ?? 0
         let memory = UserMemory(
             user: user, seen: Int(min(steps, UInt64(Int32.max))),
-            mayRestart: steps == 0 && !reasoning.configuration.restartsAfter.isEmpty, seed: fixed.seed,
+            // A start that the caller has chosen stays.
+            mayRestart: steps == 0 && slot.adapter?.startedFrom == nil
+                && !reasoning.configuration.restartsAfter.isEmpty, seed: fixed.seed,
             key: reasoning.digestKey)
         slot.memory = memory
         return memory
@@ -343,7 +354,8 @@ extension PersonalizationEngine {
             memory.isRestarted(reasoning.configuration)
         }
         guard let start, let early = memory.early, let old = slot.adapter, old.startedFrom != start.id.value,
-            old.steps == UInt64(early.count)
+            // More versions than steps: the protection was anchored meanwhile, and that would be lost.
+            old.steps == UInt64(early.count), old.version == old.steps
         else { return false }
         var adapter = newAdapter(user, start)
         guard adapter.startedFrom != nil else { return false }
@@ -364,11 +376,11 @@ extension PersonalizationEngine {
         slot.adapter = adapter
         slot.isUnsaved = true
         // The step whose outcome is awaited is now the one that was made again.
-        if let last, memory.pending != nil {
+        if let last, let pending = memory.pending {
             memory.pending?.trace = last.trace
-            memory.pending?.episode.action.initialization = start.id
-            memory.pending?.episode.lossBefore = last.report.lossBefore
-            memory.pending?.episode.lossAfter = last.report.lossAfter
+            // A copy: should the update be refused after all, the old episode comes back as it was.
+            memory.pending?.episode = pending.episode.madeAgain(
+                from: start.id, lossBefore: last.report.lossBefore, lossAfter: last.report.lossAfter)
         }
         return true
     }

@@ -52,8 +52,8 @@ extension PersonalizationEngine {
 
     /// Disconnects the bank: from now on the engine works as if it had never been there.
     ///
-    /// Updates whose outcome nobody knows yet are stored without one, in the background; ``flushReasoningBank(deadline:)`` before
-    /// this call waits for those on their way.
+    /// Updates whose outcome nobody knows yet are stored without one, in the background; ``flushReasoningBank(deadline:)`` waits
+    /// for them, and for those on their way, before or after this call.
     ///
     /// - Complexity: O(users in memory).
     public func disconnectReasoningBank() { swapBank(nil) }
@@ -67,21 +67,21 @@ extension PersonalizationEngine {
     /// Stores every update of these users whose outcome is not known without one.
     func settlePending(of shards: [Shard], forgettingUsers: Bool) {
         for shard in shards {
-            let pending = shard.state.withLock { state in
-                var pending = state.unsettled.map { ($0.episode, $0.connection) }
-                state.unsettled = []
+            // Taken by the queues before the lock is released, so that forgetting a user finds them in one place or the other.
+            let arrivals = shard.state.withLock { state in
+                var arrivals: [EpisodeQueue.Arrival] = []
                 state.updateAll { slot in
-                    if let taken = slot.memory?.takePending() { pending.append((taken.episode, taken.connection)) }
+                    if let taken = slot.memory?.takePending() { arrivals.append(taken.settled()) }
                     if forgettingUsers { slot.memory = nil }
                 }
-                return pending
+                return arrivals
             }
-            for (episode, connection) in pending { connection.store(episode, next: .none) }
+            for arrival in arrivals { arrival.finish() }
         }
     }
 
     /// Ends the work with the bank: updates whose outcome is not known are stored without one, and everything on its way is
-    /// waited for. The bank stays connected.
+    /// waited for, to banks that were exchanged or disconnected too. The bank stays connected.
     ///
     /// - Returns: Whether everything was stored before the deadline.
     /// - Throws: `CancellationError`.
@@ -91,15 +91,16 @@ extension PersonalizationEngine {
         return try await flushReasoningBank(deadline: deadline)
     }
 
-    /// Waits until the episodes on their way to the bank are stored.
+    /// Waits until the episodes on their way are stored, or given up on because their bank failed, which is counted; those of
+    /// banks that were exchanged or disconnected too.
     ///
     /// The last update of each user is not among them: its outcome is known when the next one comes.
     ///
-    /// - Returns: Whether all were stored before the deadline; `true` without a bank.
+    /// - Returns: Whether none was left before the deadline; `true` where there never was a bank.
     /// - Throws: `CancellationError`.
     @discardableResult
     public func flushReasoningBank(deadline: Duration = .seconds(10)) async throws -> Bool {
-        try await reasoning.connection?.flush(deadline: deadline) ?? true
+        try await reasoning.flush(deadline: deadline)
     }
 
     /// What the engine's work with its banks has come to.
@@ -111,6 +112,7 @@ extension PersonalizationEngine {
             statistics.isEnabled = true
             connection.addCache(to: &statistics)
         }
+        statistics.queueDepth = reasoning.queues.reduce(0) { $0 + $1.depth }
         return statistics
     }
 
@@ -131,7 +133,7 @@ extension PersonalizationEngine {
     ///   - lookbackDays: How many days back episodes count.
     /// - Returns: What was created, updated, retired, and why groups were refused; `nil` without a bank.
     /// - Throws: What the bank throws; ``ReasoningError``: `timedOut` when episodes could not be stored in time, `invalidPolicy`;
-    ///   what loading donors' adapters throws.
+    ///   what loading donors' adapters throws; `CancellationError` as soon as the task is cancelled, which the bank is told.
     public func consolidateAdaptationPatterns(
         minimumSuccessRate: Double = 0.85, minimumUses: Int = 5, lookbackDays: Double = 30
     ) async throws -> ConsolidationReport? {
@@ -145,12 +147,15 @@ extension PersonalizationEngine {
     public func consolidateAdaptationPatterns(_ policy: ConsolidationPolicy) async throws -> ConsolidationReport? {
         guard let connection = reasoning.connection else { return nil }
         try policy.validate()
-        guard try await connection.flush(deadline: .seconds(60)) else {
+        guard try await reasoning.flush(deadline: .seconds(60)) else {
             throw ReasoningError(
                 .timedOut, "consolidateAdaptationPatterns",
                 "episodes on their way to the bank were not stored in a minute")
         }
-        let report = try await connection.bank.autoConsolidate(policy, donors: try await donors())
+        let donors = try await donors()
+        let report = try await connection.call("consolidateAdaptationPatterns") { bank in
+            try await bank.autoConsolidate(policy, donors: donors)
+        }
         // Answers from before do not know the new skills.
         connection.clearCache()
         return report
@@ -161,31 +166,36 @@ extension PersonalizationEngine {
     /// - Parameters:
     ///   - user: The user; one without an adapter is asked for as new.
     ///   - limit: The most that are wanted.
-    /// - Returns: At most `limit`; `nil` without a bank.
-    /// - Throws: ``EngineError``: `invalidUser`, and what loading throws; what the bank throws.
+    /// - Returns: At most `limit`, none of this user; `nil` without a bank.
+    /// - Throws: ``EngineError``: `invalidUser`, and what loading throws; what the bank throws; ``ReasoningError``:
+    ///   `malformedAnswer` for an answer that cannot be, `timedOut` past ``ReasoningConfiguration/storeDeadline``;
+    ///   `CancellationError`.
     public func similarAdaptations(to user: String, limit: Int = 5) async throws -> [SimilarAdaptation]? {
         guard let connection = reasoning.connection else { return nil }
         let task = try await task(of: user, "similarAdaptations").task
         let query = PatternQuery(
             context: task.context, limit: limit, minimumReward: 0, excluding: task.excluding)
         try query.validate()
-        return try await connection.bank.retrievePatterns(query).prefix(limit).map { pattern in
+        let answer = try await connection.call("similarAdaptations", deadline: fixed.reasoning.storeDeadline) { bank in
+            try await bank.retrievePatterns(query)
+        }
+        return try RetrievedPattern.checked(answer, asked: query, "similarAdaptations").map { pattern in
             SimilarAdaptation(
                 userKey: pattern.user, rank: pattern.rank, loss: pattern.loss, reward: pattern.reward,
                 learningRate: pattern.action.learningRate, similarity: pattern.similarity)
         }
     }
 
-    /// The bank's advice for a user's next update, and what that would make of it.
+    /// The bank's advice for a user's next update, and what that would make of it. Asks the bank as an update does, past the cache.
     ///
     /// - Returns: `nil` without a bank.
-    /// - Throws: ``EngineError``: `invalidUser`, and what loading throws; what the bank throws; ``ReasoningError``
-    ///   (`malformedAnswer`) for an advice that cannot be.
+    /// - Throws: ``EngineError``: `invalidUser`, and what loading throws; what the bank throws; ``ReasoningError``:
+    ///   `malformedAnswer` for an advice that cannot be, `timedOut` past ``ReasoningConfiguration/storeDeadline``;
+    ///   `CancellationError`.
     public func learnStrategy(for user: String) async throws -> LearnedStrategy? {
         guard let connection = reasoning.connection else { return nil }
         let (task, planned, draw) = try await task(of: user, "learnStrategy")
-        let advice = try await connection.bank.learnStrategy(task)
-        let checked = try CheckedAdvice(advice, patterns: [], limit: 1, shape: shape)
+        let (advice, checked) = try await connection.strategy(task, shape: shape)
         let applied = checked.applied(to: planned, dimension: shape.dimension, draw: draw)
         return LearnedStrategy(
             advice: advice, hints: checked.hints, ignored: checked.ignored + applied.ignored,
@@ -276,38 +286,53 @@ extension PersonalizationEngine {
                         } ?? nil
                     }
                     if let record { try await storing("unloadAdapter", user: user) { try await store.save([record]) } }
-                    let (was, pending) = shard.state.withLock { state in
-                        state.withSlot(user) { slot -> (Bool, UserMemory.Pending?) in
-                            let was = slot.adapter != nil
-                            let pending = slot.memory?.takePending()
-                            slot.adapter = nil
-                            slot.memory = nil
-                            slot.isUnsaved = false
-                            return (was, pending)
-                        } ?? (false, nil)
-                    }
-                    if let pending { pending.connection.store(pending.episode, next: .none) }
-                    return was
+                    return letGo(user, shard, settling: true)
                 }
             }
         }
     }
 
+    /// Lets go of what is in memory of a user. In the user's line.
+    ///
+    /// - Parameter settling: Whether an update whose outcome is not known yet goes to the bank without one.
+    /// - Returns: Whether there was an adapter.
+    func letGo(_ user: String, _ shard: Shard, settling: Bool) -> Bool {
+        let (was, arrival) = shard.state.withLock { state in
+            state.withSlot(user) { slot -> (Bool, EpisodeQueue.Arrival?) in
+                let was = slot.adapter != nil
+                let pending = slot.memory?.takePending()
+                slot.adapter = nil
+                slot.memory = nil
+                slot.isUnsaved = false
+                return (was, settling ? pending?.settled() : nil)
+            } ?? (false, nil)
+        }
+        arrival?.finish()
+        return was
+    }
+
     /// Forgets a user: adapter, stored adapter, and all that the connected bank has of them; every skill that they gave to is made
     /// again without them.
     ///
-    /// A bank that is connected to no engine is not reached.
+    /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
+    /// reached: connect it and forget again.
     ///
     /// - Returns: Whether there was an adapter, and what the bank removed; no report without a bank.
-    /// - Throws: ``EngineError`` as ``removeAdapter(for:)``; what the bank throws, ``ReasoningError`` (`timedOut`). What was
-    ///   removed until then stays removed; call again.
+    /// - Throws: ``EngineError`` as ``removeAdapter(for:)``; what the bank throws; ``ReasoningError`` (`timedOut`) when a bank
+    ///   does not come back from storing one of the user's episodes; `CancellationError`. What was removed until then stays
+    ///   removed; call again.
     @discardableResult
     public func forget(_ user: String) async throws -> (hadAdapter: Bool, bank: ForgettingReport?) {
-        let hadAdapter = try await removeAdapter(for: user)
-        guard let connection = reasoning.connection else { return (hadAdapter, nil) }
+        let hadAdapter = try await removeAdapter(for: user, settling: false)
         let digest = reasoning.digestKey.digest(of: user)
-        let queued = try await connection.forget(digest)
-        var report = try await connection.bank.forget(digest, donors: try await donors())
+        let connection = reasoning.connection
+        var queued = 0
+        for queue in reasoning.queues { queued += try await queue.forget(digest) }
+        guard let connection else { return (hadAdapter, nil) }
+        // What others were told may rest on this user.
+        connection.clearCache()
+        let donors = try await donors()
+        var report = try await connection.call("forget") { try await $0.forget(digest, donors: donors) }
         report.episodes += queued
         connection.clearCache()
         reasoning.forgetStarts()

@@ -15,11 +15,23 @@ final class ReasoningHub: Sendable {
     let projection: TasteProjection
     /// A stable hash of the embedding model's name.
     let model: UInt64
+    /// Where all banks of this engine run.
+    private let executor = BankExecutor()
     private let isConnected = Atomic<Bool>(false)
-    private let held = Lock<BankConnection?>(nil)
+
+    private struct Held {
+        var connection: BankConnection?
+        /// The queues of all connections there were, as far as anybody still holds them: episodes may come into them and go from
+        /// them to their banks.
+        var formerQueues: [FormerQueue] = []
+    }
+    private struct FormerQueue {
+        weak var queue: EpisodeQueue?
+    }
+    private let held = Lock<Held>(Held())
     private let starts = Lock<[PriorID: WarmStart]>([:])
     /// The most starts that are kept for those to come.
-    private static let mostStarts = 256
+    static let mostStarts = 256
 
     init(
         _ configuration: ReasoningConfiguration, isCacheEnabled: Bool, dimension: Int, embeddingModel: String,
@@ -37,7 +49,24 @@ final class ReasoningHub: Sendable {
 
     /// The connected bank. Without one this is a single load.
     var connection: BankConnection? {
-        isConnected.load(ordering: .acquiring) ? held.withLock { $0 } : nil
+        isConnected.load(ordering: .acquiring) ? held.withLock { $0.connection } : nil
+    }
+
+    /// All queues that episodes may be in, those of banks that are not connected any more too.
+    var queues: [EpisodeQueue] {
+        held.withLock { held in held.formerQueues.compactMap(\.queue) + (held.connection.map { [$0.queue] } ?? []) }
+    }
+
+    /// Waits until no queue holds an episode; says whether that was so before the deadline.
+    func flush(deadline: Duration) async throws -> Bool {
+        let clock = ContinuousClock()
+        let end = clock.now + deadline
+        var isDone = true
+        for queue in queues {
+            let isFlushed = try await queue.flush(deadline: max(.zero, end - clock.now))
+            isDone = isDone && isFlushed
+        }
+        return isDone
     }
 
     /// The parameters that a start gives to adapters of this shape, shared by those that use it; `nil` for one that does not
@@ -64,6 +93,9 @@ final class ReasoningHub: Sendable {
         }
     }
 
+    /// The starts that are kept for those to come.
+    var startCount: Int { starts.withLock { $0.count } }
+
     /// Lets go of the starts that are kept for those to come.
     func forgetStarts() { starts.withLock { $0.removeAll() } }
 
@@ -72,11 +104,13 @@ final class ReasoningHub: Sendable {
         let next = bank.map {
             BankConnection(
                 bank: $0, configuration: configuration, isCacheEnabled: isCacheEnabled, sessionID: sessionID,
-                clock: clock, totals: totals)
+                clock: clock, executor: executor, totals: totals)
         }
         return held.withLock { held in
-            let old = held
-            held = next
+            let old = held.connection
+            held.formerQueues.removeAll { $0.queue == nil }
+            if let old { held.formerQueues.append(FormerQueue(queue: old.queue)) }
+            held.connection = next
             isConnected.store(next != nil, ordering: .releasing)
             return old
         }

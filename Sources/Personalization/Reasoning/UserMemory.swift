@@ -10,6 +10,9 @@ final class UserMemory {
         var trace: StepTrace
         /// The bank that gave its hints.
         let connection: BankConnection
+
+        /// Hands the episode to its queue as one of which nobody will know the outcome.
+        func settled() -> EpisodeQueue.Arrival { connection.take(episode, next: .none) }
     }
 
     /// A batch of a new adapter, kept until it may be learned again from a better start.

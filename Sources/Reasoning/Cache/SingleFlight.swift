@@ -7,8 +7,8 @@ internal import TensorCore
 /// given by whoever started it. A flight that never ends holds up nobody: it costs each deadline once, one of the ``limit``
 /// places, and the memory of its own task.
 ///
-/// The flights run as detached tasks, on the global executor. A query that blocks its thread in place of suspending takes
-/// one of the few threads on which also the deadlines are kept: such a bank has to bring an executor of its own.
+/// The flights run as detached tasks, on an executor of their own where one is given: a query that blocks its thread in place
+/// of suspending then takes none of the few threads on which the deadlines are kept.
 package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private typealias Answer = CheckedContinuation<Value, any Error>
 
@@ -19,6 +19,8 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
     }
     private struct Flight {
         var waiters: [UInt64: Waiter] = [:]
+        /// Kept only where it is cancelled once nobody waits any more.
+        var task: Task<Void, Never>?
         /// The longest deadline that it has missed.
         var missed: Duration = .zero
     }
@@ -36,6 +38,8 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
     /// The most flights at once.
     package let limit: Int
     private let operation: String
+    private let executor: (any TaskExecutor)?
+    private let endsDeserted: Bool
     private let sleep: @Sendable (Duration) async throws -> Void
     private let state = Lock<State>(State())
 
@@ -44,14 +48,18 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
     /// - Parameters:
     ///   - limit: The most flights at once, at least 1.
     ///   - operation: What the errors call the query.
+    ///   - executor: Where the flights run; `nil` for the global one.
+    ///   - endsDeserted: Whether a flight is cancelled when nobody waits for it any more.
     ///   - sleep: What the deadlines are kept by. Cancelling it may make it throw or return; neither is heard any more.
     package init(
-        limit: Int, operation: String,
+        limit: Int, operation: String, executor: (any TaskExecutor)? = nil, endsDeserted: Bool = false,
         sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
         precondition(limit >= 1, "SingleFlight: a limit of \(limit) flights lets none start")
         self.limit = limit
         self.operation = operation
+        self.executor = executor
+        self.endsDeserted = endsDeserted
         self.sleep = sleep
     }
 
@@ -132,12 +140,18 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
         _ key: Key, _ start: @escaping @Sendable () async throws -> Value,
         _ completion: @escaping @Sendable (Result<Value, any Error>) -> Void
     ) {
-        Task.detached(priority: Task.currentPriority) {
+        let task = Task.detached(executorPreference: executor, priority: Task.currentPriority) {
             let result: Result<Value, any Error>
             do { result = .success(try await start()) } catch { result = .failure(error) }
             completion(result)
             self.end(key, with: result)
         }
+        guard endsDeserted else { return }
+        let isDeserted = state.withLock { state in
+            state.flights[key]?.task = task
+            return state.flights[key]?.waiters.isEmpty ?? false
+        }
+        if isDeserted { task.cancel() }
     }
 
     private func end(_ key: Key, with result: Result<Value, any Error>) {
@@ -168,13 +182,15 @@ package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sen
 
     /// Lets a waiter go with an error; nothing if they are gone.
     private func release(_ waiter: UInt64, from key: Key, _ error: any Error, missing deadline: Duration? = nil) {
-        let released = state.withLock { state in
+        let (released, deserted) = state.withLock { state in
             let released = state.flights[key]?.waiters.removeValue(forKey: waiter)
+            let isDeserted = released != nil && state.flights[key]?.waiters.isEmpty == true
             if released != nil, let deadline, let missed = state.flights[key]?.missed, missed < deadline {
                 state.flights[key]?.missed = deadline
             }
-            return released
+            return (released, isDeserted ? state.flights[key]?.task : nil)
         }
+        deserted?.cancel()
         released?.timer?.cancel()
         released?.answer.resume(throwing: error)
     }

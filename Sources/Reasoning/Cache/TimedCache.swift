@@ -21,6 +21,8 @@ package struct TimedCache<Key: Hashable & Sendable, Value: Sendable>: ~Copyable,
 
     /// The most entries.
     package let capacity: Int
+    /// The most that the costs of all entries may sum to. An entry that alone costs more is not kept.
+    package let costLimit: Int
     /// How long an entry is served, in seconds: an entry of exactly this age is not.
     package let timeToLive: Double
     /// How often an entry was asked for and found.
@@ -52,11 +54,13 @@ package struct TimedCache<Key: Hashable & Sendable, Value: Sendable>: ~Copyable,
     ///
     /// - Parameters:
     ///   - capacity: The most entries, at least 1. Memory grows with the entries, not ahead of them.
+    ///   - costLimit: The most that the costs of all entries may sum to.
     ///   - timeToLive: How long an entry is served, in seconds, above 0; may be infinite.
-    package init(capacity: Int, timeToLive: Double) {
+    package init(capacity: Int, costLimit: Int = .max, timeToLive: Double) {
         precondition(capacity >= 1, "TimedCache: a capacity of \(capacity) holds nothing")
         precondition(timeToLive > 0, "TimedCache: a time to live of \(timeToLive) s is not above 0")
         self.capacity = capacity
+        self.costLimit = costLimit
         self.timeToLive = timeToLive
     }
 
@@ -84,13 +88,13 @@ package struct TimedCache<Key: Hashable & Sendable, Value: Sendable>: ~Copyable,
     }
 
     /// Keeps a value for `key`, in place of what was there; its age begins anew. In a full cache the least recently used
-    /// entry goes.
+    /// entries go.
     ///
     /// - Parameters:
     ///   - cost: What the entry takes in memory, in bytes, as the caller estimates it; at least 0.
     ///   - now: The time in seconds.
     ///   - generation: The ``generation`` when the value was asked for; `nil` when that does not matter.
-    /// - Returns: Whether it was kept: not if something was removed since `generation`.
+    /// - Returns: Whether it was kept: not if something was removed since `generation`, or it costs more than all entries may.
     @discardableResult
     package mutating func insert(
         _ value: Value, for key: Key, cost: Int = 0, at now: Double, asOf generation: UInt64? = nil
@@ -98,9 +102,9 @@ package struct TimedCache<Key: Hashable & Sendable, Value: Sendable>: ~Copyable,
         precondition(cost >= 0, "TimedCache: a cost of \(cost) bytes is below 0")
         removeExpired(at: now)
         if let generation, generation != self.generation { return false }
-        if let slot = slots[key] {
-            release(slot)
-        } else if slots.count == capacity {
+        if let slot = slots[key] { release(slot) }
+        if cost > costLimit { return false }
+        while slots.count == capacity || byteCount > costLimit - cost {
             evictions += 1
             release(byUse.first)
         }

@@ -21,8 +21,8 @@ package final class BankConnection: Sendable {
         /// Misses after which the same update looked again.
         var repeatedMisses = 0
 
-        init(capacity: Int, timeToLive: Double) {
-            cache = TimedCache(capacity: capacity, timeToLive: timeToLive)
+        init(capacity: Int, costLimit: Int, timeToLive: Double) {
+            cache = TimedCache(capacity: capacity, costLimit: costLimit, timeToLive: timeToLive)
         }
     }
 
@@ -38,21 +38,28 @@ package final class BankConnection: Sendable {
     private let clock: any ReasoningClock
     private let totals: ReasoningTotals
     private let state: Lock<State>
-    private let flights = SingleFlight<AdviceKey, CheckedAdvice>(
-        limit: BankConnection.mostLookups, operation: "look-up")
-    private let queue: EpisodeQueue
+    private let executor: BankExecutor
+    private let flights: SingleFlight<AdviceKey, CheckedAdvice>
+    /// The episodes on their way to the bank. It outlives the connection until they are stored.
+    package let queue: EpisodeQueue
 
     package init(
         bank: any ReasoningBank, configuration: ReasoningConfiguration, isCacheEnabled: Bool, sessionID: String,
-        clock: any ReasoningClock, totals: ReasoningTotals
+        clock: any ReasoningClock, executor: BankExecutor, totals: ReasoningTotals
     ) {
         self.bank = bank
         self.configuration = configuration
         self.isCacheEnabled = isCacheEnabled
         self.clock = clock
+        self.executor = executor
         self.totals = totals
-        state = Lock(State(capacity: configuration.cacheCapacity, timeToLive: configuration.cacheTimeToLive))
-        queue = EpisodeQueue(bank: bank, configuration: configuration, sessionID: sessionID, totals: totals)
+        state = Lock(
+            State(
+                capacity: configuration.cacheCapacity, costLimit: configuration.cacheByteCapacity,
+                timeToLive: configuration.cacheTimeToLive))
+        flights = SingleFlight(limit: Self.mostLookups, operation: "look-up", executor: executor)
+        queue = EpisodeQueue(
+            bank: bank, configuration: configuration, sessionID: sessionID, executor: executor, totals: totals)
     }
 
     // MARK: - Look-ups
@@ -70,7 +77,7 @@ package final class BankConnection: Sendable {
         }
     }
 
-    /// Asks the bank for strategy and patterns, both at once, or joins those who are asking the same.
+    /// Asks the bank, or joins those who are asking the same.
     ///
     /// - Returns: The checked answer; `nil` when there is none in time, which is counted and logged.
     /// - Throws: `CancellationError` when the asking task was cancelled meanwhile.
@@ -81,20 +88,12 @@ package final class BankConnection: Sendable {
             totals.skipped()
             return nil
         }
-        let bank = bank
-        let limit = configuration.retrievalLimit
-        let query = PatternQuery(
-            context: task.context, limit: limit, minimumReward: configuration.minimumReward, onlySuccesses: true,
-            excluding: task.excluding)
         do {
             return try await flights.value(
                 for: key, deadline: configuration.deadline,
-                start: { [totals] in
-                    totals.queried(2)
+                start: { [totals, bank, configuration] in
                     do {
-                        async let patterns = bank.retrievePatterns(query)
-                        let advice = try await bank.learnStrategy(task)
-                        return try CheckedAdvice(advice, patterns: try await patterns, limit: limit, shape: shape)
+                        return try await Self.question(bank, task, configuration, shape) { totals.queried() }.checked
                     } catch {
                         throw BankFailure(cause: error)
                     }
@@ -113,6 +112,53 @@ package final class BankConnection: Sendable {
             }
             return nil
         }
+    }
+
+    /// The bank's strategy; and similar successes where it has none. Not both at once: a bank that has a strategy would read
+    /// every episode for patterns that nobody looks at.
+    ///
+    /// - Parameter counting: Called before each question.
+    private static func question(
+        _ bank: any ReasoningBank, _ task: AdaptationTask, _ configuration: ReasoningConfiguration,
+        _ shape: AdapterShape, counting: @Sendable () -> Void = {}
+    ) async throws -> (advice: StrategyAdvice, checked: CheckedAdvice) {
+        counting()
+        let advice = try await bank.learnStrategy(task)
+        var checked = try CheckedAdvice(advice, shape: shape)
+        if checked.needsPatterns {
+            counting()
+            let query = PatternQuery(
+                context: task.context, limit: configuration.retrievalLimit, minimumReward: configuration.minimumReward,
+                onlySuccesses: true, excluding: task.excluding)
+            try checked.follow(try await bank.retrievePatterns(query), asked: query)
+        }
+        return (advice, checked)
+    }
+
+    /// Asks as an update does, past the cache, for somebody who wants to see the answer.
+    ///
+    /// - Throws: What the bank throws; ``ReasoningError``: `malformedAnswer`, `timedOut`; `CancellationError`.
+    package func strategy(_ task: AdaptationTask, shape: AdapterShape) async throws -> (StrategyAdvice, CheckedAdvice) {
+        let configuration = configuration
+        return try await call("learnStrategy", deadline: configuration.storeDeadline) { bank in
+            try await Self.question(bank, task, configuration, shape)
+        }
+    }
+
+    /// Calls the bank for somebody who waits for what it returns.
+    ///
+    /// - Parameter deadline: How long to wait; a day at most, and as long if not given.
+    /// - Returns: What `body` returns.
+    /// - Throws: What `body` throws; ``ReasoningError`` (`timedOut`) at the deadline; `CancellationError` as soon as the caller is
+    ///   cancelled. The call is then cancelled too, and not waited for.
+    package func call<Answer: Sendable>(
+        _ operation: String, deadline: Duration? = nil,
+        _ body: @escaping @Sendable (any ReasoningBank) async throws -> Answer
+    ) async throws -> Answer {
+        let flight = SingleFlight<Int, Answer>(limit: 1, operation: operation, executor: executor, endsDeserted: true)
+        return try await flight.value(
+            for: 0, deadline: deadline ?? .seconds(86_400), start: { [bank] in try await body(bank) },
+            completion: { _ in })
     }
 
     /// Takes in what a call gave, also when nobody waits for it any more.
@@ -149,24 +195,13 @@ package final class BankConnection: Sendable {
 
     // MARK: - Episodes
 
-    /// Takes an episode on its way to the bank.
+    /// Takes an episode on its way to the bank. Calls nobody else's code, so that it may be done under a lock; what it returns
+    /// may not.
     ///
     /// - Parameter next: The batch that came next, by which its outcome is judged.
-    package func store(_ pending: PendingEpisode, next: NextBatch) {
+    /// - Returns: What is left to do once the lock is released.
+    package func take(_ pending: PendingEpisode, next: NextBatch) -> EpisodeQueue.Arrival {
         queue.append(EpisodeQueue.Item(pending: pending, next: next))
-    }
-
-    /// Waits until every episode on its way is stored; says whether that was so before the deadline.
-    package func flush(deadline: Duration) async throws -> Bool { try await queue.flush(deadline: deadline) }
-
-    /// Takes a user out of the queue and the cache; the whole cache, since what others were told may rest on them too.
-    ///
-    /// - Returns: The episodes taken out of the queue.
-    /// - Throws: ``ReasoningError`` (`timedOut`) when the bank does not come back from storing one; `CancellationError`.
-    package func forget(_ user: UserDigest) async throws -> Int {
-        let count = try await queue.forget(user)
-        clearCache()
-        return count
     }
 
     /// No engine asks through this connection any more: what it holds is let go as soon as its episodes are stored.
@@ -188,7 +223,6 @@ package final class BankConnection: Sendable {
             statistics.cacheEvictions += state.cache.evictions
             statistics.cacheExpirations += state.cache.expirations
         }
-        statistics.queueDepth += queue.depth
     }
 }
 
@@ -198,9 +232,9 @@ struct BankFailure: Error {
 }
 
 extension CheckedAdvice {
-    /// About how many bytes an answer takes, its prior included.
+    /// About how many bytes an answer takes, its prior included, though others may share that.
     var byteCount: Int {
         let prior = initialization.map { 8 * $0.prior.rank * $0.prior.dimension + 4 * $0.prior.dimension } ?? 0
-        return 512 + advice.sentence.utf8.count + advice.evidence.count * 8 + advice.rateArms.count * 16 + prior
+        return 512 + ignored.reduce(0) { $0 + $1.text.utf8.count + 32 } + rateArms.count * 16 + prior
     }
 }

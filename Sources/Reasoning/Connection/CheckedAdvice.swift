@@ -1,18 +1,19 @@
 package import LoRA
 internal import TensorCore
 
-/// A bank's answer to one look-up, checked and understood: what the cache holds and updates apply.
+/// A bank's answer to one look-up, checked and understood: what the cache holds and updates apply. What they do not need of it,
+/// the sentence for people and the evidence, is let go.
 package struct CheckedAdvice: Sendable {
-    /// The bank's advice.
-    package let advice: StrategyAdvice
+    /// The rates to draw a user's from.
+    package let rateArms: [RateArm]
     /// The hints to follow: the bank's typed ones, else those read from its sentence, else what similar successes did.
-    package let hints: AdaptationHints
+    package private(set) var hints: AdaptationHints
     /// How far they are followed, 0...1.
-    package let confidence: Double
+    package private(set) var confidence: Double
     /// What of the sentence was not understood or not followed.
-    package let ignored: [IgnoredHint]
+    package private(set) var ignored: [IgnoredHint] = []
     /// What a new adapter may start from.
-    package var initialization: Initialization? { advice.initialization }
+    package let initialization: Initialization?
 
     /// The most arms that an advice may have.
     static let mostArms = 64
@@ -22,16 +23,8 @@ package struct CheckedAdvice: Sendable {
     /// Checks an answer.
     ///
     /// - Throws: ``ReasoningError`` (`malformedAnswer`) saying what cannot be.
-    package init(_ advice: StrategyAdvice, patterns: [RetrievedPattern], limit: Int, shape: AdapterShape)
-        throws(ReasoningError)
-    {
+    package init(_ advice: StrategyAdvice, shape: AdapterShape) throws(ReasoningError) {
         func refuse(_ message: String) -> ReasoningError { ReasoningError(.malformedAnswer, "look-up", message) }
-        guard patterns.count <= limit else { throw refuse("\(patterns.count) patterns where \(limit) were asked for") }
-        for pattern in patterns {
-            guard pattern.reward.isFinite, pattern.similarity.isFinite, pattern.action.learningRate.isFinite else {
-                throw refuse("a pattern with a number that is not finite")
-            }
-        }
         guard advice.confidence >= 0, advice.confidence <= 1 else {
             throw refuse("the confidence \(advice.confidence) is not in 0...1")
         }
@@ -44,22 +37,28 @@ package struct CheckedAdvice: Sendable {
                 throw refuse("a prior of dimension \(start.prior.dimension) where \(shape.dimension) is needed")
             }
         }
-        self.advice = advice
-        var hints = advice.hints
-        var confidence = advice.confidence
-        var ignored: [IgnoredHint] = []
+        rateArms = advice.rateArms
+        initialization = advice.initialization
+        confidence = advice.confidence
+        hints = advice.hints
         if confidence > 0, hints.isEmpty, advice.rateArms.isEmpty, !advice.sentence.isEmpty {
             let parsed = HintParser.parse(advice.sentence)
             hints = parsed.hints
             ignored = parsed.ignored
         }
-        if confidence == 0, advice.rateArms.isEmpty, let found = Self.rate(of: patterns, limit: limit) {
-            hints = AdaptationHints(learningRate: .value(found.rate))
-            confidence = found.confidence
-        }
-        self.hints = hints
-        self.confidence = confidence
-        self.ignored = ignored
+    }
+
+    /// Whether the strategy says nothing that an update could follow, so that similar successes are asked for.
+    package var needsPatterns: Bool { confidence == 0 && rateArms.isEmpty }
+
+    /// Follows what similar successes did.
+    ///
+    /// - Throws: ``ReasoningError`` (`malformedAnswer`) saying what cannot be.
+    package mutating func follow(_ patterns: [RetrievedPattern], asked query: PatternQuery) throws(ReasoningError) {
+        let patterns = try RetrievedPattern.checked(patterns, asked: query, "look-up")
+        guard let found = Self.rate(of: patterns, limit: query.limit) else { return }
+        hints = AdaptationHints(learningRate: .value(found.rate))
+        confidence = found.confidence
     }
 
     private static func check(_ arms: [RateArm]) throws(ReasoningError) {
@@ -93,6 +92,30 @@ package struct CheckedAdvice: Sendable {
         }
         guard weight > 0 else { return nil }
         return (Elementary.exp(logarithms / weight), min(1, weight / Double(limit)) * 0.5)
+    }
+}
+
+extension RetrievedPattern {
+    /// Checks what a bank has retrieved.
+    ///
+    /// - Returns: The patterns that were asked for; others, the excluded user's own past above all, are left out.
+    /// - Throws: ``ReasoningError`` (`malformedAnswer`) for more than were asked for, and for numbers that are not finite.
+    package static func checked(
+        _ patterns: [RetrievedPattern], asked query: PatternQuery, _ operation: String
+    ) throws(ReasoningError) -> [RetrievedPattern] {
+        guard patterns.count <= query.limit else {
+            throw ReasoningError(
+                .malformedAnswer, operation, "\(patterns.count) patterns where \(query.limit) were asked for")
+        }
+        for pattern in patterns {
+            guard pattern.reward.isFinite, pattern.similarity.isFinite, pattern.loss.isFinite,
+                pattern.action.learningRate.isFinite
+            else { throw ReasoningError(.malformedAnswer, operation, "a pattern with a number that is not finite") }
+        }
+        return patterns.filter { pattern in
+            pattern.user != query.excluding && pattern.reward >= query.minimumReward
+                && (pattern.success || !query.onlySuccesses) && (!pattern.success || !query.onlyFailures)
+        }
     }
 }
 
@@ -150,10 +173,10 @@ extension CheckedAdvice {
 
     private func arm(for draw: Double) -> RateArm? {
         var left = draw
-        for arm in advice.rateArms {
+        for arm in rateArms {
             left -= arm.probability
             if left < 0 { return arm }
         }
-        return advice.rateArms.last { $0.probability > 0 }
+        return rateArms.last { $0.probability > 0 }
     }
 }

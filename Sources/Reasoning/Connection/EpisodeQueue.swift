@@ -4,35 +4,49 @@ internal import TensorCore
 
 /// Episodes on their way to a bank: a bounded queue that a background task empties, so that storing is never on anybody's path.
 ///
-/// The outcome of an episode is computed here too: it takes three passes over the next batch.
-final class EpisodeQueue: Sendable {
+/// The outcome of an episode is computed there too: it takes three passes over the next batch.
+///
+/// One runner at a time stores, one episode after the other, where banks run. A watch looks after it from elsewhere: a runner
+/// whose call does not come back within the deadline is given up on, and another one goes on. Those given up on end when their
+/// call does; when ``mostAbandoned`` are out, nothing is stored until one has ended.
+package final class EpisodeQueue: Sendable {
     struct Item: Sendable {
         let pending: PendingEpisode
         let next: NextBatch
     }
 
     private struct State: ~Copyable {
-        var items: [Item] = []
+        var items: [(number: UInt64, item: Item)] = []
         /// How many at the front of `items` were taken.
         var taken = 0
+        /// The episodes that ever came; each has the number that this had then.
+        var arrivals: UInt64 = 0
+        /// The episodes that were dropped.
+        var dropped = 0
         var isDraining = false
         /// Whether somebody waits for the queue to be empty.
         var isHurried = false
         var isClosed = false
-        /// Whose episode is being stored.
-        var inHand: UserDigest?
-        /// Whose episodes the calls hold that have not come back, by the calls' numbers: given up on or not, they may still
-        /// be stored.
-        var held: [UInt64: UserDigest] = [:]
-        /// The calls so far. Each has a number of its own as long as the queue lives, or it would take another one's answer.
-        var calls: UInt64 = 0
+        /// Whether the watch is there.
+        var isWatched = false
+        /// The runner that counts.
+        var runner: UInt64 = 0
+        /// What it has in hand, and since when the bank has been asked to store it.
+        var inHand: (number: UInt64, user: UserDigest, since: ContinuousClock.Instant?)?
+        /// Runners that were given up on, and whose episodes their calls hold: those may still be stored.
+        var abandoned: [UInt64: UserDigest] = [:]
         /// The last gains, in a ring.
         var gains: [Double] = []
         var nextGain = 0
 
         var count: Int { items.count - taken }
 
-        mutating func pop() -> Item? {
+        /// Whether an episode that came no later than this is still here.
+        func holds(upTo number: UInt64) -> Bool {
+            inHand?.number ?? .max <= number || (taken < items.count && items[taken].number <= number)
+        }
+
+        mutating func pop() -> (number: UInt64, item: Item)? {
             guard taken < items.count else {
                 items.removeAll(keepingCapacity: items.capacity <= 256)
                 taken = 0
@@ -45,6 +59,16 @@ final class EpisodeQueue: Sendable {
                 taken = 0
             }
             return item
+        }
+
+        /// Lets all go that wait; returns their number.
+        mutating func removeAll() -> Int {
+            defer {
+                items = []
+                taken = 0
+                isDraining = false
+            }
+            return count
         }
     }
 
@@ -60,56 +84,84 @@ final class EpisodeQueue: Sendable {
     private let bank: any ReasoningBank
     private let configuration: ReasoningConfiguration
     private let sessionID: String
+    private let executor: BankExecutor
     private let totals: ReasoningTotals
     private let state = Lock<State>(State())
-    private let calls = SingleFlight<UInt64, EpisodeID>(
-        limit: EpisodeQueue.mostAbandoned, operation: "storePattern")
 
-    init(bank: any ReasoningBank, configuration: ReasoningConfiguration, sessionID: String, totals: ReasoningTotals) {
+    init(
+        bank: any ReasoningBank, configuration: ReasoningConfiguration, sessionID: String, executor: BankExecutor,
+        totals: ReasoningTotals
+    ) {
         self.bank = bank
         self.configuration = configuration
         self.sessionID = sessionID
+        self.executor = executor
         self.totals = totals
     }
 
     /// The episodes that wait.
-    var depth: Int { state.withLock { $0.count } }
+    package var depth: Int { state.withLock { $0.count } }
 
-    /// Takes an episode; the oldest makes room where the queue is full.
-    func append(_ item: Item) {
-        let (mustStart, dropped) = state.withLock { state in
-            var dropped = 0
-            if state.count >= configuration.queueCapacity {
-                _ = state.pop()
-                dropped = 1
-            }
-            state.items.append(item)
-            let mustStart = !state.isDraining
-            state.isDraining = true
-            return (mustStart, dropped)
+    /// What is left to do after an episode was taken: waking the background, and telling what was dropped for it.
+    package struct Arrival: Sendable {
+        fileprivate let queue: EpisodeQueue
+        /// The runner to start.
+        fileprivate let runner: UInt64?
+        /// Which one was dropped, counted from 1.
+        fileprivate let dropped: Int?
+
+        /// Does it; to be called once, outside every lock.
+        package func finish() {
+            // A log line for the 1st, 2nd, 4th, 8th, … only: where one is dropped, more will be.
+            if let dropped { queue.totals.dropped(1, isLogged: dropped & (dropped - 1) == 0) }
+            if let runner { queue.start(runner) }
         }
-        if dropped > 0 { totals.dropped(dropped) }
-        if mustStart { Task.detached(priority: .utility) { await self.drain() } }
     }
 
-    /// Gives up on a bank that does not answer any more, instead of waiting for it.
-    func close() { state.withLock { $0.isClosed = true } }
+    /// Takes an episode; the oldest makes room where the queue is full.
+    func append(_ item: Item) -> Arrival {
+        state.withLock { state in
+            var dropped: Int?
+            if state.count >= configuration.queueCapacity {
+                _ = state.pop()
+                state.dropped += 1
+                dropped = state.dropped
+            }
+            state.arrivals += 1
+            state.items.append((state.arrivals, item))
+            guard !state.isDraining else { return Arrival(queue: self, runner: nil, dropped: dropped) }
+            state.isDraining = true
+            // With too many calls out, the one that comes back starts it.
+            let canStart = state.abandoned.count < Self.mostAbandoned
+            state.runner += 1
+            return Arrival(queue: self, runner: canStart ? state.runner : nil, dropped: dropped)
+        }
+    }
+
+    /// Nobody asks the bank any more: once a call does not come back, the others are given up too.
+    func close() {
+        let dropped = state.withLock { state in
+            state.isClosed = true
+            return state.abandoned.count < Self.mostAbandoned ? 0 : state.removeAll()
+        }
+        if dropped > 0 { totals.dropped(dropped) }
+    }
 
     /// Takes a user's episodes out, and waits until the bank has none of theirs in hand, so that none is stored afterwards.
     ///
     /// - Returns: How many were taken out.
     /// - Throws: ``ReasoningError`` (`timedOut`) when the bank keeps one of theirs in hand; `CancellationError`.
-    func forget(_ user: UserDigest) async throws -> Int {
+    package func forget(_ user: UserDigest) async throws -> Int {
         let count = state.withLock { state in
             let before = state.count
-            let kept = state.items[state.taken...].filter { $0.pending.user != user }
+            let kept = state.items[state.taken...].filter { $0.item.pending.user != user }
             state.items = Array(kept)
             state.taken = 0
             return before - kept.count
         }
         let clock = ContinuousClock()
         let end = clock.now + configuration.storeDeadline
-        while state.withLock({ $0.inHand == user || $0.held.values.contains(user) }) {
+        while state.withLock({ $0.inHand?.user == user || $0.abandoned.values.contains(user) }) {
             guard clock.now < end else {
                 throw ReasoningError(.timedOut, "forget", "the bank has not come back from storing an episode")
             }
@@ -118,15 +170,17 @@ final class EpisodeQueue: Sendable {
         return count
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits until nothing that is on its way now is so any more; what comes meanwhile is not waited for.
     ///
     /// - Returns: Whether that was so before the deadline.
-    func flush(deadline: Duration) async throws -> Bool {
+    package func flush(deadline: Duration) async throws -> Bool {
         let clock = ContinuousClock()
         let end = clock.now + deadline
+        let last = state.withLock { $0.arrivals }
         while state.withLock({ state in
-            state.isHurried = state.isDraining
-            return state.isDraining
+            let isHeld = state.holds(upTo: last)
+            state.isHurried = isHeld
+            return isHeld
         }) {
             if clock.now >= end { return false }
             try await Task.sleep(for: .milliseconds(1))
@@ -134,30 +188,27 @@ final class EpisodeQueue: Sendable {
         return true
     }
 
-    private func drain() async {
+    private func start(_ runner: UInt64) {
+        Task.detached(executorPreference: executor, priority: .utility) { await self.drain(runner) }
+        let mustWatch = state.withLock { state in
+            defer { state.isWatched = true }
+            return !state.isWatched
+        }
+        if mustWatch { Task.detached(priority: .utility) { await self.watch() } }
+    }
+
+    private func drain(_ runner: UInt64) async {
         await gather()
-        while let item = next() {
+        while let item = next(runner) {
             let episode = resolve(item)
-            var isDone = false
-            while !isDone {
-                let call = state.withLock { state in
-                    state.calls += 1
-                    state.held[state.calls] = episode.user
-                    return state.calls
-                }
-                do {
-                    try await store(episode, call: call)
-                    totals.stored()
-                    isDone = true
-                } catch let error as ReasoningError where error.code == .busy {
-                    state.withLock { _ = $0.held.removeValue(forKey: call) }
-                    // Every call that may be out is out: wait for one to come back, unless nobody is interested any more.
-                    isDone = await waitForBank()
-                } catch {
-                    totals.failed("storePattern", (error as? BankFailure)?.cause ?? error)
-                    isDone = true
-                    if (error as? ReasoningError)?.code == .timedOut, state.withLock({ $0.isClosed }) { giveUp() }
-                }
+            state.withLock { $0.inHand?.since = .now }
+            do {
+                _ = try await bank.storePattern(episode)
+                guard hasReturned(runner) else { return }
+                totals.stored()
+            } catch {
+                guard hasReturned(runner) else { return }
+                totals.failed("storePattern", error)
             }
         }
     }
@@ -171,58 +222,65 @@ final class EpisodeQueue: Sendable {
         }
     }
 
-    /// The next episode; without one, draining has ended.
-    private func next() -> Item? {
+    /// The next episode; without one, draining has ended. Nothing for a runner that was given up on.
+    private func next(_ runner: UInt64) -> Item? {
         state.withLock { state in
-            let item = state.pop()
-            if item == nil {
+            guard state.runner == runner else { return nil }
+            guard let next = state.pop() else {
                 state.isDraining = false
                 state.isHurried = false
+                return nil
             }
-            state.inHand = item?.pending.user
-            return item
+            state.inHand = (next.number, next.item.pending.user, nil)
+            return next.item
         }
     }
 
-    private func store(_ episode: Episode, call: UInt64) async throws {
-        let bank = bank
-        _ = try await calls.value(
-            for: call, deadline: configuration.storeDeadline,
-            start: {
-                do {
-                    return try await bank.storePattern(episode)
-                } catch {
-                    throw BankFailure(cause: error)
-                }
-            },
-            completion: { [weak self] _ in self?.state.withLock { _ = $0.held.removeValue(forKey: call) } })
+    /// A runner's call has come back; says whether it still counts. One that was given up on was counted then.
+    private func hasReturned(_ runner: UInt64) -> Bool {
+        let (counts, next) = state.withLock { state -> (Bool, UInt64?) in
+            guard state.runner != runner else {
+                state.inHand = nil
+                return (true, nil)
+            }
+            let wasStalled = state.abandoned.count >= Self.mostAbandoned
+            state.abandoned[runner] = nil
+            return (false, wasStalled && state.isDraining ? state.runner : nil)
+        }
+        if let next { start(next) }
+        return counts
     }
 
-    /// Says whether the episode in hand is to be given up.
-    private func waitForBank() async -> Bool {
-        if state.withLock({ $0.isClosed }) {
-            totals.dropped(1)
-            giveUp()
-            return true
-        }
-        do {
-            try await Task.sleep(for: min(configuration.storeDeadline, .seconds(1)))
-            return false
-        } catch {
-            // Nobody cancels this task; if the runtime does, the episode is lost and counted.
-            totals.dropped(1)
-            return true
+    /// Gives up on runners whose call takes too long; ends when nothing is on its way.
+    private func watch() async {
+        let clock = ContinuousClock()
+        while let due = state.withLock({ state -> ContinuousClock.Instant? in
+            state.isWatched = state.isDraining
+            return state.isDraining ? (state.inHand?.since ?? clock.now) + configuration.storeDeadline : nil
+        }) {
+            // Nobody cancels this task; if the runtime does, calls are given up on when they are due all the same.
+            do { try await Task.sleep(until: due, clock: clock) } catch { await Task.yield() }
+            giveUpIfDue(at: clock.now)
         }
     }
 
-    private func giveUp() {
-        let count = state.withLock { state in
-            let count = state.count
-            state.items = []
-            state.taken = 0
-            return count
+    private func giveUpIfDue(at now: ContinuousClock.Instant) {
+        let (isDue, dropped, next) = state.withLock { state -> (Bool, Int, UInt64?) in
+            guard let inHand = state.inHand, let since = inHand.since, since + configuration.storeDeadline <= now else {
+                return (false, 0, nil)
+            }
+            state.abandoned[state.runner] = inHand.user
+            state.inHand = nil
+            state.runner += 1
+            if state.isClosed { return (true, state.removeAll(), nil) }
+            return (true, 0, state.abandoned.count < Self.mostAbandoned ? state.runner : nil)
         }
-        if count > 0 { totals.dropped(count) }
+        guard isDue else { return }
+        totals.failed(
+            "storePattern",
+            ReasoningError(.timedOut, "storePattern", "no answer within \(configuration.storeDeadline)"))
+        if dropped > 0 { totals.dropped(dropped) }
+        if let next { start(next) }
     }
 
     /// The episode with its outcome.

@@ -11,25 +11,22 @@ package enum NextBatch: Sendable {
 }
 
 /// An update whose outcome is not known yet. A class, so that handing it on copies a reference.
-///
-/// `@unchecked Sendable`: changed by the adapter's owner alone, under its lock, until it is handed to the queue; only read from
-/// then on.
-package final class PendingEpisode: @unchecked Sendable {
-    package var user: UserDigest
-    package var version: UInt64
+package final class PendingEpisode: Sendable {
+    package let user: UserDigest
+    package let version: UInt64
     /// The features before the update.
-    package var tracker: ContextTracker
-    package var objective: ObjectiveKind
-    package var batchSize: Int
-    package var shape: AdapterShape
-    package var model: UInt64
-    package var action: AdaptationAction
-    package var lossBefore: Double
-    package var lossAfter: Double
-    package var latency: Int64
-    package var recordedAt: Timestamp
+    package let tracker: ContextTracker
+    package let objective: ObjectiveKind
+    package let batchSize: Int
+    package let shape: AdapterShape
+    package let model: UInt64
+    package let action: AdaptationAction
+    package let lossBefore: Double
+    package let lossAfter: Double
+    package let latency: Int64
+    package let recordedAt: Timestamp
     /// When the update happened, on the clock that intervals are taken on.
-    package var uptime: Double
+    package let uptime: Double
 
     package init(
         user: UserDigest, version: UInt64, tracker: ContextTracker, objective: ObjectiveKind, batchSize: Int,
@@ -49,6 +46,16 @@ package final class PendingEpisode: @unchecked Sendable {
         self.latency = latency
         self.recordedAt = recordedAt
         self.uptime = uptime
+    }
+
+    /// The same update, made again from another start.
+    package func madeAgain(from start: PriorID, lossBefore: Double, lossAfter: Double) -> PendingEpisode {
+        var action = action
+        action.initialization = start
+        return PendingEpisode(
+            user: user, version: version, tracker: tracker, objective: objective, batchSize: batchSize, shape: shape,
+            model: model, action: action, lossBefore: lossBefore, lossAfter: lossAfter, latency: latency,
+            recordedAt: recordedAt, uptime: uptime)
     }
 
     /// The episode with what came of it, in numbers and words.

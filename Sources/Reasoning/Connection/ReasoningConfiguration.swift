@@ -2,10 +2,14 @@
 public struct ReasoningConfiguration: Sendable, Hashable {
     /// How long an update waits for the bank before it goes on without hints.
     public var deadline: Duration
-    /// How long the background waits for the bank to store an episode before it gives that one up.
+    /// How long the background waits for the bank to store an episode before it gives that one up, and a caller for the answer to
+    /// a question that no update waits for.
     public var storeDeadline: Duration
     /// The most answers that the cache holds; the least recently used goes first.
     public var cacheCapacity: Int
+    /// The most bytes that the cached answers may take, as ``ReasoningStatistics/cacheBytes`` counts them: a start counts for
+    /// every answer that names it.
+    public var cacheByteCapacity: Int
     /// How many seconds an answer is good for.
     public var cacheTimeToLive: Double
     /// The most episodes that wait to be stored; a full queue drops the oldest and counts it.
@@ -14,13 +18,16 @@ public struct ReasoningConfiguration: Sendable, Hashable {
     public var retrievalLimit: Int
     /// The least reward of retrieved patterns, 0...1.
     public var minimumReward: Double
-    /// The gain above which an episode is a success.
+    /// The gain above which an episode is a success (``AdaptationOutcome/success``). Groups of users are judged by what the bank is
+    /// configured for: ``ReasoningBankConfiguration/criterion`` and ``ReasoningBankConfiguration/successMargin``.
     public var successMargin: Double
     /// After which updates a new adapter is made again from the start that the bank then advises, knowing the user's taste
-    /// better, and learns its feedback so far again; ascending, empty for never.
+    /// better, and learns its feedback so far again; ascending, empty for never. Until the last of them a new user's batches, of
+    /// at most 16 feedbacks each, stay in memory.
     public var restartsAfter: [Int]
     /// The secret under which the bank knows users; a new random one for each engine unless given. Give your own to a bank that
-    /// outlives the engine, so that it knows its users again.
+    /// outlives the engine, so that it knows its users again. ``PersonalizationEngine`` never shows it: `nil` in its
+    /// configuration.
     public var digestKey: DigestKey?
     /// Names the engine's session in its episodes; sixteen random digits unless given. At most 256 bytes.
     public var sessionID: String?
@@ -28,7 +35,8 @@ public struct ReasoningConfiguration: Sendable, Hashable {
     /// The settings; every default is stated here.
     public init(
         deadline: Duration = .milliseconds(50), storeDeadline: Duration = .seconds(5), cacheCapacity: Int = 1024,
-        cacheTimeToLive: Double = 300, queueCapacity: Int = 4096, retrievalLimit: Int = 5,
+        cacheByteCapacity: Int = 1 << 28, cacheTimeToLive: Double = 300, queueCapacity: Int = 4096,
+        retrievalLimit: Int = 5,
         minimumReward: Double = 0.7, successMargin: Double = 0, restartsAfter: [Int] = [2, 4, 8],
         digestKey: DigestKey? = nil,
         sessionID: String? = nil
@@ -36,6 +44,7 @@ public struct ReasoningConfiguration: Sendable, Hashable {
         self.deadline = deadline
         self.storeDeadline = storeDeadline
         self.cacheCapacity = cacheCapacity
+        self.cacheByteCapacity = cacheByteCapacity
         self.cacheTimeToLive = cacheTimeToLive
         self.queueCapacity = queueCapacity
         self.retrievalLimit = retrievalLimit
@@ -60,6 +69,9 @@ public struct ReasoningConfiguration: Sendable, Hashable {
             "the store deadline \(storeDeadline) is not above 0 and at most an hour")
         try check(
             (1...10_000_000).contains(cacheCapacity), "the cache capacity \(cacheCapacity) is not in 1...10000000")
+        try check(
+            (1...(1 << 40)).contains(cacheByteCapacity),
+            "the cache's byte capacity \(cacheByteCapacity) is not in 1...2^40")
         try check(
             cacheTimeToLive > 0 && cacheTimeToLive <= 1e9,
             "the time to live \(cacheTimeToLive) is not above 0 and at most 1e9 seconds")
@@ -100,7 +112,7 @@ public struct ReasoningStatistics: Sendable, Hashable {
     public var cacheEvictions = 0
     /// Answers that had grown too old.
     public var cacheExpirations = 0
-    /// The questions that banks were asked.
+    /// The questions that look-ups have asked: one for the strategy, and one for patterns where that had nothing to say.
     public var queries = 0
     /// Updates that hints changed.
     public var hinted = 0

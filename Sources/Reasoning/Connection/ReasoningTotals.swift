@@ -16,9 +16,9 @@ package final class ReasoningTotals: Sendable {
         reporting.count("attune_bank_\(label)_total", by: amount)
     }
 
-    func queried(_ count: Int) { add("queries", count) { $0.queries += count } }
+    func queried() { add("queries", 1) { $0.queries += 1 } }
     func stored() { add("stored", 1) { $0.stored += 1 } }
-    func skipped() { add("skipped", 1) { $0.skipped += 1 } }
+    package func skipped() { add("skipped", 1) { $0.skipped += 1 } }
     package func warmStarted() { add("warm_starts", 1) { $0.warmStarts += 1 } }
     package func restarted() { add("restarts", 1) { $0.restarts += 1 } }
     /// What an update made of its advice.
@@ -38,10 +38,11 @@ package final class ReasoningTotals: Sendable {
         }
     }
 
-    func dropped(_ count: Int) {
+    func dropped(_ count: Int, isLogged: Bool = true) {
         add("dropped", count) { $0.dropped += count }
+        guard isLogged else { return }
         reporting.log(
-            .warning, "episodes were dropped because the bank stores too slowly", ["count": "\(count)"],
+            .warning, "episodes were dropped because the bank stores too slowly", ["count": "\(snapshot.dropped)"],
             source: "Reasoning")
     }
 

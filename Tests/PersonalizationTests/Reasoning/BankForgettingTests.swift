@@ -50,6 +50,75 @@ struct BankForgettingTests {
         #expect(try await !engine.forget(user).hadAdapter)
     }
 
+    /// The bank was taken out and connected again while it had many episodes before it: none of them comes in afterwards.
+    @Test func episodesOnTheirWayThroughAnEarlierConnectionAreReached() async throws {
+        let script = try Script()
+        let base = InMemoryReasoningBank(clock: ManualClock())
+        let bank = ScriptedReasoningBank(base)
+        let other = ScriptedReasoningBank()
+        let engine = try script.engine(bank)
+        bank.always(.store, .delay(.milliseconds(5)))
+        for step in 0..<50 { try await engine.updateAdapter(for: user, with: script.batch(user, step)) }
+        engine.connectReasoningBank(other)
+        engine.disconnectReasoningBank()
+        #expect(engine.reasoningBankStatistics().queueDepth > 0)
+        engine.connectReasoningBank(bank)
+        let result = try await engine.forget(user)
+        #expect(result.bank?.episodes == 50)
+        #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
+        #expect(base.episodeCount == 0 && engine.reasoningBankStatistics().queueDepth == 0)
+    }
+
+    /// Without a bank too: what is on its way to one that was disconnected does not arrive.
+    @Test func episodesOnTheirWayToADisconnectedBankAreReached() async throws {
+        let script = try Script()
+        let base = InMemoryReasoningBank(clock: ManualClock())
+        let bank = ScriptedReasoningBank(base)
+        bank.always(.store, .delay(.milliseconds(5)))
+        let engine = try script.engine(bank)
+        for step in 0..<50 { try await engine.updateAdapter(for: user, with: script.batch(user, step)) }
+        engine.disconnectReasoningBank()
+        let result = try await engine.forget(user)
+        let arrived = base.episodeCount
+        #expect(result.hadAdapter && result.bank == nil && arrived < 50)
+        #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
+        #expect(base.episodeCount == arrived)
+    }
+
+    /// Whatever an update and a forgetting at the same moment do to each other: without an adapter there are no episodes.
+    @Test func noUpdateSlipsPastAForgetting() async throws {
+        let script = try Script(dimension: 4, rank: 1)
+        let bank = InMemoryReasoningBank(clock: ManualClock())
+        let engine = try script.engine(bank, update: script.plain)
+        for i in 0..<1000 {
+            let user = "user \(i)"
+            for step in 0..<2 { try await engine.updateAdapter(for: user, with: [script.one(.target, user, step)]) }
+            async let update = engine.updateAdapter(for: user, with: [script.one(.target, user, 2)])
+            async let forgetting = engine.forget(user)
+            _ = try await (update, forgetting)
+            guard try await engine.adapter(for: user) == nil else { continue }
+            _ = try await engine.flushReasoningBank(deadline: .seconds(60))
+            let left = bank.episodes(of: digest(user))
+            #expect(left.isEmpty, "\(user): \(left.map(\.episode.version))")
+        }
+    }
+
+    /// A removed adapter's last update goes to the bank without outcome; a forgotten user's goes nowhere.
+    @Test func removingIsNotForgetting() async throws {
+        let script = try Script()
+        let bank = InMemoryReasoningBank(clock: ManualClock())
+        let engine = try script.engine(bank)
+        for user in ["ada", "bob"] {
+            for step in 0..<2 { try await engine.updateAdapter(for: user, with: script.batch(user, step)) }
+        }
+        try await engine.removeAdapter(for: "ada")
+        try await engine.forget("bob")
+        #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
+        let kept = bank.episodes(of: digest("ada")).map(\.episode)
+        #expect(kept.map(\.version) == [1, 2] && kept.map { $0.outcome != nil } == [true, false])
+        #expect(bank.episodes(of: digest("bob")).isEmpty)
+    }
+
     /// After a consolidation to which they gave, skills and starts are as if they had never been there.
     @Test func skillsAreThoseOfAPopulationWithoutThem() async throws {
         let script = try Script()
@@ -80,7 +149,9 @@ struct BankForgettingTests {
         // Someone has started from a skill with their part in it.
         try await engine.createAdapter(for: "new")
         let stale = try #require(try await engine.adapter(for: "new")?.startedFrom)
+        #expect(engine.reasoning.startCount == 1)
         let result = try await engine.forget(name)
+        #expect(engine.reasoning.startCount == 0)
         #expect(result.hadAdapter && result.bank?.episodes == 4)
         #expect(result.bank?.stalePriors.contains(PriorID(stale)) == true)
         #expect(bank.skills.allSatisfy { !$0.donors.contains(digest(name)) })

@@ -153,7 +153,8 @@ struct BankHintTests {
         let script = try Script()
         let bank = ScriptedReasoningBank.advising(.none)
         let patterns: [(rate: Float, similarity: Double, reward: Double, success: Bool)] = [
-            (0.5, 0.8, 1, true), (0.125, 0.4, 0.5, true), (8, 1, 1, false), (9, -0.5, 1, true), (0, 1, 1, true),
+            // The last two are no answer to what was asked: no success, too small a reward.
+            (0.5, 0.8, 1, true), (0.125, 0.25, 0.8, true), (9, -0.5, 1, true), (8, 1, 1, false), (7, 1, 0.5, true),
         ]
         bank.answerRetrieve { query in
             patterns.enumerated().map { i, pattern in
@@ -173,6 +174,50 @@ struct BankHintTests {
         let query = try #require(bank.queries.first)
         #expect(
             query.onlySuccesses && query.limit == 5 && query.minimumReward == 0.7 && query.excluding == digest(user))
+        // The one who asks to see it sees the same.
+        try await engine.removeAdapter(for: user)
+        let strategy = try #require(try await engine.learnStrategy(for: user))
+        #expect(abs(Double(strategy.learningRate) / expected - 1) < 1e-6 && strategy.advice == .none)
+        #expect(strategy.hints.learningRate != nil)
+    }
+
+    /// A bank that gives its own user's past away, or what was not asked for: nothing of it is followed, and nobody sees it.
+    @Test func whatWasNotAskedForIsLeftOut() async throws {
+        let script = try Script()
+        let bank = ScriptedReasoningBank.advising(.none)
+        bank.answerRetrieve { query in
+            let past = [(query.excluding, 1.0, true), (digest("bob"), 0.1, true), (digest("bob"), 0.2, false)]
+            return past.enumerated().compactMap { i, one in
+                one.0.map {
+                    RetrievedPattern(
+                        id: EpisodeID(UInt64(i)), user: $0, reward: one.1, success: one.2, similarity: 1, loss: 1,
+                        action: AdaptationAction(learningRate: 1, clipThreshold: 2), rank: 4)
+                }
+            }
+        }
+        let engine = try script.engine(bank, update: script.plain)
+        let report = try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, 0)])
+        #expect(report.learningRate == 0.25 && engine.reasoningBankStatistics().hinted == 0)
+        let similar = try #require(try await engine.similarAdaptations(to: user))
+        #expect(similar.map(\.userKey) == [digest("bob"), digest("bob")])
+        for kind in [ScriptedReasoningBank.Garbage.notANumber, .infinity, .tooMuch] {
+            bank.always(.retrieve, .garbage(kind))
+            await #expect(throws: ReasoningError.self) { try await engine.similarAdaptations(to: user) }
+        }
+    }
+
+    /// A bank with a strategy is not asked for patterns, which would be of no use.
+    @Test func patternsAreAskedForOnlyWhereThereIsNoStrategy() async throws {
+        let script = try Script()
+        let bank = ScriptedReasoningBank.advising(rate: 0.125)
+        let engine = try script.engine(bank, isCached: false)
+        try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, 0)])
+        #expect(bank.count(of: .learn) == 1 && bank.count(of: .retrieve) == 0)
+        #expect(engine.reasoningBankStatistics().queries == 1)
+        bank.answerLearn { _ in .none }
+        try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, 1)])
+        #expect(bank.count(of: .learn) == 2 && bank.count(of: .retrieve) == 1)
+        #expect(engine.reasoningBankStatistics().queries == 3)
     }
 
     /// The target loss carries 1/dimension, so its rates are bounded in units of it: up to 1 a dimension.

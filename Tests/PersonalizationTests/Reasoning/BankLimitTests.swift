@@ -126,13 +126,59 @@ struct BankLimitTests {
             #expect(engine.reasoningBankStatistics().queueDepth <= 4)
         }
         #expect(engine.reasoningBankStatistics().dropped == 14 && metrics["attune_bank_dropped_total"] == 14)
-        #expect(log.lines.count { $0.message.contains("dropped") && $0.level == .warning } == 14)
+        // A line for the 1st, 2nd, 4th and 8th, with the number so far.
+        let lines = log.lines.filter { $0.message.contains("dropped") && $0.level == .warning }
+        #expect(lines.map { $0.metadata["count"] } == ["1", "2", "4", "8"])
         #expect(try await !engine.flushReasoningBank(deadline: .milliseconds(5)))
         bank.release()
         #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
         #expect(bank.storedEpisodes.map(\.version) == [1, 16, 17, 18, 19])
         #expect(engine.reasoningBankStatistics().stored == 5)
         #expect(try await engine.adapter(for: "ada")?.stateHash == script.history("ada", steps: 20)[20].stateHash)
+    }
+
+    /// Nothing is on its way any more when they say so, to banks that were exchanged or disconnected either.
+    @Test(arguments: [false, true])
+    func flushingWaitsForBanksThatWereExchanged(isDisconnected: Bool) async throws {
+        let script = try Script()
+        let bank = ScriptedReasoningBank.advising(.none)
+        bank.always(.store, .hang)
+        let engine = try script.engine(bank)
+        for step in 0..<10 { try await engine.updateAdapter(for: "ada", with: script.batch("ada", step)) }
+        await eventually { bank.hangingCount == 1 }
+        if isDisconnected {
+            engine.disconnectReasoningBank()
+        } else {
+            engine.connectReasoningBank(ScriptedReasoningBank.advising(.none))
+        }
+        #expect(engine.reasoningBankStatistics().queueDepth == 9)
+        #expect(try await !engine.shutdown(deadline: .milliseconds(20)))
+        #expect(try await !engine.flushReasoningBank(deadline: .milliseconds(20)))
+        bank.always(.store, nil)
+        bank.release()
+        #expect(try await engine.shutdown(deadline: .seconds(60)))
+        #expect(bank.storedEpisodes.count == 10 && engine.reasoningBankStatistics().stored == 10)
+    }
+
+    /// Without a bank nothing is kept of its users.
+    @Test func disconnectingLeavesNothing() async throws {
+        let script = try Script()
+        let engine = try script.engine(ScriptedReasoningBank.advising(.none))
+        for i in 0..<100 {
+            try await engine.updateAdapter(for: "user \(i)", with: [script.one(.ranking, "user \(i)", 0)])
+        }
+        func memories() -> Int {
+            engine.allShards.reduce(0) { sum, shard in
+                shard.state.withLock { state in
+                    var count = sum
+                    state.forEach { slot in if slot.memory != nil { count += 1 } }
+                    return count
+                }
+            }
+        }
+        #expect(memories() == 100)
+        engine.disconnectReasoningBank()
+        #expect(memories() == 0)
     }
 
     @Test func slowStoresHoldUpNoUpdate() async throws {
@@ -157,10 +203,10 @@ struct BankLimitTests {
         bank.always(.store, .hang)
         let engine = try script.engine(bank, reasoning: .patient(storeDeadline: .milliseconds(5)))
         for step in 0..<30 { try await engine.updateAdapter(for: "ada", with: script.batch("ada", step)) }
-        await eventually { engine.reasoningBankStatistics().timedOut == 8 }
-        #expect(bank.hangingCount == 8)
+        // A call may be given up before it has come to the bank.
+        await eventually { engine.reasoningBankStatistics().timedOut == 8 && bank.hangingCount == 8 }
         let statistics = engine.reasoningBankStatistics()
-        #expect(statistics.queueDepth + 1 + statistics.timedOut == 29 && statistics.stored == 0)
+        #expect(statistics.queueDepth + statistics.timedOut == 29 && statistics.stored == 0)
         bank.always(.store, nil)
         bank.release()
         #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
@@ -182,7 +228,7 @@ struct BankLimitTests {
             await eventually { engine.reasoningBankStatistics().timedOut == step }
             #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
         }
-        #expect(bank.hangingCount == 2)
+        await eventually { bank.hangingCount == 2 }
         for step in 3..<6 {
             try await engine.updateAdapter(for: "ada", with: script.batch("ada", step))
             #expect(try await engine.flushReasoningBank(deadline: .seconds(60)))
@@ -222,9 +268,10 @@ struct BankLimitTests {
             }
             for try await version in group { #expect(version == 1) }
         }
+        await eventually { bank.hangingCount == engine.reasoningBankStatistics().queries }
         #expect(bank.count(of: .learn) <= 64 && bank.hangingCount == bank.count(of: .learn))
         let statistics = engine.reasoningBankStatistics()
-        #expect(statistics.timedOut >= 3 && statistics.queries == 2 * bank.count(of: .learn))
+        #expect(statistics.timedOut >= 3 && statistics.queries == bank.count(of: .learn))
         // None is lost: answered late, not asked for want of room, or left alone.
         #expect(statistics.timedOut <= 200 && statistics.cacheEntries == 0)
         bank.always(.learn, nil)

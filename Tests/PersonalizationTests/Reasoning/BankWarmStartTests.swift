@@ -154,6 +154,26 @@ struct BankWarmStartTests {
         #expect(bank.storedEpisodes.map(\.version) == [1, 2, 3])
     }
 
+    /// The episode of the step before is that of the step that was made, not of one that was undone.
+    @Test func anEpisodeBeforeARefusedRestartStaysAsItWas() async throws {
+        let script = try Script()
+        let priors = [0: try script.prior(), 2: try script.prior(2)]
+        let bank = bank(priors)
+        let engine = try script.engine(
+            bank, reasoning: .patient(restartsAfter: [2]), update: script.plain, isCached: false)
+        var reports: [UpdateReport] = []
+        for step in 0..<2 {
+            reports.append(try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, step)]))
+        }
+        var bad = script.one(.ranking, user, 2)
+        bad.embedding[0] = .nan
+        await #expect(throws: EngineError.self) { try await engine.updateAdapter(for: user, with: [bad]) }
+        #expect(try await engine.shutdown(deadline: .seconds(60)))
+        let last = try #require(bank.storedEpisodes.last)
+        #expect(last.version == 2 && last.action.initialization?.value == priors[0]?.contentHash)
+        #expect(last.lossBefore == reports[1].lossBefore && last.lossAfter == reports[1].lossAfter)
+    }
+
     @Test func fadingDrawsToTheStart() async throws {
         let script = try Script()
         let prior = try script.prior()
@@ -225,6 +245,58 @@ struct BankWarmStartTests {
     }
 
     /// Starts of more than one prior are kept for those to come, and forgotten together with a user.
+    /// A start that the caller has chosen is theirs: the bank's advice of starts is for adapters without one.
+    @Test func aStartOfTheCallersOwnStays() async throws {
+        let script = try Script()
+        let (own, banks) = (try script.prior(1), try script.prior(2))
+        let engine = try script.engine(
+            bank([0: banks]), reasoning: .patient(restartsAfter: [1, 2]), update: script.plain)
+        try await engine.createAdapter(for: user, startingFrom: own)
+        for step in 0..<4 { try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, step)]) }
+        #expect(try await engine.adapter(for: user)?.startedFrom == own.contentHash)
+        #expect(
+            try await engine.adapter(for: user)?.stateHash
+                == replay(script.warm(user, own), script, 0..<4, script.plain).stateHash)
+        #expect(engine.reasoningBankStatistics().restarts == 0)
+    }
+
+    /// Making an adapter again would undo what was anchored in the meantime.
+    @Test func anAnchoredAdapterIsNotMadeAgain() async throws {
+        let script = try Script()
+        var update = script.plain
+        update.elasticWeightConsolidation = ElasticWeightConsolidation(strength: 0.5)
+        let (first, second) = (try script.prior(1), try script.prior(2))
+        for isAnchored in [false, true] {
+            let engine = try script.engine(
+                bank([0: first, 2: second]), reasoning: .patient(restartsAfter: [2]), update: update)
+            for step in 0..<2 { try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, step)]) }
+            if isAnchored { try await engine.consolidateAdapter(for: user) }
+            try await engine.updateAdapter(for: user, with: [script.one(.ranking, user, 2)])
+            let started = try await engine.adapter(for: user)?.startedFrom
+            #expect(started == (isAnchored ? first : second).contentHash)
+        }
+    }
+
+    /// A bank with a new start for everybody: those that are kept for others are bounded.
+    @Test func keptStartsAreBounded() async throws {
+        let script = try Script(dimension: 4, rank: 1)
+        let bank = ScriptedReasoningBank.advising(.none)
+        let number = Shared(0)
+        bank.answerLearn { _ in
+            let next = number.change { number -> Int in
+                number += 1
+                return number
+            }
+            return StrategyAdvice(initialization: Initialization(prior: try script.prior(next)))
+        }
+        let engine = try script.engine(bank, update: script.plain)
+        for i in 0..<600 {
+            try await engine.createAdapter(for: "user \(i)")
+            #expect(engine.reasoning.startCount <= ReasoningHub.mostStarts)
+        }
+        #expect(engine.reasoningBankStatistics().warmStarts == 600)
+    }
+
     @Test func startsAreMadeOncePerPrior() async throws {
         let script = try Script(dimension: 6, rank: 1)
         let bank = ScriptedReasoningBank.advising(.none)

@@ -92,7 +92,7 @@ struct RateArmTests {
             rateArms: [
                 RateArm(learningRate: 0.5, probability: 0.9995), RateArm(learningRate: 0.25, probability: 0),
             ])
-        let checked = try CheckedAdvice(advice, patterns: [], limit: 5, shape: shape)
+        let checked = try CheckedAdvice(advice, shape: shape)
         let planned = LoRAAdapter.planned(.ranking, nil, UpdateConfiguration())
         for draw in [0, 0.5, 0.9994, 0.9999] {
             let applied = checked.applied(to: planned, dimension: 4, draw: draw)

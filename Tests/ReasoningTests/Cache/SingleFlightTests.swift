@@ -350,6 +350,32 @@ struct SingleFlightTests {
         #expect(flights.waiterCount == 0)
     }
 
+    @Test("a flight is cancelled when nobody waits for it any more, where that is wanted", arguments: [true, false])
+    func endsDeserted(isWanted: Bool) async {
+        let flights = SingleFlight<Int, Bool>(limit: 1, operation: "test", endsDeserted: isWanted)
+        let gate = Gate()
+        let ended = Tally<Bool>()
+        let tasks = (0..<2).map { _ in
+            Task {
+                try await flights.value(for: 1, deadline: .seconds(600)) {
+                    await gate.wait()
+                    return Task.isCancelled
+                } completion: {
+                    if case .success(let isCancelled) = $0 { ended.add(isCancelled) }
+                }
+            }
+        }
+        await turns { flights.waiterCount == 2 }
+        // One is still there.
+        tasks[0].cancel()
+        await turns { flights.waiterCount == 1 }
+        tasks[1].cancel()
+        for task in tasks { await #expect(throws: CancellationError.self) { try await task.value } }
+        gate.open()
+        await turns { flights.flightCount == 0 }
+        #expect(ended.all == [isWanted])
+    }
+
     @Test("refuses a bound that lets none start")
     func refusesABoundOfNone() async {
         await #expect(processExitsWith: .failure) { _ = SingleFlight<Int, Int>(limit: 0, operation: "test") }

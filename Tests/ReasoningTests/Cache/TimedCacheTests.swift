@@ -29,6 +29,26 @@ struct TimedCacheTests {
         #expect(counts(cache) == Counts(count: 1, bytes: 7, hits: 1))
     }
 
+    @Test(
+        "costs sum to no more than the limit: the least recently used make room, and what alone costs more is not kept")
+    func keepsToTheCostLimit() {
+        var cache = TimedCache<String, Int>(capacity: 10, costLimit: 100, timeToLive: 10)
+        for (key, cost) in [("a", 40), ("b", 40), ("c", 20)] { cache.insert(1, for: key, cost: cost, at: 0) }
+        _ = cache.value(for: "a", at: 0)
+        let isKept = cache.insert(2, for: "d", cost: 45, at: 0)
+        #expect(isKept && cache.byteCount == 85 && cache.evictions == 2)
+        let (a, b, c) = (cache.value(for: "a", at: 0), cache.value(for: "b", at: 0), cache.value(for: "c", at: 0))
+        #expect(a == 1 && b == nil && c == nil)
+        let isTooMuchKept = cache.insert(3, for: "a", cost: 101, at: 0)
+        let old = cache.value(for: "a", at: 0)
+        #expect(!isTooMuchKept && old == nil && cache.byteCount == 45 && cache.count == 1)
+        let isWholeKept = cache.insert(4, for: "e", cost: 100, at: 0)
+        #expect(isWholeKept && cache.byteCount == 100 && cache.count == 1)
+        // A value in place of another one's counts once.
+        let isReplaced = cache.insert(5, for: "e", cost: 60, at: 0)
+        #expect(isReplaced && cache.byteCount == 60)
+    }
+
     @Test("evicts the least recently used, and being asked for is a use")
     func evictsTheLeastRecentlyUsed() {
         var cache = TimedCache<String, Int>(capacity: 2, timeToLive: 10)

@@ -1,0 +1,67 @@
+import Synchronization
+import Testing
+
+@testable import Reasoning
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+@Suite("Where banks run", .timeLimit(.minutes(3)))
+struct BankExecutorTests {
+    /// Blocks the thread until so many have come, or a minute has passed.
+    private static func block(until count: Int, _ arrived: borrowing Atomic<Int>) {
+        arrived.add(1, ordering: .relaxed)
+        for _ in 0..<60_000 where arrived.load(ordering: .relaxed) < count { usleep(1000) }
+    }
+
+    private final class Counter: Sendable {
+        let value = Atomic<Int>(0)
+    }
+
+    @Test("as many calls as there are lanes block their threads, and nobody waits for another")
+    func blocksNobody() async {
+        let executor = BankExecutor()
+        let counter = Counter()
+        let calls = (0..<BankExecutor.mostLanes).map { _ in
+            // None comes back before all are there.
+            Task.detached(executorPreference: executor) { Self.block(until: BankExecutor.mostLanes, counter.value) }
+        }
+        let start = ContinuousClock.now
+        for call in calls { await call.value }
+        #expect(ContinuousClock.now - start < .seconds(60))
+        #expect(counter.value.load(ordering: .relaxed) == BankExecutor.mostLanes)
+        #expect(executor.laneCount == BankExecutor.mostLanes)
+    }
+
+    @Test("more calls than lanes stand in line, and all are made")
+    func hasABound() async {
+        let executor = BankExecutor()
+        let counter = Counter()
+        let calls = (0..<200).map { i in
+            Task.detached(executorPreference: executor) {
+                if i < BankExecutor.mostLanes { Self.block(until: BankExecutor.mostLanes, counter.value) }
+                return i
+            }
+        }
+        var sum = 0
+        for call in calls { sum += await call.value }
+        #expect(sum == 199 * 100)
+        #expect(executor.laneCount == BankExecutor.mostLanes)
+        // Lanes are used again.
+        for _ in 0..<100 { await Task.detached(executorPreference: executor) {}.value }
+        #expect(executor.laneCount == BankExecutor.mostLanes)
+    }
+
+    @Test("calls one after the other need one lane")
+    func reusesALane() async {
+        let executor = BankExecutor()
+        for _ in 0..<100 { await Task.detached(executorPreference: executor) { await Task.yield() }.value }
+        // A job may still be leaving its lane when the next one comes.
+        #expect(executor.laneCount <= 3)
+    }
+}
