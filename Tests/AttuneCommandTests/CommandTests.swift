@@ -16,7 +16,7 @@ import Testing
     @Test func givesPersonalizeItsDefaults() throws {
         let command = try PersonalizeCommand(#require(try parse(["--synthetic"], for: PersonalizeCommand.self)))
         #expect(command.source == .synthetic)
-        #expect(command.rank == 8)
+        #expect(command.rank == nil)
         #expect(command.output == nil)
         #expect(command.format == .text)
         #expect(command.showsProgress)

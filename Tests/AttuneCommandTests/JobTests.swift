@@ -158,7 +158,47 @@ import Testing
         // A folder where an adapter's file should be: the write fails part-way.
         let blocked = good.path + "/out/" + AdapterFolder.fileName("../u 0, ü")
         try FileManager.default.createDirectory(atPath: blocked, withIntermediateDirectories: true)
-        #expect(await attune("personalize", good.path, "--rank", "2", "--output", good.path + "/out").code == .ioError)
+        let partly = await attune("personalize", good.path, "--rank", "2", "--output", good.path + "/out")
+        #expect(partly.code == .ioError)
+        // What was found is told all the same.
+        #expect(partly.output.contains("Personalized 24 users") && partly.output.contains("not all adapters"))
+        // A folder in the place of embeddings is no readable file, as in the place of any other.
+        let path = good.path + "/embeddings-small.npy"
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        #expect(await attune("personalize", good.path).code == .noInput)
+    }
+
+    @Test func aReportReplacesNoFileThatIsNotItsOwn() async throws {
+        let folder = try Folder()
+        let table = folder.path + "/interactions.csv"
+        let before = try Data(contentsOf: URL(filePath: table))
+        let command = [
+            "evaluate", folder.path, "--rank", "2", "--seeds", "1", "--methods", "none,cold", "--report",
+        ]
+        func report(_ name: String) async -> Transcript {
+            await attune(arguments: command + [folder.path + "/" + name])
+        }
+        let run = await report("interactions.html")
+        #expect(run.code == .cannotCreate && run.output.isEmpty && run.errors.contains("isn't a report's"))
+        #expect(try Data(contentsOf: URL(filePath: table)) == before)
+        #expect(!FileManager.default.fileExists(atPath: folder.path + "/interactions.html"))
+        // An earlier report's, or an empty one, is.
+        try folder.write("curves.csv", "")
+        #expect(await report("curves.html").code == .success)
+        #expect(await report("curves.html").code == .success)
+    }
+
+    @Test func theDefaultRankFitsTheEmbeddings() async throws {
+        let folder = try Folder()
+        var vectors = Matrix<Float>(rows: 40, columns: 3)
+        var random = PhiloxGenerator(seed: 2)
+        for i in 0..<40 { for j in 0..<3 { vectors[i, j] = Float(random.normal()) } }
+        try NumPyFile.write(vectors, to: folder.path + "/embeddings-few.npy")
+        let run = await attune("personalize", folder.path, "--embeddings", "few", "--format", "json")
+        #expect(run.code == .success)
+        #expect(try Self.object(run.output)["rank"] as? Int == 3)
+        #expect(await attune("personalize", folder.path, "--embeddings", "few", "--rank", "4").code == .usage)
     }
 
     @Test func configPrintsEverySettingOnce() async throws {

@@ -45,6 +45,13 @@ struct Transcript {
 func attune(
     _ arguments: String..., environment: [String: String] = [:], outputFailure: OutputFailure? = nil
 ) async -> Transcript {
+    await attune(arguments: arguments, environment: environment, outputFailure: outputFailure)
+}
+
+/// The same with arguments that are made beforehand.
+func attune(
+    arguments: [String], environment: [String: String] = [:], outputFailure: OutputFailure? = nil
+) async -> Transcript {
     let output = RecordingSink(failure: outputFailure)
     let errors = RecordingSink()
     let app = App(

@@ -35,7 +35,7 @@ extension OptionSpecification {
 
     static let rank = OptionSpecification.value(
         "rank", "N", .integer(1...256), default: "8",
-        help: "Rank of every adapter; at most the embeddings' dimension.")
+        help: "Rank of every adapter; at most the embeddings' dimension, which also bounds the default.")
 
     static let format = OptionSpecification.value(
         "format", "FORMAT", .choice(OutputFormat.allCases.map(\.rawValue)), default: OutputFormat.text.rawValue,
@@ -69,6 +69,9 @@ extension ParsedArguments {
         }
         return .synthetic
     }
+
+    /// The value of `--rank`, if it was given.
+    var rank: Int? { given.contains("rank") ? integer("rank") : nil }
 
     /// The value of `--format`.
     var format: OutputFormat {

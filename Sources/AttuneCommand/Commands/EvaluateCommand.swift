@@ -16,7 +16,8 @@ struct EvaluateCommand: Command {
     ]
 
     let source: DataSource
-    let rank: Int
+    /// `nil`: the engine's default, as far as the embeddings' dimension allows.
+    let rank: Int?
     let query: Query
     /// A part of ``methodNames``, in the order given.
     let methods: [String]
@@ -69,7 +70,7 @@ struct EvaluateCommand: Command {
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
         source = try arguments.dataSource(for: Self.specification)
-        rank = arguments.integer("rank")
+        rank = arguments.rank
         guard let query = arguments.text("query").flatMap(Query.init) else {
             preconditionFailure("--query isn't declared")
         }
@@ -82,7 +83,7 @@ struct EvaluateCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let data = try source.load(rank: rank, for: Self.specification)
+        let (data, rank) = try source.load(rank: rank, for: Self.specification)
         var configuration = EvaluationConfiguration()
         configuration.query = query == .last ? .last : .profile
         configuration.rank = rank
@@ -97,11 +98,12 @@ struct EvaluateCommand: Command {
             console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
         }
         console.endProgress()
-        try files?.write(result)
+        // Printed first: a report that can't be written takes nothing of the result away.
         switch format {
         case .json: console.write(result.json + "\n")
         case .text: console.write(printable(result.table, except: ["\n"]) + "\n")
         }
+        try files?.write(result)
     }
 
     private static let progressSteps = 1000

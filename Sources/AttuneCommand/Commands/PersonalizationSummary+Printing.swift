@@ -40,8 +40,9 @@ extension PersonalizationSummary {
             "adapters",
             "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
         ])
-        if let adaptersWritten, let output {
-            table.add(["written", "\(adaptersWritten) adapters to \(printable(output))"])
+        if let output {
+            let count = adaptersWritten.map { "\($0) adapters" } ?? "not all adapters"
+            table.add(["written", "\(count) to \(printable(output))"])
         } else {
             table.add(["written", "nothing; --output DIR keeps the adapters"])
         }

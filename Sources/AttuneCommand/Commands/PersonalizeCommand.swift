@@ -3,7 +3,8 @@ import Attune
 /// `attune personalize`: the main job.
 struct PersonalizeCommand: Command {
     let source: DataSource
-    let rank: Int
+    /// `nil`: the engine's default, as far as the embeddings' dimension allows.
+    let rank: Int?
     /// The folder the adapters are written to, if any.
     let output: String?
     let format: OutputFormat
@@ -43,14 +44,14 @@ struct PersonalizeCommand: Command {
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
         source = try arguments.dataSource(for: Self.specification)
-        rank = arguments.integer("rank")
+        rank = arguments.rank
         output = arguments.text("output")
         format = arguments.format
         showsProgress = arguments.flag("progress")
     }
 
     func run(_ console: Console) async throws {
-        let data = try source.load(rank: rank, for: Self.specification)
+        let (data, rank) = try source.load(rank: rank, for: Self.specification)
         // What would fail at the end of a long run is tried before it.
         if let output { try AdapterFolder.make(output) }
         let engine = try PersonalizationEngine(
@@ -65,15 +66,22 @@ struct PersonalizeCommand: Command {
         }
         console.endProgress()
         var written: Int?
+        var failure: (any Error)?
         if let output {
             if showsProgress { console.beginProgress("writing adapters", total: summary.users) }
-            written = try await AdapterFolder(path: output).write(engine) { console.advanceProgress(to: $0) }
+            do {
+                written = try await AdapterFolder(path: output).write(engine) { console.advanceProgress(to: $0) }
+            } catch {
+                // What was found is printed all the same.
+                failure = error
+            }
             console.endProgress()
         }
         switch format {
         case .json: console.write(summary.json(adaptersWritten: written).text + "\n")
         case .text: console.write(summary.text(adaptersWritten: written, output: output))
         }
+        if let failure { throw failure }
     }
 
     /// What users are recommended from: their latest like.

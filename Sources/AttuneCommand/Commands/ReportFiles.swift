@@ -19,6 +19,13 @@ struct ReportFiles {
     init(html: String) throws(CommandFailure) {
         self.html = html
         csv = html.hasSuffix(".html") ? String(html.dropLast(5)) + ".csv" : html + ".csv"
+        // Nobody has named the CSV file: one that isn't a report's must not be lost to it.
+        guard try Self.isFreeOrReport(csv) else {
+            throw CommandFailure(
+                .cannotCreate,
+                "\(quoted(csv)), where the report's curves would go, is there and isn't a report's; choose another name"
+            )
+        }
         // A file beside each is made and taken away, which meets whatever would keep the report from being written.
         for path in [html, csv] {
             var information = stat()
@@ -34,6 +41,18 @@ struct ReportFiles {
             close(file)
             unsafe unlink(trial)
         }
+    }
+
+    /// Whether there is no such file, or one that begins as the curves do.
+    private static func isFreeOrReport(_ path: String) throws(CommandFailure) -> Bool {
+        let file = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        // One that can't be opened can't be replaced either, and the trial below says why.
+        guard file >= 0 else { return true }
+        defer { close(file) }
+        let header = Array(EvaluationResult.curvesHeader.utf8)
+        var start = [UInt8](repeating: 0, count: header.count)
+        let count = unsafe start.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
+        return count == 0 || (count == header.count && start == header)
     }
 
     /// Writes both; each appears whole or not at all.

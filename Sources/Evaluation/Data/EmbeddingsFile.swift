@@ -12,7 +12,7 @@ enum EmbeddingsFile {
             try check(shape: file.shape, name: name, items: items, limits: limits)
             matrix = try file.matrix(of: Float.self, requireFinite: false)
         } catch let error as TensorFileError {
-            throw DataError(.embeddings, file: name, error.message)
+            throw DataError(error.code == .inputOutput ? .unreadable : .embeddings, file: name, error.message)
         } catch let error as DataError {
             throw error
         } catch {
