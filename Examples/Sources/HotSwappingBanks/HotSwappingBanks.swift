@@ -38,10 +38,9 @@ struct HotSwappingBanks {
         }
         print("\(swaps) swaps during \(updates) updates, of which \(failures) failed.")
 
-        // Shutting down hands over what is still open. Episodes go to the bank that was asked before their update, so some are
-        // still on their way to the other one.
-        try await engine.shutdown()
-        while engine.reasoningBankStatistics().stored < updates { try await Task.sleep(for: .milliseconds(5)) }
+        // Episodes go to the bank that was asked before their update. Shutting down hands over what is still open, and waits for
+        // what is on its way to either.
+        guard try await engine.shutdown(deadline: .seconds(60)) else { fatalError("the banks take too long") }
         let held = first.statistics.episodes + second.statistics.episodes
         print("Episodes in the two banks together: \(held); dropped: \(engine.reasoningBankStatistics().dropped)")
 
