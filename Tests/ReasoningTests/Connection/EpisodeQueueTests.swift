@@ -86,7 +86,8 @@ struct EpisodeQueueTests {
         bank.always(.store, nil)
         bank.release()
         #expect(try await connection.queue.flush(deadline: .seconds(60)))
-        #expect(bank.finishedCount(of: .store) == 12)
+        // On a busy machine these too may be given up before they come back.
+        await eventually { bank.finishedCount(of: .store) == 12 }
     }
 
     @Test("what waits for a bank that is gone and does not come back is given up")
