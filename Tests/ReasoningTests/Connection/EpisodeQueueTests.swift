@@ -67,6 +67,8 @@ struct EpisodeQueueTests {
         isFed.withLock { $0 = false }
         #expect(try await connection.queue.flush(deadline: .seconds(60)))
         #expect(connection.queue.depth == 0)
+        // The answer holds the connection, which holds the bank.
+        bank.answerStore(nil)
     }
 
     /// Eight calls do not come back; what comes then waits for one of them, however long that takes.
