@@ -90,7 +90,7 @@ struct BankForgettingTests {
         let script = try Script(dimension: 4, rank: 1)
         let bank = InMemoryReasoningBank(clock: ManualClock())
         let engine = try script.engine(bank, update: script.plain)
-        for i in 0..<1000 {
+        for i in 0..<150 {
             let user = "user \(i)"
             for step in 0..<2 { try await engine.updateAdapter(for: user, with: [script.one(.target, user, step)]) }
             async let update = engine.updateAdapter(for: user, with: [script.one(.target, user, 2)])

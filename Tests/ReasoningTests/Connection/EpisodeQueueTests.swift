@@ -58,7 +58,11 @@ struct EpisodeQueueTests {
         let isFed = Lock(true)
         // For each episode that is stored another one comes, so that the queue is never empty.
         bank.answerStore { episode in
-            if isFed.withLock({ $0 }) { try store(0.1, Int(episode.version) + 20, in: connection) }
+            if isFed.withLock({ $0 }) {
+                try store(0.1, Int(episode.version) + 20, in: connection)
+                // Slow enough that it does not crowd out who waits.
+                try await Task.sleep(for: .milliseconds(2))
+            }
             return EpisodeID(episode.version)
         }
         for version in 1...20 { try store(0.1, version, in: connection) }
