@@ -3,7 +3,7 @@ import Personalization
 import StorageTesting
 import Testing
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct AdapterStoreContractTests {
     @Test func theStoreInMemoryKeepsTheContract() async throws {
         let violations = try await AdapterStoreContract { InMemoryAdapterStore() }.violations()

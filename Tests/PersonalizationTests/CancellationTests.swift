@@ -3,7 +3,7 @@ import Testing
 
 @testable import Personalization
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct CancellationTests {
     @Test func aTaskThatWasCancelledBeforeItStartedChangesNothing() async throws {
         let script = try Script()

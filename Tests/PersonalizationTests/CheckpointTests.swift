@@ -3,7 +3,7 @@ import Testing
 @testable import Personalization
 
 /// Saving to a store and removing from it, while updates run and stores fail.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct CheckpointTests {
     // MARK: - Checkpoints
 

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Personalization
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct FIFOGateTests {
     @Test func whoComesFirstGoesFirst() async {
         let gate = FIFOGate()

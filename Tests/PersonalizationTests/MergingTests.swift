@@ -5,7 +5,7 @@ import Testing
 @testable import Personalization
 
 /// Merging users' adapters, and starting others from the result.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct MergingTests {
     private func taughtEngine(_ script: Script, store: any AdapterStore = InMemoryAdapterStore()) async throws
         -> PersonalizationEngine

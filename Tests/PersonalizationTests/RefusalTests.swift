@@ -5,7 +5,7 @@ import Testing
 @testable import Personalization
 
 /// Bad input, unknown users, bad ids: a typed error that names the place, and nothing changed.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct RefusalTests {
     struct BadFeedback: Sendable, CustomTestStringConvertible {
         var name: String

@@ -6,7 +6,7 @@ import Testing
 @testable import Personalization
 
 /// Log lines and measurements: every failure gives one of each, and none names a user.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct ReportingTests {
     static let user = "ada.lovelace@example.org"
 

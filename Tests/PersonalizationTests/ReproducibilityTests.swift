@@ -6,7 +6,7 @@ import TensorCore
 @testable import Personalization
 
 /// Same seed and feedback, same bytes: for any number of threads and any grouping; users do not touch each other.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct ReproducibilityTests {
     /// The hash of all adapters after the reference run. It changes only together with the numerics version: then old journals
     /// are replayed by the old rules.

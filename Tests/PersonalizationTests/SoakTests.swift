@@ -5,7 +5,7 @@ import Testing
 @testable import Personalization
 
 /// Random operations from many tasks against a model: a dictionary of what each user must have.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct SoakTests {
     /// One user as the model knows them. Their operations take place one at a time in the test, so that the model is exact; the
     /// engine sees eight tasks at once, checkpoints beside them, and readers that respect no order.

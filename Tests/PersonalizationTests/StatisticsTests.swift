@@ -4,7 +4,7 @@ import Testing
 
 @testable import Personalization
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct StatisticsTests {
     @Test func everyCallIsCountedOnce() async throws {
         let script = try Script()

@@ -4,7 +4,7 @@ import Testing
 @testable import Personalization
 
 /// The engine over stores that hold something else, are slow, fail or hang.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct StoreTests {
     // MARK: - What does not fit
 

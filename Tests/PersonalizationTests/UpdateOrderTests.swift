@@ -4,7 +4,7 @@ import Testing
 @testable import Personalization
 
 /// Order of updates, reads of one's writes, no lost update.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct UpdateOrderTests {
     static let users = (0..<100).map { "user \($0)" }
     static let steps = 8

@@ -8,7 +8,7 @@ import Testing
 @testable import Personalization
 
 /// The cache of a bank's answers, as an engine uses it.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankCacheTests {
     private let user = "ada"
 

@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Many users and many tasks with a bank; cancellation while a bank is asked; order; reads.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankConcurrencyTests {
     private let user = "ada"
 

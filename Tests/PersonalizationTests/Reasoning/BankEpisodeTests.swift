@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Episodes: what the next batch showed, when nothing did, and that nobody's id is in them.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankEpisodeTests {
     private let user = "ada.lovelace@example.org"
 

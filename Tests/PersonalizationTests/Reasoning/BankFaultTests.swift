@@ -16,7 +16,7 @@ import Testing
 @testable import Personalization
 
 /// A bank that fails, hangs or talks nonsense never fails an update, changes its bytes or holds it up; counters and logs tell.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankFaultTests {
     private let user = "ada"
     private let log = RecordingLog()

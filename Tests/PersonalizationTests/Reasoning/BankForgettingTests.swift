@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Forgetting a user reaches everything that the engine and its bank hold of them.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankForgettingTests {
     private let user = "ada"
 

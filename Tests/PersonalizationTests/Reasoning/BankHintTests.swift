@@ -8,7 +8,7 @@ import Testing
 @testable import Personalization
 
 /// Hints take effect exactly: the bytes are those of the same update with the hinted values given by hand.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankHintTests {
     private let user = "ada"
 

@@ -8,7 +8,7 @@ import Testing
 @testable import Personalization
 
 /// Swaps during updates, and the bounds of what the engine holds for its banks.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankLimitTests {
     /// A bank that advises a rate of its own and keeps what it is told.
     final class TaggedBank: ReasoningBank {

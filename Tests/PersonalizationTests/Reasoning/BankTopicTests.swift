@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// The fifteen topics that the original system tested, each by its effect.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankTopicTests {
     private let user = "ada"
 

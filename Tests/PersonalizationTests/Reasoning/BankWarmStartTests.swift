@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Starts that a bank gives to new adapters, and adapters that are made again as the bank comes to know their users.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct BankWarmStartTests {
     private let user = "ada"
 

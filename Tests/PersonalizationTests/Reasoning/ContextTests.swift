@@ -6,7 +6,7 @@ import Testing
 @testable import Reasoning
 
 /// A user's features against the plain formulas, and the buckets of questions.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct ContextTests {
     private let objective = ObjectiveConfiguration()
 

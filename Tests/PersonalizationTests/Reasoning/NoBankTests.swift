@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Without a bank, and with one that has nothing to say, an engine's bytes are those of an engine that knows of no banks.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct NoBankTests {
     struct Setting: Sendable, CustomTestStringConvertible {
         var testDescription: String

@@ -7,7 +7,7 @@ import Testing
 @testable import Personalization
 
 /// Rates that a bank lets users try.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(10)))
 struct RateArmTests {
     private let arms = [
         RateArm(learningRate: 0.0625, probability: 0.1), RateArm(learningRate: 0.125, probability: 0),

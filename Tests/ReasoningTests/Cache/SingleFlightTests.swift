@@ -3,7 +3,7 @@ import Testing
 
 @testable import Reasoning
 
-@Suite("Queries that are shared", .timeLimit(.minutes(3)))
+@Suite("Queries that are shared", .timeLimit(.minutes(10)))
 struct SingleFlightTests {
     typealias Flights = SingleFlight<String, Int>
 

@@ -11,7 +11,7 @@ import Testing
     import Darwin
 #endif
 
-@Suite("Where banks run", .timeLimit(.minutes(3)))
+@Suite("Where banks run", .timeLimit(.minutes(10)))
 struct BankExecutorTests {
     /// Blocks the thread until so many have come, or a minute has passed.
     private static func block(until count: Int, _ arrived: borrowing Atomic<Int>) {

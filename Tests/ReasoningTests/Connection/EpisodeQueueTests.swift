@@ -6,7 +6,7 @@ import Testing
 @testable import LoRA
 @testable import Reasoning
 
-@Suite("Episodes on their way", .timeLimit(.minutes(3)))
+@Suite("Episodes on their way", .timeLimit(.minutes(10)))
 struct EpisodeQueueTests {
     private let builder = EpisodeBuilder()
 
