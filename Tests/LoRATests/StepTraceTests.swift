@@ -85,8 +85,10 @@ struct StepTraceTests {
         #expect(judged.before != judged.after)
     }
 
-    @Test("a preview and the loss that the next update reports are the whole judgement, to the bit", arguments: cases)
-    func previews(of item: Case) throws {
+    @Test(
+        "what an update tells of the step before it, with the loss it reports, is the whole judgement", arguments: cases
+    )
+    func looksBack(of item: Case) throws {
         let d = 24
         var generator = PhiloxGenerator(seed: 12)
         let shape = try AdapterShape(
@@ -95,7 +97,19 @@ struct StepTraceTests {
             dimension: d, optimizer: item.optimizer, learningRates: PerObjective(all: 0.3),
             fading: PerObjective(all: item.fading),
             elasticWeightConsolidation: item.protects ? ElasticWeightConsolidation(strength: 0.1) : nil)
-        var adapter = LoRAAdapter(shape: shape, identity: AdapterIdentity(seed: 1, stream: 2))
+        let identity = AdapterIdentity(seed: 1, stream: 2)
+        var adapter = LoRAAdapter(shape: shape, identity: identity)
+        if item.isWarm {
+            var donor = LoRAAdapter(
+                shape: try AdapterShape(dimension: d, rank: 3, hasBias: item.hasBias), identity: identity)
+            for _ in 0..<5 {
+                _ = try donor.update(
+                    with: [Feedback(embedding: random(&generator, d), signal: .target(random(&generator, d)))],
+                    configuration: configuration)
+            }
+            let prior = try AdapterPrior(merging: [(donor, 1)], rank: 3)
+            adapter = try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
+        }
         let scratch = UpdateScratch()
         func signals() -> [Feedback.Signal] {
             [
@@ -105,19 +119,61 @@ struct StepTraceTests {
                     WatchEvent(completion: 0.9, rating: 4), of: .vector(random(&generator, d))),
             ]
         }
-        for signal in signals() + signals() {
+        var last = StepTrace()
+        for (i, signal) in (signals() + signals() + signals()).enumerated() {
+            // Embeddings of very different lengths too: what a step did to a short one tells of a long one.
+            let embedding = random(&generator, d).map { $0 * [1, 1e-3, 30][i % 3] }
+            let next = [Feedback(embedding: embedding, signal: signal, weight: 0.5)]
+            let whole = i == 0 ? nil : HeldBatch(next, for: adapter, trace: last, configuration: configuration)
+            let judged = try whole?.judge()
             let trace = StepTrace()
-            _ = try adapter.update(
-                with: [Feedback(embedding: random(&generator, d), signal: .target(random(&generator, d)))],
-                configuration: configuration, overrides: UpdateOverrides(), scratch: scratch, trace: trace)
-            let next = [Feedback(embedding: random(&generator, d), signal: signal, weight: 0.5)]
-            let whole = try #require(HeldBatch(next, for: adapter, trace: trace, configuration: configuration)).judge()
-            let preview = try #require(
-                try HeldBatch.preview(next, for: adapter, trace: trace, configuration: configuration, scratch: scratch))
+            var unasked = adapter
             let report = try adapter.update(
-                with: next, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch)
-            #expect(preview.judgement(after: report.lossBefore) == whole)
+                with: next, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch, trace: trace,
+                judging: i == 0 ? nil : last)
+            _ = try unasked.update(with: next, configuration: configuration)
+            #expect(unasked.stateHash == adapter.stateHash)
+            if let judged {
+                let losses = try #require(try trace.lookBack?.get())
+                let told = losses.judgement(after: report.lossBefore)
+                #expect(told.without == judged.without)
+                #expect(told.after == judged.after)
+                #expect(abs(told.before - judged.before) < 3e-6 * max(1, judged.before), "step \(i): \(signal)")
+            } else {
+                #expect(trace.lookBack == nil)
+            }
+            last = trace
         }
+    }
+
+    @Test("a look back beyond the range of Float is a failure, and the update goes on")
+    func looksBackInVain() throws {
+        let d = 8
+        let configuration = UpdateConfiguration(
+            dimension: d, learningRates: PerObjective(all: 1), clipThresholds: PerObjective(all: 1e18))
+        var adapter = LoRAAdapter(
+            shape: try AdapterShape(dimension: d, rank: 2), identity: AdapterIdentity(seed: 1, stream: 2))
+        let trace = StepTrace()
+        func target(_ value: Float) -> [Feedback] {
+            [
+                Feedback(
+                    embedding: [Float](repeating: 1, count: d), signal: .target([Float](repeating: value, count: d)))
+            ]
+        }
+        _ = try adapter.update(
+            with: target(2), configuration: configuration, overrides: UpdateOverrides(), scratch: UpdateScratch(),
+            trace: trace)
+        trace.keep = 1e-44
+        let second = StepTrace()
+        let report = try adapter.update(
+            with: target(2), configuration: configuration, overrides: UpdateOverrides(), scratch: UpdateScratch(),
+            trace: second, judging: trace)
+        #expect(report.version == 2)
+        guard case .failure(let error) = try #require(second.lookBack) else {
+            Issue.record("a result: \(String(describing: second.lookBack))")
+            return
+        }
+        #expect(error.code == .nonFinite)
     }
 
     @Test("a step that is not kept leaves the adapter the same bytes")

@@ -50,10 +50,12 @@ extension LoRAAdapter {
 
     /// The same for a configuration that was validated for this shape, with scratch memory from the caller.
     ///
-    /// - Parameter trace: Where the step is to be kept, if anywhere.
+    /// - Parameters:
+    ///   - trace: Where the step is to be kept, if anywhere.
+    ///   - judged: The step before it, to be judged by a batch for which ``LookBack/isPossible(_:)``; the trace then tells.
     package mutating func update(
         with feedback: [Feedback], configuration: UpdateConfiguration, overrides: UpdateOverrides,
-        scratch: UpdateScratch, trace: StepTrace? = nil
+        scratch: UpdateScratch, trace: StepTrace? = nil, judging judged: StepTrace? = nil
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
         for (i, sample) in feedback.enumerated() {
@@ -71,7 +73,7 @@ extension LoRAAdapter {
         // from a failure; in the steady state a copy in scratch memory is, and nothing is allocated.
         let previous = hasState(for: configuration) ? nil : self
         do throws(LoRAError) {
-            return try step(feedback, batch, configuration, settings, scratch, trace)
+            return try step(feedback, batch, configuration, settings, scratch, trace, judged)
         } catch {
             if let previous { self = previous }
             throw error
@@ -86,7 +88,7 @@ extension LoRAAdapter {
 
     private mutating func step(
         _ feedback: [Feedback], _ batch: Batch, _ configuration: UpdateConfiguration, _ settings: Settings,
-        _ scratch: UpdateScratch, _ trace: StepTrace?
+        _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
         let isRankOne = feedback.count == 1 && configuration.keepsRankOne
         // A second reference: the step then writes to memory of its own.
@@ -99,19 +101,24 @@ extension LoRAAdapter {
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
         let capacity =
             stateCount + 2 * d + 3 * r + r * d + 2 * r * r + batch.scratchCount
-            + (isRankOne ? 0 : n) + (protects ? n : 0)
-        return try scratch.arena.withScratch(capacity: capacity, buffers: 12) { taker throws(LoRAError) in
+            + (isRankOne ? 0 : n) + (protects ? n : 0) + (trace == nil ? 0 : d) + (judged == nil ? 0 : d + r)
+        return try scratch.arena.withScratch(capacity: capacity, buffers: 15) { taker throws(LoRAError) in
             let backup = Backup(of: self, &taker)
             do throws(LoRAError) {
                 var pass = GradientPass(
                     shape: shape, identity: identity, step: steps, objective: configuration.objective, batch: batch,
                     hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), output: taker.take(d),
                     error: taker.take(d), scores: taker.take(batch.scratchCount),
-                    gradient: isRankOne ? nil : taker.take(n), squares: protects ? taker.take(n) : nil)
+                    gradient: isRankOne ? nil : taker.take(n), squares: protects ? taker.take(n) : nil,
+                    raw: isRankOne && trace != nil ? taker.take(d) : nil)
+                let look = judged.map { LookBack(on: $0, output: taker.take(d), hidden: taker.take(r)) }
+                if !isRankOne, let look {
+                    trace?.lookBack = look.run(feedback[0], self, configuration.objective, now: nil)
+                }
                 let work = taker.take(r * d + 2 * r * r)
                 let outcome =
                     if isRankOne {
-                        try rankOneStep(feedback, &pass, configuration, settings, work, trace)
+                        try rankOneStep(feedback, &pass, configuration, settings, work, trace, look)
                     } else if configuration.certifiesSteps {
                         try certifiedStep(feedback, &pass, configuration, settings, work)
                     } else {
@@ -126,6 +133,8 @@ extension LoRAAdapter {
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)
                 }
+                // What fading towards another start than zero adds is not in those vectors.
+                if let raw = pass.raw, start == nil || batch.fading == 0 { trace?.complete(raw) }
                 return finish(outcome, lossAfter: after.loss, configuration, settings, samples: feedback.count)
             } catch {
                 backup.restore(&self)
@@ -204,17 +213,22 @@ extension LoRAAdapter {
     /// vectors' norms, and the step two rank-1 updates. O(r·d), or O(r²·d) preconditioned.
     private mutating func rankOneStep(
         _ feedback: [Feedback], _ pass: inout GradientPass, _ configuration: UpdateConfiguration,
-        _ settings: Settings, _ work: FloatBuffer, _ trace: StepTrace?
+        _ settings: Settings, _ work: FloatBuffer, _ trace: StepTrace?, _ look: LookBack?
     ) throws(LoRAError) -> StepOutcome {
         let before = try parameters.withBuffer { all throws(LoRAError) in
             try pass.run(feedback, parameters: all, wants: .gradient)
         }
+        if let look {
+            trace?.lookBack = look.run(
+                feedback[0], self, configuration.objective, now: pass.raw.map { ($0, pass.hidden) })
+        }
         let embedding = feedback[0].embedding
         return try embedding.span.withBuffer { x throws(LoRAError) in
-            let errorNorm = Double(Kernels.squaredNorm(pass.error)).squareRoot()
+            let squaredError = Kernels.squaredNorm(pass.error)
+            let squaredInput = Kernels.squaredNorm(x)
+            let errorNorm = Double(squaredError).squareRoot()
             let norms = try GradientNorms(
-                down: Double(Kernels.squaredNorm(pass.back)).squareRoot()
-                    * Double(Kernels.squaredNorm(x)).squareRoot(),
+                down: Double(Kernels.squaredNorm(pass.back)).squareRoot() * Double(squaredInput).squareRoot(),
                 up: Double(Kernels.squaredNorm(pass.scaled)).squareRoot() * errorNorm,
                 bias: shape.hasBias ? errorNorm : 0)
             let factors = norms.factors(configuration.clipping, settings.threshold)
@@ -231,7 +245,12 @@ extension LoRAAdapter {
                 Kernels.rankOne(up, pass.scaled, pass.error)
                 let biasRate = shape.hasBias ? Float(-settings.rate * factors.bias) : 0
                 if shape.hasBias { Kernels.axpy(biasRate, pass.error, to: all.slice(shape.biasRange)) }
-                trace?.record(down: pass.back, x, up: pass.scaled, pass.error, biasRate: biasRate)
+                if let trace, let raw = pass.raw {
+                    trace.record(
+                        StepTrace.Vectors(a: pass.back, x: x, c: pass.scaled, e: pass.error, output: raw),
+                        squaredInput: squaredInput, squaredError: squaredError, biasRate: biasRate,
+                        share: shape.scale * Kernels.dot(pass.hidden, pass.scaled))
+                }
             }
             return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
         }

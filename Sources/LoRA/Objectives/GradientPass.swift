@@ -78,6 +78,8 @@ struct GradientPass {
     let gradient: FloatBuffer?
     /// The mean of squared per-sample gradients, where the protection wants it.
     let squares: FloatBuffer?
+    /// Receives y before it is normalised, `[dimension]`, where somebody wants it.
+    var raw: FloatBuffer?
 
     /// - Throws: ``LoRAError`` (`nonFinite`) with the sample's position when an output, loss or gradient is not finite.
     mutating func run(_ feedback: [Feedback], parameters: FloatBuffer, wants: Wanted) throws(LoRAError) -> Result {
@@ -103,6 +105,7 @@ struct GradientPass {
     ) throws(LoRAError) {
         try sample.embedding.span.withBuffer { x throws(LoRAError) in
             LoRAAdapter.forward(shape, parameters, x, hidden: hidden, scaled: scaled, output: output)
+            raw?.copy(from: output)
             let norm = shape.normalizesOutput ? LoRAAdapter.normalize(output) : 1
             guard Kernels.allFinite(output), norm.isFinite else { throw LoRAAdapter.overflow("update") }
             let value = try evaluator.evaluate(

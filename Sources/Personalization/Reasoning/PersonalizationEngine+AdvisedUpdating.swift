@@ -24,20 +24,6 @@ struct AdviceQuestion: Sendable {
     var mayRestart: Bool
 }
 
-/// What a batch shows of the update before it, as far as it is known ahead of the batch's own update.
-private enum Outlook {
-    case ready(NextBatch)
-    /// All but the loss that the batch's own update reports.
-    case preview(HeldBatch.Preview)
-
-    func next(lossBefore: Double) -> NextBatch {
-        switch self {
-        case .ready(let next): next
-        case .preview(let preview): .judged(preview.judgement(after: lossBefore))
-        }
-    }
-}
-
 extension PersonalizationEngine {
     /// An update with the bank's advice.
     func updateAdvised(
@@ -201,13 +187,15 @@ extension PersonalizationEngine {
             learningRate: overrides.learningRate ?? applied.overrides.learningRate,
             clipThreshold: overrides.clipThreshold ?? applied.overrides.clipThreshold,
             consolidationStrength: overrides.consolidationStrength ?? applied.overrides.consolidationStrength)
-        let outlook = outlook(feedback, slot.adapter, memory.pending, scratch)
+        let looksBack = memory.pending != nil && LookBack.isPossible(feedback)
+        let next = looksBack ? .none : judged(feedback, slot.adapter, memory.pending, scratch)
         let trace = memory.takeSpareTrace()
         let report: UpdateReport?
         do throws(LoRAError) {
             report =
                 try slot.adapter?.update(
-                    with: feedback, configuration: fixed.update, overrides: effective, scratch: scratch, trace: trace)
+                    with: feedback, configuration: fixed.update, overrides: effective, scratch: scratch, trace: trace,
+                    judging: looksBack ? memory.pending?.trace : nil)
         } catch {
             memory.spareTrace = trace
             throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
@@ -216,7 +204,8 @@ extension PersonalizationEngine {
         slot.isUnsaved = true
         // Taken by the queue under this lock: forgetting the user finds the episode in one place or the other.
         let arrival = memory.pending.map { pending in
-            pending.connection.take(pending.episode, next: outlook.next(lossBefore: report.lossBefore))
+            pending.connection.take(
+                pending.episode, next: trace.lookBack.map { .init($0, after: report.lossBefore) } ?? next)
         }
         let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
         memory.spareTrace = memory.pending?.trace
@@ -249,28 +238,33 @@ extension PersonalizationEngine {
 // MARK: - Parts
 
 extension PersonalizationEngine {
-    /// What a batch shows of the update before it, ahead of its own.
-    private func outlook(
+    /// What a batch shows of the update before it, where its own update will not tell.
+    private func judged(
         _ feedback: [Feedback], _ adapter: LoRAAdapter?, _ pending: UserMemory.Pending?, _ scratch: UpdateScratch
-    ) -> Outlook {
-        guard let pending, let adapter else { return .ready(.none) }
+    ) -> NextBatch {
+        guard let pending, let adapter else { return .none }
         do throws(LoRAError) {
-            if let preview = try HeldBatch.preview(
-                feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
-            {
-                return .preview(preview)
-            }
             if let judged = try HeldBatch.judgement(
                 feedback, for: adapter, trace: pending.trace, configuration: fixed.update, scratch: scratch)
             {
-                return .ready(.judged(judged))
+                return .judged(judged)
             }
         } catch {
             // Judged again in the background, where the failure is counted, if the update accepts the batch at all.
         }
-        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map {
-            .ready(.held($0))
-        } ?? .ready(.none)
+        return HeldBatch(feedback, for: adapter, trace: pending.trace, configuration: fixed.update).map { .held($0) }
+            ?? .none
+    }
+}
+
+extension NextBatch {
+    /// What a batch's own update tells.
+    fileprivate init(_ looked: Result<LookBack.Losses, LoRAError>, after loss: Double) {
+        self =
+            switch looked {
+            case .success(let losses): .judged(losses.judgement(after: loss))
+            case .failure(let error): .failed(error)
+            }
     }
 }
 

@@ -98,7 +98,7 @@ package final class BankConnection: Sendable {
                         throw BankFailure(cause: error)
                     }
                 },
-                completion: { [weak self] in self?.finish(key, generation, $0) })
+                completion: { self.finish(key, generation, $0) })
         } catch let error as CancellationError where Task.isCancelled {
             throw error
         } catch let error as ReasoningError where error.code == .busy {

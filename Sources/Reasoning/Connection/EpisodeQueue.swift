@@ -291,6 +291,7 @@ package final class EpisodeQueue: Sendable {
             case .none: return item.pending.episode(outcome: nil, sessionID: sessionID)
             case .judged(let judged): judgement = judged
             case .held(let batch): judgement = try batch.judge()
+            case .failed(let error): throw error
             }
         } catch {
             // The next batch was refused, or is beyond the range of Float: nothing is known of this one then.

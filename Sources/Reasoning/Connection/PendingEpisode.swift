@@ -8,6 +8,8 @@ package enum NextBatch: Sendable {
     case judged(HeldBatch.Judgement)
     /// To be judged in the background.
     case held(HeldBatch)
+    /// Cannot be judged.
+    case failed(LoRAError)
 }
 
 /// An update whose outcome is not known yet. A class, so that handing it on copies a reference.
