@@ -225,3 +225,22 @@ INLINE void clamp_body(float *v, size_t n, float limit) {
         v[i] = x < -limit ? -limit : x;
     }
 }
+
+// ---------------------------------------------------------------- projection
+
+/// Four vectors of places, in registers; the products with +1 and -1 are exact.
+INLINE void fold_signs_body(const float *x, const float *signs, size_t n, float *out) {
+    lanes s0 = LOAD(out), s1 = LOAD(out + 16), s2 = LOAD(out + 32), s3 = LOAD(out + 48);
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        s0 += LOAD(x + i) * LOAD(signs + i);
+        s1 += LOAD(x + i + 16) * LOAD(signs + i + 16);
+        s2 += LOAD(x + i + 32) * LOAD(signs + i + 32);
+        s3 += LOAD(x + i + 48) * LOAD(signs + i + 48);
+    }
+    STORE(out, s0);
+    STORE(out + 16, s1);
+    STORE(out + 32, s2);
+    STORE(out + 48, s3);
+    for (; i < n; i++) out[i % (4 * LANES)] += x[i] * signs[i];
+}

@@ -38,7 +38,9 @@
         (float *total, size_t rows, size_t n, const float *c, const float *x, float weight), \
         (total, rows, n, c, x, weight)) \
     X(LEVEL, ATTRIBUTES, blend, void, (float *y, const float *x, size_t n, float a, float b), (y, x, n, a, b)) \
-    X(LEVEL, ATTRIBUTES, clamp, void, (float *v, size_t n, float limit), (v, n, limit))
+    X(LEVEL, ATTRIBUTES, clamp, void, (float *v, size_t n, float limit), (v, n, limit)) \
+    X(LEVEL, ATTRIBUTES, fold_signs, void, \
+        (const float *x, const float *signs, size_t n, float *out), (x, signs, n, out))
 
 #define FIELD(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) RESULT(*NAME) PARAMETERS;
 #define COPY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \

@@ -85,12 +85,11 @@ void attune_blend(float *_Nonnull y, const float *_Nonnull x, size_t n, float a,
 /// v[i] clamped to [-limit, limit].
 void attune_clamp(float *_Nonnull v, size_t n, float limit);
 
-// Kernels below serve evaluation; their results never enter adapter state.
-
 /// out[i mod 64] += x[i] * signs[i] for i in 0 ..< n, in that order; each sign is +1 or -1, so nothing but the sums is rounded.
 void attune_fold_signs(
     const float *_Nonnull x, const float *_Nonnull signs, size_t n, float *_Nonnull out);
 
+// Kernels below serve evaluation; their results never enter adapter state.
 
 /// Counts the scores[i] + offsets[i] that are greater than `threshold`, and those that equal it. NaN, on either side, counts
 /// as greater. n is below 2^32.

@@ -105,12 +105,13 @@ extension LoRAAdapter {
         return try scratch.arena.withScratch(capacity: capacity, buffers: 15) { taker throws(LoRAError) in
             let backup = Backup(of: self, &taker)
             do throws(LoRAError) {
+                let raw = isRankOne && trace != nil ? taker.take(d) : nil
                 var pass = GradientPass(
                     shape: shape, identity: identity, step: steps, objective: configuration.objective, batch: batch,
                     hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), output: taker.take(d),
                     error: taker.take(d), scores: taker.take(batch.scratchCount),
                     gradient: isRankOne ? nil : taker.take(n), squares: protects ? taker.take(n) : nil,
-                    raw: isRankOne && trace != nil ? taker.take(d) : nil)
+                    raw: shape.normalizesOutput ? raw : nil)
                 let look = judged.map { LookBack(on: $0, output: taker.take(d), hidden: taker.take(r)) }
                 if !isRankOne, let look {
                     trace?.lookBack = look.run(feedback[0], self, configuration.objective, now: nil)
@@ -130,11 +131,12 @@ extension LoRAAdapter {
                     trace?.keep = Float(1 - batch.fading)
                 }
                 guard isFinite else { throw Self.overflow("update") }
+                pass.raw = raw
                 let after = try parameters.withBuffer { all throws(LoRAError) in
                     try pass.run(feedback, parameters: all, wants: .lossOnly)
                 }
                 // What fading towards another start than zero adds is not in those vectors.
-                if let raw = pass.raw, start == nil || batch.fading == 0 { trace?.complete(raw) }
+                if let raw, start == nil || batch.fading == 0 { trace?.complete(raw) }
                 return finish(outcome, lossAfter: after.loss, configuration, settings, samples: feedback.count)
             } catch {
                 backup.restore(&self)
@@ -218,9 +220,10 @@ extension LoRAAdapter {
         let before = try parameters.withBuffer { all throws(LoRAError) in
             try pass.run(feedback, parameters: all, wants: .gradient)
         }
+        // No loss overwrites the output of a pass that wants the gradient.
+        let output = pass.raw ?? pass.output
         if let look {
-            trace?.lookBack = look.run(
-                feedback[0], self, configuration.objective, now: pass.raw.map { ($0, pass.hidden) })
+            trace?.lookBack = look.run(feedback[0], self, configuration.objective, now: (output, pass.hidden))
         }
         let embedding = feedback[0].embedding
         return try embedding.span.withBuffer { x throws(LoRAError) in
@@ -245,12 +248,10 @@ extension LoRAAdapter {
                 Kernels.rankOne(up, pass.scaled, pass.error)
                 let biasRate = shape.hasBias ? Float(-settings.rate * factors.bias) : 0
                 if shape.hasBias { Kernels.axpy(biasRate, pass.error, to: all.slice(shape.biasRange)) }
-                if let trace, let raw = pass.raw {
-                    trace.record(
-                        StepTrace.Vectors(a: pass.back, x: x, c: pass.scaled, e: pass.error, output: raw),
-                        squaredInput: squaredInput, squaredError: squaredError, biasRate: biasRate,
-                        share: shape.scale * Kernels.dot(pass.hidden, pass.scaled))
-                }
+                trace?.record(
+                    embedding, down: pass.back, up: pass.scaled, error: pass.error, output: output,
+                    squaredInput: squaredInput, squaredError: squaredError, biasRate: biasRate,
+                    share: shape.scale * Kernels.dot(pass.hidden, pass.scaled))
             }
             return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
         }

@@ -47,6 +47,7 @@ package struct LookBack {
             do throws(LoRAError) {
                 let isKnown = now.map { step.forward(adapter.shape, x, now: $0, output: output) } ?? false
                 if !isKnown { step.forward(adapter, x, hidden: hidden, output: output) }
+                guard Kernels.allFinite(output) else { throw LoRAAdapter.overflow("outcome") }
                 let before = try loss(sample, adapter, objective)
                 output.copy(from: x)
                 if adapter.shape.normalizesOutput { _ = LoRAAdapter.normalize(output) }
@@ -57,11 +58,10 @@ package struct LookBack {
         }
     }
 
-    /// The loss of what is in `output`, which it may overwrite.
+    /// The loss of what is in `output`, finite numbers, which it may overwrite.
     private func loss(
         _ sample: Feedback, _ adapter: LoRAAdapter, _ objective: ObjectiveConfiguration
     ) throws(LoRAError) -> Double {
-        guard Kernels.allFinite(output) else { throw LoRAAdapter.overflow("outcome") }
         var evaluator = ObjectiveEvaluator(configuration: objective, identity: adapter.identity, step: adapter.steps)
         // None of these losses takes scratch.
         let value = try evaluator.evaluate(sample, y: output, gradient: nil, scores: hidden, wantsCurvature: false)

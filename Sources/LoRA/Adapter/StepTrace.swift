@@ -2,8 +2,7 @@ internal import TensorCore
 
 /// What an adapter's last step did to it, so that what it would have answered without that step can still be told.
 ///
-/// One feedback changes A and B by a product of two vectors each: those 2·(rank + dimension) numbers are kept, and what the step
-/// did to its own output. For any other step the parameters before it are, which costs a copy of the adapter.
+/// One feedback changes A and B by a product of two vectors each: those are kept, and what the step did to its own output. For any other step the parameters before it are, which costs a copy of the adapter.
 ///
 /// `@unchecked Sendable`: written by one update, under the lock of the adapter's owner, and only read afterwards.
 package final class StepTrace: @unchecked Sendable {
@@ -11,10 +10,11 @@ package final class StepTrace: @unchecked Sendable {
     private var previous: AlignedStorage<Float>?
     /// The factor by which B and b faded after the step.
     var keep: Float = 1
-    /// ``Vectors``, one after the other.
+    /// ``Vectors/x``, of the feedback.
+    private var input: [Float] = []
+    /// The other ``Vectors``, one after the other.
     private var storage: AlignedStorage<Float>?
     private var rank = 0
-    private var dimension = 0
     /// The step added this times e to b.
     private var biasRate: Float = 0
     /// The step's change of B added this times e to its own output.
@@ -52,24 +52,33 @@ package final class StepTrace: @unchecked Sendable {
         keep = 1
         isComplete = false
         lookBack = nil
-        if previous != nil { storage = nil }
+        if previous != nil {
+            input = []
+            storage = nil
+        }
     }
 
-    func record(_ step: Vectors, squaredInput: Float, squaredError: Float, biasRate: Float, share: Float) {
-        rank = step.a.count
-        dimension = step.x.count
+    /// Keeps a step.
+    ///
+    /// - Parameters:
+    ///   - input: ``Vectors/x``; the others are ``Vectors/a``, ``Vectors/c``, ``Vectors/e`` and the output before the step.
+    func record(
+        _ input: [Float], down a: FloatBuffer, up c: FloatBuffer, error e: FloatBuffer, output: FloatBuffer,
+        squaredInput: Float, squaredError: Float, biasRate: Float, share: Float
+    ) {
+        self.input = input
+        rank = a.count
         self.squaredInput = squaredInput
         self.squaredError = squaredError
         self.biasRate = biasRate
         self.share = share
-        let count = 2 * rank + 3 * dimension
+        let count = 2 * (rank + input.count)
         if storage?.count != count { storage = AlignedStorage(count: count) }
-        withVectors { mine in
-            mine.a.copy(from: step.a)
-            mine.x.copy(from: step.x)
-            mine.c.copy(from: step.c)
-            mine.e.copy(from: step.e)
-            mine.output.copy(from: step.output)
+        withVectors { step in
+            step.a.copy(from: a)
+            step.c.copy(from: c)
+            step.e.copy(from: e)
+            step.output.copy(from: output)
         }
     }
 
@@ -81,22 +90,25 @@ package final class StepTrace: @unchecked Sendable {
     /// - Parameter after: The output for x after the step, before it is normalised.
     func complete(_ after: FloatBuffer) {
         guard (1 / squaredInput).isFinite else { return }
-        withVectors { mine in
-            Kernels.blend(mine.output, -keep, after, 1)
-            if keep != 1 { Kernels.axpy(keep - 1, mine.x, to: mine.output) }
-            Kernels.axpy(-keep * (share + biasRate), mine.e, to: mine.output)
+        withVectors { step in
+            Kernels.blend(step.output, -keep, after, 1)
+            if keep != 1 { Kernels.axpy(keep - 1, step.x, to: step.output) }
+            Kernels.axpy(-keep * (share + biasRate), step.e, to: step.output)
         }
         isComplete = true
     }
 
     private func withVectors<R>(_ body: (Vectors) -> R) -> R? {
         guard let storage else { return nil }
-        let (r, d) = (rank, dimension)
+        let (r, d, input) = (rank, input.count, input)
         return storage.withBuffer { all in
-            body(
-                Vectors(
-                    a: all.slice(0..<r), x: all.slice(r..<(r + d)), c: all.slice((r + d)..<(2 * r + d)),
-                    e: all.slice((2 * r + d)..<(2 * r + 2 * d)), output: all.slice((2 * r + 2 * d)..<all.count)))
+            let span = input.span
+            return span.withBuffer { x in
+                body(
+                    Vectors(
+                        a: all.slice(0..<r), x: x, c: all.slice(r..<(2 * r)), e: all.slice((2 * r)..<(2 * r + d)),
+                        output: all.slice((2 * r + d)..<all.count)))
+            }
         }
     }
 
@@ -114,7 +126,7 @@ package final class StepTrace: @unchecked Sendable {
 
     /// The bytes held.
     package var byteCount: Int {
-        AlignedStorage<Float>.byteCount(for: storage?.count ?? 0)
+        AlignedStorage<Float>.byteCount(for: storage?.count ?? 0) + input.count * MemoryLayout<Float>.stride
             + (previous.map { AlignedStorage<Float>.byteCount(for: $0.count) } ?? 0)
     }
 

@@ -63,7 +63,8 @@ extension PersonalizationEngine {
             let planned = try planned(feedback, slot.adapter, user)
             var advice: CheckedAdvice?
             var isSkipped = false
-            switch connection.cached(key(memory, slot.adapter, planned, feedback.count)) {
+            let uptime = reasoning.clock.uptime
+            switch connection.cached(key(memory, slot.adapter, planned, feedback.count, uptime), at: uptime) {
             case .found(let found): advice = found
             case .paused: isSkipped = true
             case .missing:
@@ -71,7 +72,7 @@ extension PersonalizationEngine {
                 return nil
             }
             var done = try apply(
-                advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
+                advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start, uptime)
             done?.isSkipped = isSkipped
             return done
         }
@@ -105,7 +106,9 @@ extension PersonalizationEngine {
     func answer(
         _ question: AdviceQuestion, _ connection: BankConnection, again: Bool = false
     ) async throws -> CheckedAdvice? {
-        if case .found(let advice) = connection.cached(question.key, again: again) { return advice }
+        if case .found(let advice) = connection.cached(question.key, at: reasoning.clock.uptime, again: again) {
+            return advice
+        }
         return try await connection.ask(question.key, task: question.task, shape: shape)
     }
 
@@ -153,7 +156,8 @@ extension PersonalizationEngine {
                 let planned = try planned(feedback, slot.adapter, user)
                 guard
                     var done = try apply(
-                        advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start)
+                        advice, planned, feedback, overrides, connection, user, &slot, memory, scratch, start,
+                        reasoning.clock.uptime)
                 else { preconditionFailure("an update without an adapter") }
                 done.isNew = isNew
                 done.isWarm = isWarm
@@ -179,7 +183,7 @@ extension PersonalizationEngine {
     private func apply(
         _ advice: CheckedAdvice?, _ planned: PlannedSettings, _ feedback: [Feedback], _ overrides: UpdateOverrides,
         _ connection: BankConnection, _ user: String, _ slot: inout Slot, _ memory: UserMemory,
-        _ scratch: UpdateScratch, _ start: ContinuousClock.Instant
+        _ scratch: UpdateScratch, _ start: ContinuousClock.Instant, _ uptime: Double
     ) throws(EngineError) -> AfterUpdate? {
         let applied = advice?.applied(to: planned, dimension: shape.dimension, draw: memory.draw) ?? AppliedHints()
         // What the caller asks for comes first.
@@ -209,7 +213,6 @@ extension PersonalizationEngine {
         }
         let cosine = memory.pending.map { trace.gradientCosine(with: $0.trace) }
         memory.spareTrace = memory.pending?.trace
-        let uptime = reasoning.clock.uptime
         let prior = slot.adapter?.startedFrom.map(PriorID.init)
         let elapsed = (ContinuousClock.now - start).components
         memory.pending = UserMemory.Pending(
@@ -293,13 +296,14 @@ extension PersonalizationEngine {
         }
     }
 
-    private func key(_ memory: UserMemory, _ adapter: LoRAAdapter?, _ planned: PlannedSettings, _ count: Int)
-        -> AdviceKey
-    {
+    private func key(
+        _ memory: UserMemory, _ adapter: LoRAAdapter?, _ planned: PlannedSettings, _ count: Int,
+        _ uptime: Double
+    ) -> AdviceKey {
         AdviceKey(
             memory.tracker, objective: planned.objective, batchSize: count, shape: shape, model: reasoning.model,
             initialization: adapter?.startedFrom.map(PriorID.init), learningRate: Float(planned.learningRate),
-            user: memory.digest, uptime: reasoning.clock.uptime)
+            user: memory.digest, uptime: uptime)
     }
 
     /// What to ask before an adapter is made, when no feedback is there yet.
@@ -311,7 +315,7 @@ extension PersonalizationEngine {
         -> AdviceQuestion
     {
         AdviceQuestion(
-            key: key(memory, adapter, planned, count),
+            key: key(memory, adapter, planned, count, reasoning.clock.uptime),
             task: task(memory, adapter, planned.objective, Float(planned.learningRate), count),
             mayRestart: memory.isRestartDue(reasoning.configuration))
     }

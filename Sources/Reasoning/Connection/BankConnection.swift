@@ -66,11 +66,12 @@ package final class BankConnection: Sendable {
 
     /// Looks into the cache, without waiting.
     ///
-    /// - Parameter again: Whether this follows a miss of the same update, which then counts once.
+    /// - Parameters:
+    ///   - now: The clock's uptime.
+    ///   - again: Whether this follows a miss of the same update, which then counts once.
     /// - Complexity: O(1).
-    package func cached(_ key: AdviceKey, again: Bool = false) -> Lookup {
-        let now = clock.uptime
-        return state.withLock { state in
+    package func cached(_ key: AdviceKey, at now: Double, again: Bool = false) -> Lookup {
+        state.withLock { state in
             if again, isCacheEnabled { state.repeatedMisses += 1 }
             if isCacheEnabled, let advice = state.cache.value(for: key, at: now) { return .found(advice) }
             return now < state.pausedUntil ? .paused : .missing

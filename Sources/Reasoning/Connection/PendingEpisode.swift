@@ -7,9 +7,9 @@ package enum NextBatch: Sendable {
     /// What it showed.
     case judged(HeldBatch.Judgement)
     /// To be judged in the background.
-    case held(HeldBatch)
+    indirect case held(HeldBatch)
     /// Cannot be judged.
-    case failed(LoRAError)
+    indirect case failed(LoRAError)
 }
 
 /// An update whose outcome is not known yet. A class, so that handing it on copies a reference.

@@ -170,11 +170,11 @@ struct BankCacheTests {
         }
         // Whoever came after the answer asked again; the others shared one.
         #expect(bank.count(of: .learn) < 20 && totals.snapshot.queries == bank.count(of: .learn))
-        guard case .found = connection.cached(key(user)) else {
+        guard case .found = connection.cached(key(user), at: 0) else {
             Issue.record("the answer is not in the cache")
             return
         }
-        guard case .missing = connection.cached(key("bob")) else {
+        guard case .missing = connection.cached(key("bob"), at: 0) else {
             Issue.record("one user's answer served another")
             return
         }

@@ -51,6 +51,20 @@ struct EpisodeQueueTests {
         #expect(episodes[1023].episode.outcome?.reward == 0.5 && episodes[1024].episode.outcome?.reward == 0)
     }
 
+    @Test("an episode that cannot be judged is stored without an outcome, and the failure counted")
+    func storesWithoutAnOutcome() async throws {
+        let bank = InMemoryReasoningBank(clock: ManualClock())
+        let totals = ReasoningTotals(reporting: Reporting())
+        let connection = connection(bank, totals)
+        connection.take(
+            try pending(1), next: .failed(LoRAError(.nonFinite, "outcome", "beyond the range of Float"))
+        ).finish()
+        #expect(try await connection.queue.flush(deadline: .seconds(60)))
+        let episodes = bank.episodes(of: builder.key.digest(of: "ada"))
+        #expect(episodes.count == 1 && episodes.first?.episode.outcome == nil)
+        #expect(totals.snapshot.failed == 1)
+    }
+
     @Test("who waits for the queue is not held up by what comes meanwhile")
     func flushesWhatWasThere() async throws {
         let bank = ScriptedReasoningBank()

@@ -33,6 +33,20 @@ struct InstructionSetTests {
         #expect(Kernels.select(best) == best)
     }
 
+    private static func signs(_ count: Int) -> [Float] {
+        var generator = PhiloxGenerator(seed: 56)
+        return (0..<count).map { _ in generator.next() & 1 == 0 ? 1 : -1 }
+    }
+
+    @Test(arguments: KernelCase.sizes) func foldsInOrder(count: Int) {
+        let (x, signs) = (KernelCase.numbers(count, 57), Self.signs(count))
+        var expected = KernelCase.numbers(64, 58)
+        let folded = Floats(expected)
+        for i in 0..<count { expected[i % 64] += signs[i] < 0 ? -x[i] : x[i] }
+        lend(Floats(x), Floats(signs), folded) { Kernels.foldSigns($0, $1, into: $2) }
+        #expect(folded.array == expected)
+    }
+
     /// The bits of every kernel's results over sizes and rows, on ordinary numbers and on hard ones.
     static func results() -> [(name: String, bits: UInt64)] {
         var all: [(name: String, bits: UInt64)] = []
@@ -60,6 +74,9 @@ struct InstructionSetTests {
                     record("add_squared_outer \(what)", one.array)
                 }
                 elementwise("\(kind) \(n)", n, make, record)
+                let folded = Floats(make(64, 54))
+                lend(Floats(make(n, 55)), Floats(signs(n)), folded) { Kernels.foldSigns($0, $1, into: $2) }
+                record("fold_signs \(kind) \(n)", folded.array)
             }
         }
         return all
