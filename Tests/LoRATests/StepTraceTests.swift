@@ -163,7 +163,7 @@ struct StepTraceTests {
         _ = try adapter.update(
             with: target(2), configuration: configuration, overrides: UpdateOverrides(), scratch: UpdateScratch(),
             trace: trace)
-        trace.keep = 1e-44
+        trace.keep = .leastNonzeroMagnitude
         let second = StepTrace()
         let report = try adapter.update(
             with: target(2), configuration: configuration, overrides: UpdateOverrides(), scratch: UpdateScratch(),
