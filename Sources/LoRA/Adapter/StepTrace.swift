@@ -2,7 +2,8 @@ internal import TensorCore
 
 /// What an adapter's last step did to it, so that what it would have answered without that step can still be told.
 ///
-/// One feedback changes A and B by a product of two vectors each: those are kept, and what the step did to its own output. For any other step the parameters before it are, which costs a copy of the adapter.
+/// One feedback changes A and B by a product of two vectors each: those are kept, and what the step did to its own output.
+/// For any other step the parameters before it are, which costs a copy of the adapter.
 ///
 /// `@unchecked Sendable`: written by one update, under the lock of the adapter's owner, and only read afterwards.
 package final class StepTrace: @unchecked Sendable {
@@ -22,7 +23,7 @@ package final class StepTrace: @unchecked Sendable {
     /// ‖x‖² and ‖e‖².
     private var squaredInput: Float = 0
     private var squaredError: Float = 0
-    /// Whether `output` holds what ``complete(_:isExact:)`` puts there.
+    /// Whether `output` holds what ``complete(_:)`` puts there.
     private var isComplete = false
     /// What this step's batch showed of the step before it, where that was asked for.
     package internal(set) var lookBack: Result<LookBack.Losses, LoRAError>?
@@ -82,10 +83,11 @@ package final class StepTrace: @unchecked Sendable {
         }
     }
 
-    /// Ends a recorded step after which B and b have faded to ``keep`` towards zero, if at all.
+    /// Ends a recorded step after which B and b have faded by ``keep`` towards zero, if at all.
     ///
     /// With f = ``keep``, y = x + scale·BᵀAx + b before and y' after, y' − x = f·(y − x + (share + biasRate)·e) + w: w comes of
-    /// two outputs that the update forms anyway, where a product with B would be another pass over it.
+    /// two outputs that the update forms anyway, where a product with B would be another pass over it. As an output's rounding
+    /// errors grow with x, those in w·(x·x')/‖x‖² are in the order of those in the output for x'.
     ///
     /// - Parameter after: The output for x after the step, before it is normalised.
     func complete(_ after: FloatBuffer) {
