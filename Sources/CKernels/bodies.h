@@ -4,40 +4,49 @@
 
 #pragma clang fp contract(off)
 
-/// ROWS row dots at once: they share the loads of x, and their independent sums hide the latency of FMA.
-#define DEFINE_DOT_BLOCK(ROWS)                                                                        \
-    INLINE void dot_block_##ROWS(const float *m, size_t n, const float *x, float *out) {              \
-        lanes sum[ROWS];                                                                              \
-        _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) sum[k] = (lanes){0};        \
-        size_t j = 0;                                                                                 \
-        for (; j + LANES <= n; j += LANES) {                                                          \
-            lanes xv = LOAD(x + j);                                                                   \
-            _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++)                         \
-                sum[k] = FMA(LOAD(m + (size_t)k * n + j), xv, sum[k]);                                \
-        }                                                                                             \
-        if (j < n) {                                                                                  \
-            lanes xv, mv;                                                                             \
-            load_tail(&xv, x + j, n - j);                                                             \
-            _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) {                       \
-                load_tail(&mv, m + (size_t)k * n + j, n - j);                                         \
-                sum[k] = FMA(mv, xv, sum[k]);                                                         \
-            }                                                                                         \
-        }                                                                                             \
-        _Pragma("clang loop unroll(full)") for (int k = 0; k < ROWS; k++) out[k] = sum_lanes(&sum[k]); \
+/// Row dots of a block of rows at once: they share the loads of x, and their independent sums hide the latency of FMA. Where
+/// asked for, the sum of x squared comes with them.
+INLINE void dot_block(const int rows, const float *m, size_t n, const float *x, float *out, float *squared) {
+    lanes sum[8], squares = {0};
+    _Pragma("clang loop unroll(full)") for (int k = 0; k < rows; k++) sum[k] = (lanes){0};
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        lanes xv = LOAD(x + j);
+        _Pragma("clang loop unroll(full)") for (int k = 0; k < rows; k++)
+            sum[k] = FMA(LOAD(m + (size_t)k * n + j), xv, sum[k]);
+        if (squared) squares = FMA(xv, xv, squares);
     }
-DEFINE_DOT_BLOCK(1)
-DEFINE_DOT_BLOCK(4)
-DEFINE_DOT_BLOCK(8)
+    if (j < n) {
+        lanes xv = load_some(x + j, n - j);
+        _Pragma("clang loop unroll(full)") for (int k = 0; k < rows; k++)
+            sum[k] = FMA(load_some(m + (size_t)k * n + j, n - j), xv, sum[k]);
+        if (squared) squares = FMA(xv, xv, squares);
+    }
+    sum_rows(rows, sum, out);
+    if (squared) *squared = sum_lanes(&squares);
+}
 
-INLINE void row_dots_body(const float *m, size_t rows, size_t n, const float *x, float *out) {
+INLINE void row_dots_body(const size_t block, const float *m, size_t rows, size_t n, const float *x, float *out) {
     size_t k = 0;
-    for (; k + 8 <= rows; k += 8) dot_block_8(m + k * n, n, x, out + k);
-    for (; k + 4 <= rows; k += 4) dot_block_4(m + k * n, n, x, out + k);
-    for (; k < rows; k++) dot_block_1(m + k * n, n, x, out + k);
+    if (block == 8) for (; k + 8 <= rows; k += 8) dot_block(8, m + k * n, n, x, out + k, NULL);
+    for (; k + 4 <= rows; k += 4) dot_block(4, m + k * n, n, x, out + k, NULL);
+    for (; k < rows; k++) dot_block(1, m + k * n, n, x, out + k, NULL);
+}
+
+/// The same, and the sum of x squared.
+INLINE float row_dots_and_norm(
+    const size_t block, const float *m, size_t rows, size_t n, const float *x, float *out) {
+    float squared;
+    size_t k;
+    if (block == 8 && rows >= 8) dot_block(k = 8, m, n, x, out, &squared);
+    else if (rows >= 4) dot_block(k = 4, m, n, x, out, &squared);
+    else dot_block(k = 1, m, n, x, out, &squared);
+    row_dots_body(block, m + k * n, rows - k, n, x, out + k);
+    return squared;
 }
 
 /// Column blocks outside, rows inside: y stays in registers, and each y[j] sees the rows in rising order.
-INLINE void add_rows_body(const float *m, size_t rows, size_t n, const float *c, float *y) {
+INLINE void add_rows_body(const size_t block, const float *m, size_t rows, size_t n, const float *c, float *y) {
     size_t j = 0;
     for (; j + 4 * LANES <= n; j += 4 * LANES) {
         lanes y0 = LOAD(y + j), y1 = LOAD(y + j + 16), y2 = LOAD(y + j + 32), y3 = LOAD(y + j + 48);
@@ -70,22 +79,6 @@ INLINE void add_rows_body(const float *m, size_t rows, size_t n, const float *c,
     }
 }
 
-INLINE void rank_one_body(float *m, size_t rows, size_t n, const float *c, const float *x) {
-    for (size_t k = 0; k < rows; k++) {
-        float *p = m + k * n;
-        lanes ck = SPLAT(c[k]);
-        size_t j = 0;
-        for (; j + LANES <= n; j += LANES) STORE(p + j, FMA(ck, LOAD(x + j), LOAD(p + j)));
-        if (j < n) {
-            lanes xv, pv;
-            load_tail(&xv, x + j, n - j);
-            load_tail(&pv, p + j, n - j);
-            pv = FMA(ck, xv, pv);
-            store_tail(p + j, &pv, n - j);
-        }
-    }
-}
-
 /// exp of a number in [-87, 0]: 2^k * p(r) with r in [-ln2/2, ln2/2] (Cody and Waite's two-part reduction), p the Taylor
 /// polynomial of degree 7, whose remainder is below 2e-9 there. Rounding to k adds and subtracts 1.5 * 2^23.
 INLINE void exp_lanes(lanes *v) {
@@ -109,7 +102,7 @@ INLINE void exp_lanes(lanes *v) {
     memcpy(v, &bits, sizeof bits);
 }
 
-INLINE float exp_sum_body(float *v, size_t n, float shift, float inverse_temperature) {
+INLINE float exp_sum_body(const size_t block, float *v, size_t n, float shift, float inverse_temperature) {
     lanes sum = {0};
     const lanes floor = SPLAT(-87.0f);
     for (size_t j = 0; j < n; j += LANES) {
@@ -137,7 +130,35 @@ INLINE float exp_sum_body(float *v, size_t n, float shift, float inverse_tempera
     return sum_lanes(&sum);
 }
 
-INLINE float max_body(const float *v, size_t n) {
+INLINE float squared_distance_body(const size_t block, const float *a, const float *b, size_t n) {
+    lanes sum = {0};
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        lanes v = LOAD(a + j) - LOAD(b + j);
+        sum = FMA(v, v, sum);
+    }
+    if (j < n) {
+        lanes v = load_some(a + j, n - j) - load_some(b + j, n - j);
+        sum = FMA(v, v, sum);
+    }
+    return sum_lanes(&sum);
+}
+
+/// The largest magnitude, by comparing bits: their order is that of the numbers, and NaN and infinity come last.
+INLINE float largest_magnitude_body(const size_t block, const float *v, size_t n) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, v + i, sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    float result;
+    memcpy(&result, &most, sizeof result);
+    return result;
+}
+
+INLINE float max_body(const size_t block, const float *v, size_t n) {
     float best = v[0];
     size_t j = 0;
     if (n >= LANES) {
@@ -151,60 +172,24 @@ INLINE float max_body(const float *v, size_t n) {
     return best;
 }
 
-/// A float is finite unless its exponent bits are all ones.
-INLINE int32_t all_finite_body(const float *v, size_t n) {
-    const uint32_t mask = 0x7f800000u;
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, v + i, sizeof bits);
-        bad |= (bits & mask) == mask;
+/// v - v is 0 unless v is NaN or infinite; four sums hide the latency of the additions.
+INLINE int32_t all_finite_body(const size_t block, const float *v, size_t n) {
+    lanes c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0};
+    size_t j = 0;
+    for (; j + 4 * LANES <= n; j += 4 * LANES) {
+        c0 += LOAD(v + j) - LOAD(v + j);
+        c1 += LOAD(v + j + 16) - LOAD(v + j + 16);
+        c2 += LOAD(v + j + 32) - LOAD(v + j + 32);
+        c3 += LOAD(v + j + 48) - LOAD(v + j + 48);
     }
-    return bad == 0;
+    for (; j < n; j += LANES) {
+        lanes tail = load_some(v + j, n - j);
+        c0 += tail - tail;
+    }
+    return has_numbers((c0 + c1) + (c2 + c3));
 }
 
-// ---------------------------------------------------------------- optimizers, elementwise
-
-INLINE float flushed(float v) { return __builtin_fabsf(v) < 1.17549435e-38f ? 0.0f : v; }
-
-INLINE void momentum_step_body(
-    float *theta, float *velocity, const float *g, size_t n, float rate, float momentum, float dampening,
-    int32_t nesterov, int32_t first) {
-    const float keep = 1.0f - dampening;
-    for (size_t i = 0; i < n; i++) {
-        float u = first ? g[i] : flushed(momentum * velocity[i] + keep * g[i]);
-        velocity[i] = u;
-        theta[i] -= rate * (nesterov ? g[i] + momentum * u : u);
-    }
-}
-
-INLINE void adagrad_step_body(float *theta, float *sum, const float *g, size_t n, float rate, float epsilon) {
-    for (size_t i = 0; i < n; i++) {
-        sum[i] = flushed(sum[i] + g[i] * g[i]);
-        theta[i] -= rate * g[i] / (__builtin_elementwise_sqrt(sum[i]) + epsilon);
-    }
-}
-
-INLINE void adam_step_body(
-    float *theta, float *m, float *v, const float *g, size_t n, float beta1, float beta2, float epsilon, float step,
-    float inverse_root_correction, float keep) {
-    const float rest1 = 1.0f - beta1, rest2 = 1.0f - beta2;
-    for (size_t i = 0; i < n; i++) {
-        m[i] = flushed(beta1 * m[i] + rest1 * g[i]);
-        v[i] = flushed(beta2 * v[i] + rest2 * (g[i] * g[i]));
-        float denominator = __builtin_elementwise_sqrt(v[i]) * inverse_root_correction + epsilon;
-        theta[i] = theta[i] * keep - step * m[i] / denominator;
-    }
-}
-
-INLINE void anchor_step_body(float *theta, const float *anchor, const float *fisher, size_t n, float strength) {
-    for (size_t i = 0; i < n; i++) {
-        float pull = strength * fisher[i];
-        theta[i] += pull / (1.0f + pull) * (anchor[i] - theta[i]);
-    }
-}
-
-INLINE void add_squared_outer_body(float *total, size_t rows, size_t n, const float *c, const float *x, float weight) {
+INLINE void add_squared_outer_body(const size_t block, float *total, size_t rows, size_t n, const float *c, const float *x, float weight) {
     for (size_t k = 0; k < rows; k++) {
         float *p = total + k * n;
         const float ck = c[k];
@@ -215,11 +200,11 @@ INLINE void add_squared_outer_body(float *total, size_t rows, size_t n, const fl
     }
 }
 
-INLINE void blend_body(float *y, const float *x, size_t n, float a, float b) {
+INLINE void blend_body(const size_t block, float *y, const float *x, size_t n, float a, float b) {
     for (size_t i = 0; i < n; i++) y[i] = a * y[i] + b * x[i];
 }
 
-INLINE void clamp_body(float *v, size_t n, float limit) {
+INLINE void clamp_body(const size_t block, float *v, size_t n, float limit) {
     for (size_t i = 0; i < n; i++) {
         float x = v[i] > limit ? limit : v[i];
         v[i] = x < -limit ? -limit : x;
@@ -229,7 +214,7 @@ INLINE void clamp_body(float *v, size_t n, float limit) {
 // ---------------------------------------------------------------- projection
 
 /// Four vectors of places, in registers; the products with +1 and -1 are exact.
-INLINE void fold_signs_body(const float *x, const float *signs, size_t n, float *out) {
+INLINE void fold_signs_body(const size_t block, const float *x, const float *signs, size_t n, float *out) {
     lanes s0 = LOAD(out), s1 = LOAD(out + 16), s2 = LOAD(out + 32), s3 = LOAD(out + 48);
     size_t i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {

@@ -1,7 +1,8 @@
 // One copy of every kernel for each instruction set, behind a table of function pointers chosen at start. No ifunc
 // (target_clones): it crashes at start under the thread sanitizer.
 #include "ckernels.h"
-#include "bodies.h"
+#include "gradients.h"
+#include "optimizers.h"
 #include <stdatomic.h>
 
 #pragma clang fp contract(off)
@@ -17,6 +18,17 @@
     X(LEVEL, ATTRIBUTES, rank_one, void, \
         (float *m, size_t rows, size_t n, const float *c, const float *x), \
         (m, rows, n, c, x)) \
+    X(LEVEL, ATTRIBUTES, forward, int32_t, \
+        (const attune_map *map, const float *x, float *hidden, float *scaled, float *y), \
+        (map, x, hidden, scaled, y)) \
+    X(LEVEL, ATTRIBUTES, map_up, void, \
+        (const attune_map *map, const float *c, const float *x, float *y), (map, c, x, y)) \
+    X(LEVEL, ATTRIBUTES, squared_distance, float, (const float *a, const float *b, size_t n), (a, b, n)) \
+    X(LEVEL, ATTRIBUTES, largest_magnitude, float, (const float *v, size_t n), (v, n)) \
+    X(LEVEL, ATTRIBUTES, target_gradient, void, \
+        (const attune_map *map, const float *x, const float *target, float factor, attune_gradient *gradient), \
+        (map, x, target, factor, gradient)) \
+    X(LEVEL, ATTRIBUTES, step, void, (const attune_map *map, const attune_change *change), (map, change)) \
     X(LEVEL, ATTRIBUTES, exp_sum, float, (float *v, size_t n, float shift, float inverse), (v, n, shift, inverse)) \
     X(LEVEL, ATTRIBUTES, max, float, (const float *v, size_t n), (v, n)) \
     X(LEVEL, ATTRIBUTES, all_finite, int32_t, (const float *v, size_t n), (v, n)) \
@@ -28,9 +40,21 @@
         (float *theta, float *sum, const float *g, size_t n, float rate, float epsilon), \
         (theta, sum, g, n, rate, epsilon)) \
     X(LEVEL, ATTRIBUTES, adam_step, void, \
-        (float *theta, float *m, float *v, const float *g, size_t n, float beta1, float beta2, float epsilon, \
-         float step, float correction, float keep), \
-        (theta, m, v, g, n, beta1, beta2, epsilon, step, correction, keep)) \
+        (float *theta, float *m, float *v, const float *g, size_t n, const attune_adam *adam), \
+        (theta, m, v, g, n, adam)) \
+    X(LEVEL, ATTRIBUTES, adam_rank_one, void, \
+        (float *theta, float *m, float *v, size_t rows, size_t n, const float *c, const float *x, \
+         const attune_adam *adam), \
+        (theta, m, v, rows, n, c, x, adam)) \
+    X(LEVEL, ATTRIBUTES, protected_rank_one, void, \
+        (const attune_protected *state, size_t rows, size_t n, const float *c, const float *g, const float *x, \
+         float strength, float decay), \
+        (state, rows, n, c, g, x, strength, decay)) \
+    X(LEVEL, ATTRIBUTES, matrix_squared_norm, float, (const float *m, size_t rows, size_t n), (m, rows, n)) \
+    X(LEVEL, ATTRIBUTES, outer_sum, void, \
+        (const float *u, const float *const *v, size_t count, size_t rows, size_t n, int32_t adds, float *m), \
+        (u, v, count, rows, n, adds, m)) \
+    X(LEVEL, ATTRIBUTES, gram, void, (const float *m, size_t rows, size_t n, float *out), (m, rows, n, out)) \
     X(LEVEL, ATTRIBUTES, anchor_step, void, \
         (float *theta, const float *anchor, const float *fisher, size_t n, float strength), \
         (theta, anchor, fisher, n, strength)) \
@@ -42,9 +66,13 @@
     X(LEVEL, ATTRIBUTES, fold_signs, void, \
         (const float *x, const float *signs, size_t n, float *out), (x, signs, n, out))
 
+/// The rows that one instruction set's registers take at once.
+enum { BLOCK_portable = 4, BLOCK_avx2 = 4, BLOCK_avx512 = 8 };
+#define UNPACK(...) __VA_ARGS__
+
 #define FIELD(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) RESULT(*NAME) PARAMETERS;
 #define COPY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
-    ATTRIBUTES static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body ARGUMENTS; }
+    ATTRIBUTES static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body(BLOCK_##LEVEL, UNPACK ARGUMENTS); }
 #define ENTRY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) .NAME = NAME##_##LEVEL,
 #define CALL(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
     RESULT attune_##NAME PARAMETERS { return selected()->NAME ARGUMENTS; }

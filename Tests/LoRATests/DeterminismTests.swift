@@ -27,23 +27,23 @@ struct DeterminismTests {
     static let runs = [
         Run(
             testDescription: "SGD, cosine", configuration: settings(.sgd, .catalogueSoftmax, .cosine(period: 60)),
-            hash: 5_875_773_923_197_366_748),
+            hash: 9_057_261_681_119_623_676),
         Run(
             testDescription: "SGD, certified", configuration: settings(.sgd, .pairwise(negatives: 3), certifies: true),
-            hash: 11_717_137_541_385_498_269),
+            hash: 6_160_930_908_687_714_113),
         Run(
             testDescription: "SGD, protected, normalised",
             configuration: settings(.sgd, .sampledSoftmax(negatives: 3), protects: true), normalizes: true,
-            hash: 5_109_048_049_340_699_278),
+            hash: 16_632_662_956_563_136_928),
         Run(
             testDescription: "Riemannian, per matrix",
             configuration: settings(.riemannian(), .catalogueSoftmax, .constant, .perMatrix), hasBias: false,
-            hash: 5_129_250_770_462_344_149),
+            hash: 1_098_878_865_056_143_330),
         Run(
             testDescription: "Nesterov, restarts",
             configuration: settings(
                 .momentum(nesterov: true), .pairwise(negatives: 2), .cosineWithRestarts(period: 7, multiplier: 2)),
-            hash: 11_169_553_371_391_129_083),
+            hash: 15_991_641_305_929_936_961),
         Run(
             testDescription: "AdaGrad, by value",
             configuration: settings(.adaGrad(), .catalogueSoftmax, .constant, .byValue),
@@ -51,15 +51,15 @@ struct DeterminismTests {
         Run(
             testDescription: "Adam, exponential",
             configuration: settings(.adam(), .catalogueSoftmax, .exponential(factor: 0.99)),
-            hash: 17_667_677_420_993_555_419),
+            hash: 14_671_341_724_539_375_083),
         Run(
             testDescription: "AdamW, inverse square root",
             configuration: settings(.adamW(), .sampledSoftmax(negatives: 2), .inverseSquareRoot(offset: 9)),
-            hash: 6_668_219_727_596_859_412),
+            hash: 7_314_100_581_292_618_899),
         Run(
             testDescription: "DoG, plateau",
             configuration: settings(.doG(), .catalogueSoftmax, .reduceOnPlateau(patience: 2), fading: 0.02),
-            hash: 2_333_844_607_293_852_725),
+            hash: 17_021_132_568_481_707_620),
     ]
 
     /// 200 updates with mixed feedback, in batches of one to three; the state's hash at the end.

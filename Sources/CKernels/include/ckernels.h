@@ -38,6 +38,82 @@ void attune_add_rows(
 /// m[k][j] = fma(c[k], x[j], m[k][j]): the rank-1 update.
 void attune_rank_one(float *_Nonnull m, size_t rows, size_t n, const float *_Nonnull c, const float *_Nonnull x);
 
+// ---- one adapter
+
+/// An adapter's parameters, y = x + scale * up^T (down x) + bias: `down` and `up` [rank, n], row-major, `bias` [n] or none.
+typedef struct attune_map {
+    float *_Nonnull down;
+    float *_Nonnull up;
+    float *_Nullable bias;
+    size_t rank;
+    size_t n;
+    float scale;
+} attune_map;
+
+/// hidden = down x and scaled = scale * hidden, both [rank] and perhaps the same memory; y [n] = x, then fma(scaled[k],
+/// up[k][j], y[j]) for k = 0, 1, ..., then + bias[j]. Returns 1 when every y[j] is finite, which no y[j] is unless x[j] is.
+int32_t attune_forward(
+    const attune_map *_Nonnull map, const float *_Nonnull x, float *_Nonnull hidden, float *_Nonnull scaled,
+    float *_Nonnull y);
+
+/// y [n] = x, then fma(c[k], up[k][j], y[j]) for k = 0, 1, ..., then + bias[j].
+void attune_map_up(
+    const attune_map *_Nonnull map, const float *_Nonnull c, const float *_Nonnull x, float *_Nonnull y);
+
+/// What one sample's gradient is made of: that of `down` is back x^T, that of `up` scaled error^T, that of `bias` the error.
+typedef struct attune_gradient {
+    /// down x, [rank].
+    float *_Nonnull hidden;
+    /// scale * hidden, [rank].
+    float *_Nonnull scaled;
+    /// scale * (up error), [rank].
+    float *_Nonnull back;
+    /// The loss's derivative with respect to the output, [n].
+    float *_Nonnull error;
+    /// The output, [n], where it is wanted.
+    float *_Nullable output;
+    /// Sum of x[j] squared.
+    float squared_input;
+    /// Sum of (output[j] - target[j]) squared.
+    float squared_residual;
+    /// Sums of scaled[k] and of back[k] squared.
+    float squared_scaled;
+    float squared_back;
+} attune_gradient;
+
+/// The gradient of factor / 2 * |output - target|^2, whose error is factor * (output - target); the output as
+/// attune_forward's. Whatever is not finite in x or target, or overflows, shows in one of the two sums or in the vectors of
+/// [rank].
+void attune_target_gradient(
+    const attune_map *_Nonnull map, const float *_Nonnull x, const float *_Nonnull target, float factor,
+    attune_gradient *_Nonnull gradient);
+
+/// A step of rank 1.
+typedef struct attune_change {
+    /// [n].
+    const float *_Nonnull x;
+    const float *_Nonnull error;
+    /// [rank].
+    const float *_Nonnull down;
+    const float *_Nonnull up;
+    float bias_rate;
+    /// What up and bias are multiplied by after the step.
+    float keep;
+    /// Coefficients of the new rows of up, [rank], and where the output that they give for x goes, [n]; or neither.
+    const float *_Nullable next;
+    float *_Nullable after;
+} attune_change;
+
+/// down[k] += change.down[k] x; up[k] = keep * (up[k] + change.up[k] error); bias = keep * (bias + bias_rate * error); where
+/// asked for, after = x + sum of next[k] * up[k] + bias with the new rows, in attune_forward's order.
+void attune_step(const attune_map *_Nonnull map, const attune_change *_Nonnull change);
+
+/// Sum of (a[i] - b[i]) squared.
+float attune_squared_distance(const float *_Nonnull a, const float *_Nonnull b, size_t n);
+
+/// The largest absolute value of v[0 ..< n], NaN counting as above infinity; 0 for nothing.
+float attune_largest_magnitude(const float *_Nonnull v, size_t n);
+
 /// Sum of a[i] squared.
 float attune_squared_norm(const float *_Nonnull a, size_t n);
 
@@ -64,11 +140,51 @@ void attune_momentum_step(
 void attune_adagrad_step(
     float *_Nonnull theta, float *_Nonnull sum, const float *_Nonnull g, size_t n, float rate, float epsilon);
 
+/// Adam's scalars.
+typedef struct attune_adam {
+    float beta1;
+    float beta2;
+    float epsilon;
+    float step;
+    float inverse_root_correction;
+    float keep;
+} attune_adam;
+
 /// m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g * g;
-/// theta = theta * keep - step * m / (sqrt(v) * inverseRootCorrection + epsilon).
+/// theta = theta * keep - step * m / (sqrt(v) * inverse_root_correction + epsilon).
 void attune_adam_step(
-    float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, const float *_Nonnull g, size_t n, float beta1,
-    float beta2, float epsilon, float step, float inverseRootCorrection, float keep);
+    float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, const float *_Nonnull g, size_t n,
+    const attune_adam *_Nonnull adam);
+
+/// The same for [rows, n] parameters with the gradient g[k][j] = c[k] * x[j], which is not formed.
+void attune_adam_rank_one(
+    float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, size_t rows, size_t n, const float *_Nonnull c,
+    const float *_Nonnull x, const attune_adam *_Nonnull adam);
+
+/// [rows, n] parameters under protection.
+typedef struct attune_protected {
+    float *_Nonnull theta;
+    const float *_Nonnull anchor;
+    const float *_Nonnull fisher;
+    float *_Nonnull next;
+} attune_protected;
+
+/// theta[k] += c[k] * x, then attune_anchor_step; next[k][j] = decay * next[k][j] + (1 - decay) * (g[k] * x[j]) squared.
+void attune_protected_rank_one(
+    const attune_protected *_Nonnull state, size_t rows, size_t n, const float *_Nonnull c, const float *_Nonnull g,
+    const float *_Nonnull x, float strength, float decay);
+
+/// The squared norms of the rows of m, each summed like a dot, added up in rising order.
+float attune_matrix_squared_norm(const float *_Nonnull m, size_t rows, size_t n);
+
+/// m[k][j] = sum over s of u[s][k] * v[s][j], with fused multiply-add for s = 0, 1, ... in that order, starting from 0 or,
+/// where it `adds`, from m[k][j]. u is [count, rows]; v holds `count` pointers to [n].
+void attune_outer_sum(
+    const float *_Nonnull u, const float *_Nonnull const *_Nonnull v, size_t count, size_t rows, size_t n, int32_t adds,
+    float *_Nonnull m);
+
+/// out[k][l] = dot(row k, row l) of m, [rows, rows].
+void attune_gram(const float *_Nonnull m, size_t rows, size_t n, float *_Nonnull out);
 
 /// theta += p / (1 + p) * (anchor - theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
 /// its rounding error where p is small.

@@ -47,6 +47,9 @@ public struct LoRAAdapter: Sendable {
     package var optimizerState: OptimizerState?
     package var protection: ProtectionState?
     package var plateau: PlateauState?
+    /// A bound of the magnitudes of the parameters and of what they are drawn to; infinite where none is known. It follows from
+    /// them and is no part of the state.
+    package var magnitude = Double.infinity
 
     /// A cold start: A uniform in ±√(6 / (dimension + rank)), B and b zero, so that the map is the identity.
     ///
@@ -120,6 +123,11 @@ extension LoRAAdapter {
 }
 
 extension AdapterShape {
+    /// The map with these parameters.
+    package func map(_ all: FloatBuffer) -> AdapterMap {
+        AdapterMap(all, rank: rank, dimension: dimension, hasBias: hasBias, scale: scale)
+    }
+
     package var downRange: Range<Int> { 0..<(rank * dimension) }
     package var upRange: Range<Int> { (rank * dimension)..<(2 * rank * dimension) }
     package var biasRange: Range<Int> { (2 * rank * dimension)..<parameterCount }
@@ -278,27 +286,19 @@ extension LoRAAdapter {
         return outputs
     }
 
-    /// `output ← map(input)`, `hidden ← A·input`; says whether the output is finite. `output` may not overlap `input`.
+    /// `output ← map(input)`, `hidden ← A·input`; says whether the output is finite, which it is only where the input is. `output`
+    /// may not overlap `input`.
     package func forward(_ input: FloatBuffer, hidden: FloatBuffer, output: FloatBuffer) -> Bool {
         parameters.withBuffer { all in
-            Self.forward(shape, all, input, hidden: hidden, scaled: hidden, output: output)
-            if shape.normalizesOutput { _ = Self.normalize(output) }
+            let isFinite = Kernels.forward(map(all), input, hidden: hidden, scaled: hidden, output: output)
+            guard shape.normalizesOutput else { return isFinite }
+            _ = Self.normalize(output)
             return Kernels.allFinite(output)
         }
     }
 
-    /// The map before normalisation. `hidden` receives A·x and `scaled` its product with the scale; both `[rank]`, the same
-    /// buffer where only the output matters.
-    package static func forward(
-        _ shape: AdapterShape, _ all: FloatBuffer, _ x: FloatBuffer, hidden: FloatBuffer, scaled: FloatBuffer,
-        output: FloatBuffer
-    ) {
-        Kernels.rowDots(all.slice(shape.downRange), x, into: hidden)
-        for k in 0..<shape.rank { scaled[k] = shape.scale * hidden[k] }
-        output.copy(from: x)
-        Kernels.addRows(all.slice(shape.upRange), scaled, to: output)
-        if shape.hasBias { Kernels.axpy(1, all.slice(shape.biasRange), to: output) }
-    }
+    /// The parameters as the kernels see them.
+    func map(_ all: FloatBuffer) -> AdapterMap { shape.map(all) }
 
     /// Divides `y` by its norm, which it returns (infinite when it is beyond Float, though y is then of length 1 all the same);
     /// leaves a zero vector as it is.

@@ -162,7 +162,7 @@ package final class StepTrace: @unchecked Sendable {
         let shape = after.shape
         if let previous {
             previous.withBuffer {
-                LoRAAdapter.forward(shape, $0, x, hidden: hidden, scaled: hidden, output: output)
+                _ = Kernels.forward(shape.map($0), x, hidden: hidden, scaled: hidden, output: output)
             }
         } else {
             after.parameters.withBuffer { all in

@@ -25,7 +25,7 @@ struct GradientNorms {
     /// Of a dense gradient, laid out like the parameters.
     init(_ gradient: FloatBuffer, _ shape: AdapterShape) throws(LoRAError) {
         func norm(_ range: Range<Int>) -> Double {
-            Double(Kernels.squaredNorm(gradient.slice(range))).squareRoot()
+            Double(Kernels.squaredNorm(gradient.slice(range), columns: shape.dimension)).squareRoot()
         }
         try self.init(down: norm(shape.downRange), up: norm(shape.upRange), bias: norm(shape.biasRange))
     }
@@ -36,6 +36,11 @@ struct GradientNorms {
         var up = 1.0
         var bias = 1.0
         var smallest: Double { min(down, up, bias) }
+
+        /// Each block of the parameters with its factor.
+        func blocks(_ shape: AdapterShape) -> [(factor: Double, range: Range<Int>)] {
+            [(down, shape.downRange), (up, shape.upRange), (bias, shape.biasRange)]
+        }
     }
 
     func factors(_ rule: Clipping, _ threshold: Double) -> Factors {
@@ -61,9 +66,7 @@ struct GradientNorms {
             return before > 0 ? min(1, after / before) : 1
         }
         let factors = factors(rule, threshold)
-        for (factor, range) in [
-            (factors.down, shape.downRange), (factors.up, shape.upRange), (factors.bias, shape.biasRange),
-        ] where factor < 1 {
+        for (factor, range) in factors.blocks(shape) where factor < 1 {
             Kernels.scale(gradient.slice(range), by: Float(factor))
         }
         return factors.smallest

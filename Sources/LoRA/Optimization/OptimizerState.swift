@@ -12,6 +12,8 @@ package struct OptimizerState: Sendable {
     var distance = 0.0
     /// DoG: the sum of squared gradient norms.
     var squaredGradients = 0.0
+    /// Adam: a bound of the first moment's entries; infinite where none is known. No part of the state: it follows from it.
+    var momentBound = Double.infinity
 
     init(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
         name = optimizer.stateName
@@ -35,6 +37,9 @@ package struct OptimizerState: Sendable {
     var isFinite: Bool {
         distance.isFinite && squaredGradients.isFinite && storage.withBuffer { Kernels.allFinite($0) }
     }
+
+    /// The largest magnitude in the state.
+    var largestMagnitude: Double { Double(storage.withBuffer { Kernels.largestMagnitude($0) }) }
 
     func combine(into hash: inout StableHash) {
         hash.combine(name)
@@ -84,16 +89,13 @@ extension Optimizer {
             state?.storage.withBuffer { sum in
                 Kernels.adaGradStep(parameters, sum: sum, gradient: gradient, rate: Float(rate), epsilon: epsilon)
             }
-        case .adam(let beta1, let beta2, let epsilon), .adamW(let beta1, let beta2, let epsilon):
-            let correction1 = 1 - Elementary.power(Double(beta1), step)
-            let correction2 = 1 - Elementary.power(Double(beta2), step)
+        case .adam, .adamW:
+            guard let adam = adamScalars(at: step, rate: rate, weightDecay: weightDecay) else { return }
             state?.storage.withBuffer { moments in
                 let n = parameters.count
                 Kernels.adamStep(
                     parameters, first: moments.slice(0..<n), second: moments.slice(n..<(2 * n)), gradient: gradient,
-                    beta1: beta1, beta2: beta2, epsilon: epsilon, step: Float(rate / correction1),
-                    inverseRootCorrection: Float(1 / correction2.squareRoot()),
-                    keep: decoupled ? Float(1 - rate * Double(weightDecay)) : 1)
+                    adam)
             }
         case .doG(_, let epsilon):
             guard var own = state else { return }
@@ -106,6 +108,45 @@ extension Optimizer {
             Kernels.axpy(Float(-rate * dog), gradient, to: parameters)
             state = own
         }
+    }
+
+    /// Adam's scalars of the given step, the first being 1; `nil` for other optimizers.
+    private func adamScalars(at step: UInt64, rate: Double, weightDecay: Float) -> AdamScalars? {
+        guard case .adam(let beta1, let beta2, let epsilon) = asAdam else { return nil }
+        let correction1 = 1 - Elementary.power(Double(beta1), step)
+        let correction2 = 1 - Elementary.power(Double(beta2), step)
+        return AdamScalars(
+            beta1: beta1, beta2: beta2, epsilon: epsilon, step: Float(rate / correction1),
+            inverseRootCorrection: Float(1 / correction2.squareRoot()), keep: Float(kept(rate, weightDecay)))
+    }
+
+    /// Counts a step of Adam and gives its scalars; `nil` for other optimizers.
+    func nextAdam(_ state: inout OptimizerState?, rate: Double, weightDecay: Float) -> AdamScalars? {
+        state?.steps += 1
+        return adamScalars(at: state?.steps ?? 1, rate: rate, weightDecay: weightDecay)
+    }
+
+    /// Bounds of the next step of Adam: the most that a parameter changes by, its first moment being at most `moment`, and the
+    /// factor that it is multiplied by before.
+    func adamBound(
+        _ moment: Double, _ state: OptimizerState, rate: Double, weightDecay: Float
+    ) -> (change: Double, growth: Double) {
+        guard case .adam(let beta1, _, let epsilon) = asAdam else { return (.infinity, 1) }
+        let correction = 1 - Elementary.power(Double(beta1), state.steps + 1)
+        return (rate / correction * moment / Double(epsilon), max(1, abs(kept(rate, weightDecay))))
+    }
+
+    /// Adam for Adam and AdamW, whose moments are the same.
+    private var asAdam: Optimizer {
+        if case .adamW(let beta1, let beta2, let epsilon) = self {
+            return .adam(beta1: beta1, beta2: beta2, epsilon: epsilon)
+        }
+        return self
+    }
+
+    /// What AdamW multiplies the parameters by before a step; 1 for Adam.
+    private func kept(_ rate: Double, _ weightDecay: Float) -> Double {
+        if case .adamW = self { 1 - rate * Double(weightDecay) } else { 1 }
     }
 
     private func gradientDistance(
@@ -154,54 +195,77 @@ extension Optimizer {
         _ scratch: FloatBuffer
     ) {
         let r = shape.rank
-        let result = scratch.slice((2 * r * r)..<(2 * r * r + r))
-        for (coefficients, other) in [(down, shape.upRange), (up, shape.downRange)] {
-            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
-            Kernels.rowDots(inverse, coefficients, into: result)
-            coefficients.copy(from: result)
-        }
+        let gram = scratch.slice(0..<(r * r))
+        Kernels.gram(parameters.slice(shape.upRange), columns: shape.dimension, into: gram)
+        DampedGram.withFactor(of: gram, rank: r, damping) { $0.solve(down) }
+        Kernels.gram(parameters.slice(shape.downRange), columns: shape.dimension, into: gram)
+        DampedGram.withFactor(of: gram, rank: r, damping) { $0.solve(up) }
     }
 
-    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`: Cholesky in Double, in a fixed order. The damping keeps every pivot positive;
-    /// where rounding does not, the pivot is the damping.
-    /// Uses 2·rank² floats of scratch, of which it returns the second half.
+    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`. Uses 2·rank² floats of scratch, of which it returns the second half.
     private static func dampedGramInverse(
         _ m: FloatBuffer, _ shape: AdapterShape, _ damping: Float, _ scratch: FloatBuffer
     ) -> FloatBuffer {
         let r = shape.rank
-        let d = shape.dimension
         let gram = scratch.slice(0..<(r * r))
         let inverse = scratch.slice((r * r)..<(2 * r * r))
-        for k in 0..<r {
-            Kernels.rowDots(m, m.slice((k * d)..<((k + 1) * d)), into: gram.slice((k * r)..<((k + 1) * r)))
+        Kernels.gram(m, columns: shape.dimension, into: gram)
+        DampedGram.withFactor(of: gram, rank: r, damping) { factor in
+            // Column by column of the unit matrix; the inverse is symmetric, so that its rows serve as columns.
+            for column in 0..<r {
+                let row = inverse.slice((column * r)..<((column + 1) * r))
+                row.fill(0)
+                row[column] = 1
+                factor.solve(row)
+            }
         }
+        return inverse
+    }
+}
+
+/// The Cholesky factor of G + δI for a Gram matrix G, in Double and a fixed order. The damping keeps every pivot positive;
+/// where rounding does not, the pivot is the damping.
+@safe
+private struct DampedGram {
+    private let rank: Int
+    /// L row by row, its diagonal inverted, then room for one vector.
+    private let memory: UnsafeMutableBufferPointer<Double>
+
+    @unsafe
+    private init(rank: Int, memory: UnsafeMutableBufferPointer<Double>) {
+        self.rank = rank
+        unsafe self.memory = memory
+    }
+
+    static func withFactor(of gram: FloatBuffer, rank r: Int, _ damping: Float, _ body: (DampedGram) -> Void) {
+        precondition(gram.count == r * r, "DampedGram: not [\(r), \(r)]")
         unsafe withUnsafeTemporaryAllocation(of: Double.self, capacity: r * r + r) { memory in
-            // memory[0 ..< r²] holds L row by row; memory[r² ..< r² + r] one column of the inverse.
             for i in 0..<r {
                 for j in 0...i {
                     var sum = Double(gram[i * r + j]) + (i == j ? Double(damping) : 0)
                     for k in 0..<j { sum -= unsafe memory[i * r + k] * memory[j * r + k] }
-                    if i == j {
-                        unsafe memory[i * r + i] = max(sum, Double(damping)).squareRoot()
-                    } else {
-                        unsafe memory[i * r + j] = sum / memory[j * r + j]
-                    }
+                    unsafe memory[i * r + j] =
+                        i == j ? 1 / max(sum, Double(damping)).squareRoot() : sum * memory[j * r + j]
                 }
             }
-            for column in 0..<r {
-                for i in 0..<r {
-                    var sum = i == column ? 1.0 : 0
-                    for k in 0..<i { sum -= unsafe memory[i * r + k] * memory[r * r + k] }
-                    unsafe memory[r * r + i] = sum / memory[i * r + i]
-                }
-                for i in stride(from: r - 1, through: 0, by: -1) {
-                    var sum = unsafe memory[r * r + i]
-                    for k in (i + 1)..<max(r, i + 1) { sum -= unsafe memory[k * r + i] * memory[r * r + k] }
-                    unsafe memory[r * r + i] = sum / memory[i * r + i]
-                    inverse[i * r + column] = unsafe Float(memory[r * r + i])
-                }
-            }
+            body(unsafe DampedGram(rank: r, memory: memory))
         }
-        return inverse
+    }
+
+    /// b ← (G + δI)⁻¹·b.
+    func solve(_ b: FloatBuffer) {
+        let r = rank
+        precondition(b.count == r, "DampedGram: a vector of \(b.count)")
+        for i in 0..<r {
+            var sum = Double(b[i])
+            for k in 0..<i { sum -= unsafe memory[i * r + k] * memory[r * r + k] }
+            unsafe memory[r * r + i] = sum * memory[i * r + i]
+        }
+        for i in stride(from: r - 1, through: 0, by: -1) {
+            var sum = unsafe memory[r * r + i]
+            for k in (i + 1)..<max(r, i + 1) { sum -= unsafe memory[k * r + i] * memory[r * r + k] }
+            unsafe memory[r * r + i] = sum * memory[i * r + i]
+            b[i] = unsafe Float(memory[r * r + i])
+        }
     }
 }

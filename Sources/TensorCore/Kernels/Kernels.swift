@@ -126,19 +126,6 @@ extension Kernels {
         unsafe attune_adagrad_step(parameters.base, sum.base, gradient.base, parameters.count, rate, epsilon)
     }
 
-    /// Adam's arithmetic once its scalars are known: see `attune_adam_step`.
-    package static func adamStep(
-        _ parameters: FloatBuffer, first: FloatBuffer, second: FloatBuffer, gradient: FloatBuffer, beta1: Float,
-        beta2: Float, epsilon: Float, step: Float, inverseRootCorrection: Float, keep: Float
-    ) {
-        precondition(
-            first.count == parameters.count && second.count == parameters.count && gradient.count == parameters.count,
-            "adamStep: counts")
-        unsafe attune_adam_step(
-            parameters.base, first.base, second.base, gradient.base, parameters.count, beta1, beta2, epsilon, step,
-            inverseRootCorrection, keep)
-    }
-
     /// `parameters ← (parameters + strength·fisher·anchor) / (1 + strength·fisher)`.
     package static func anchorStep(
         _ parameters: FloatBuffer, anchor: FloatBuffer, fisher: FloatBuffer, strength: Float

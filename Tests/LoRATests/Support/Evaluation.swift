@@ -16,24 +16,17 @@ struct Evaluation {
     ) throws(LoRAError) {
         let shape = adapter.shape
         let batch = try Batch(feedback, configuration)
-        let (r, d, n) = (shape.rank, shape.dimension, shape.parameterCount)
-        let memory = Floats(count: 3 * r + 2 * d + batch.scratchCount + 2 * n)
-        self = try memory.lend { all throws(LoRAError) in
-            var used = 0
-            func take(_ count: Int) -> FloatBuffer {
-                used += count
-                return all.slice((used - count)..<used)
-            }
-            let (gradient, squares) = (take(n), take(n))
+        let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: true)
+        self = try ScratchArena().withScratch(
+            capacity: needs.floats, buffers: needs.buffers
+        ) { taker throws(LoRAError) in
             var pass = GradientPass(
-                shape: shape, identity: adapter.identity, step: adapter.steps, objective: configuration.objective,
-                batch: batch, hidden: take(r), scaled: take(r), back: take(r), output: take(d), error: take(d),
-                scores: take(batch.scratchCount), gradient: gradient, squares: squares)
+                needs, shape, adapter.identity, step: adapter.steps, objective: configuration.objective, batch, &taker)
             let result = try adapter.parameters.withBuffer { parameters throws(LoRAError) in
                 try pass.run(feedback, parameters: parameters, wants: wants)
             }
             return Evaluation(
-                loss: result.loss, gradient: gradient.array, squares: squares.array,
+                loss: result.loss, gradient: pass.gradient.array, squares: pass.squares?.array ?? [],
                 smoothnessOfUp: result.smoothnessOfUp, smoothnessOfDown: result.smoothnessOfDown)
         }
     }

@@ -72,6 +72,11 @@ struct InstructionSetTests {
                     record("rank_one \(what)", one.array)
                     lend(one, Floats(c), Floats(x)) { Kernels.addSquaredOuter($0, $1, $2, weight: 0.37) }
                     record("add_squared_outer \(what)", one.array)
+                    if rows > 0, n > 0 {
+                        for (name, values) in AdapterKernelCase(rank: rows, dimension: n, make).results() {
+                            record("\(name) \(what)", values)
+                        }
+                    }
                 }
                 elementwise("\(kind) \(n)", n, make, record)
                 let folded = Floats(make(64, 54))
@@ -91,6 +96,8 @@ struct InstructionSetTests {
             record("max \(what)", [theta.lend { Kernels.maximum($0) } + 0])
         }
         record("all_finite \(what)", [theta.lend { Kernels.allFinite($0) } ? 1 : 0])
+        record("largest_magnitude \(what)", [theta.lend { Kernels.largestMagnitude($0) }])
+        record("squared_distance \(what)", [lend(theta, g) { Kernels.squaredDistance($0, $1) }])
         let v = Floats(third)
         let top = third.max() ?? 0
         let sum = v.lend { Kernels.expSum($0, shift: top, inverseTemperature: 3) }
@@ -109,8 +116,8 @@ struct InstructionSetTests {
         record("adagrad_step \(what)", theta.array + positive.array)
         lend(theta, moment, positive, g) {
             Kernels.adamStep(
-                $0, first: $1, second: $2, gradient: $3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 0.013,
-                inverseRootCorrection: 3.3, keep: 0.998)
+                $0, first: $1, second: $2, gradient: $3,
+                AdamScalars(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 0.013, inverseRootCorrection: 3.3, keep: 0.998))
         }
         record("adam_step \(what)", theta.array + moment.array + positive.array)
         lend(theta, g, positive) { Kernels.anchorStep($0, anchor: $1, fisher: $2, strength: 0.7) }

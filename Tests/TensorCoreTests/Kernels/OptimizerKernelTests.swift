@@ -51,8 +51,8 @@ struct OptimizerKernelTests {
         let (t, first, second) = (Floats(theta), Floats(m), Floats(v))
         lend(t, first, second, Floats(g)) {
             Kernels.adamStep(
-                $0, first: $1, second: $2, gradient: $3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: rate,
-                inverseRootCorrection: 1.5, keep: 0.99)
+                $0, first: $1, second: $2, gradient: $3,
+                AdamScalars(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: rate, inverseRootCorrection: 1.5, keep: 0.99))
         }
         let beta1: Float = 0.9
         let beta2: Float = 0.999
@@ -93,8 +93,8 @@ struct OptimizerKernelTests {
         let (first, second) = (Floats([tiny, tiny]), Floats([tiny, tiny]))
         lend(Floats(count: 2), first, second, Floats(count: 2)) {
             Kernels.adamStep(
-                $0, first: $1, second: $2, gradient: $3, beta1: 0.5, beta2: 0.5, epsilon: 1e-8, step: 1,
-                inverseRootCorrection: 1, keep: 1)
+                $0, first: $1, second: $2, gradient: $3,
+                AdamScalars(beta1: 0.5, beta2: 0.5, epsilon: 1e-8, step: 1, inverseRootCorrection: 1, keep: 1))
         }
         #expect(first.array == [0, 0] && second.array == [0, 0])
         let sum = Floats([0])

@@ -1,0 +1,175 @@
+internal import TensorCore
+
+// Steps with a dense gradient: batches, and what a single feedback's factors do not suffice for.
+
+extension LoRAAdapter {
+    /// One update with a batch of feedback.
+    mutating func denseStep(
+        _ feedback: [Feedback], _ batch: Batch, _ configuration: UpdateConfiguration, _ settings: UpdateSettings,
+        _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
+    ) throws(LoRAError) -> UpdateReport {
+        // A second reference: the step then writes to memory of its own.
+        trace?.begin(previous: parameters)
+        prepareState(configuration)
+        // What bounds of magnitudes are known hold no longer.
+        magnitude = .infinity
+        optimizerState?.momentBound = .infinity
+        let (n, d, r) = (shape.parameterCount, shape.dimension, shape.rank)
+        let protects = protection != nil
+        let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
+        let pass = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
+        let capacity = stateCount + pass.floats + r * d + 2 * r * r + (judged == nil ? 0 : d + r)
+        return try scratch.arena.withScratch(
+            capacity: capacity, buffers: pass.buffers + 6
+        ) { taker throws(LoRAError) in
+            let backup = Backup(of: self, &taker)
+            do throws(LoRAError) {
+                var pass = GradientPass(
+                    pass, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
+                if let judged {
+                    trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
+                        .run(feedback[0], self, configuration.objective, now: nil)
+                }
+                let work = taker.take(r * d + 2 * r * r)
+                var outcome =
+                    configuration.certifiesSteps
+                    ? try certifiedStep(feedback, &pass, configuration, settings, work)
+                    : try plainStep(feedback, &pass, configuration, settings, work)
+                // A pull of its own would void a certified step's promise, and work against the pull to the anchor.
+                if !configuration.certifiesSteps, !protects {
+                    fade(batch.fading)
+                    trace?.keep = Float(1 - batch.fading)
+                }
+                guard isFinite else { throw Self.overflow("update") }
+                outcome.lossAfter = try parameters.withBuffer { all throws(LoRAError) in
+                    try pass.run(feedback, parameters: all, wants: .lossOnly).loss
+                }
+                return finish(outcome, configuration, settings, samples: feedback.count)
+            } catch {
+                backup.restore(&self)
+                throw error
+            }
+        }
+    }
+
+    /// One step of the configured optimizer on the batch's clipped gradient, then the pull of the protection.
+    private mutating func plainStep(
+        _ feedback: [Feedback], _ pass: inout GradientPass, _ configuration: UpdateConfiguration,
+        _ settings: UpdateSettings, _ work: FloatBuffer
+    ) throws(LoRAError) -> StepOutcome {
+        let before = try parameters.withBuffer { all throws(LoRAError) in
+            try pass.run(feedback, parameters: all, wants: .gradient)
+        }
+        let gradient = pass.gradient
+        let norms = try GradientNorms(gradient, shape)
+        if configuration.optimizer == .sgd, configuration.weightDecay == 0, configuration.clipping != .byValue,
+            protection == nil
+        {
+            // Clipping and the rate in one pass.
+            let factors = norms.factors(configuration.clipping, settings.threshold)
+            parameters.withBuffer { all in
+                for (factor, range) in factors.blocks(shape) {
+                    Kernels.axpy(Float(-settings.rate * factor), gradient.slice(range), to: all.slice(range))
+                }
+            }
+            return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
+        }
+        let factor = norms.clip(gradient, shape, configuration.clipping, settings.threshold)
+        parameters.withBuffer { all in
+            configuration.optimizer.apply(
+                to: all, gradient: gradient, shape: shape, rate: settings.rate,
+                weightDecay: configuration.weightDecay, state: &optimizerState, scratch: work)
+        }
+        if let ewc = configuration.elasticWeightConsolidation, let squares = pass.squares {
+            protection?.accumulate(squares, decay: ewc.decay)
+            let pull = Float(settings.rate) * settings.strength
+            protection?.withParts { anchor, fisher, _ in
+                parameters.withBuffer { Kernels.anchorStep($0, anchor: anchor, fisher: fisher, strength: pull) }
+            }
+        }
+        return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factor)
+    }
+
+    /// B (and b) first, at a rate of at most 1/L_B; then, with the error computed again, A at most at 1/L_A. A gradient step on
+    /// an L-smooth function at a rate of at most 1/L does not raise it; both blocks at once at 1/L would.
+    private mutating func certifiedStep(
+        _ feedback: [Feedback], _ pass: inout GradientPass, _ configuration: UpdateConfiguration,
+        _ settings: UpdateSettings, _ work: FloatBuffer
+    ) throws(LoRAError) -> StepOutcome {
+        let before = try parameters.withBuffer { all throws(LoRAError) in
+            try pass.run(feedback, parameters: all, wants: .gradientAndCurvature)
+        }
+        let gradient = pass.gradient
+        // Not a number, when a flat loss meets an infinite norm: min and max below would let it pass.
+        guard before.smoothnessOfUp.isFinite else { throw Self.overflow("update") }
+        let norms = try GradientNorms(gradient, shape)
+        let factor = norms.clip(gradient, shape, configuration.clipping, settings.threshold)
+        let upAndBias = shape.upRange.lowerBound..<shape.parameterCount
+        parameters.withBuffer { all in
+            let rate = min(settings.rate, 1 / max(before.smoothnessOfUp, 1e-12))
+            Kernels.axpy(Float(-rate), gradient.slice(upAndBias), to: all.slice(upAndBias))
+        }
+        let middle = try parameters.withBuffer { all throws(LoRAError) in
+            try pass.run(feedback, parameters: all, wants: .gradientAndCurvature)
+        }
+        _ = try GradientNorms(gradient, shape)
+            .clip(gradient, shape, configuration.clipping, settings.threshold)
+        let smoothness =
+            middle.smoothnessOfDown
+            * parameters.withBuffer { Self.largestGramRowSum($0.slice(shape.upRange), shape, work) }
+        guard smoothness.isFinite else { throw Self.overflow("update") }
+        parameters.withBuffer { all in
+            let rate = min(settings.rate, 1 / max(smoothness, 1e-12))
+            Kernels.axpy(Float(-rate), gradient.slice(shape.downRange), to: all.slice(shape.downRange))
+        }
+        return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factor)
+    }
+
+    /// A bound of the largest eigenvalue of M·Mᵀ, M `[rank, dimension]`: its largest absolute row sum (Gershgorin).
+    private static func largestGramRowSum(_ m: FloatBuffer, _ shape: AdapterShape, _ work: FloatBuffer) -> Double {
+        let row = work.slice(0..<shape.rank)
+        var largest = 0.0
+        for k in 0..<shape.rank {
+            Kernels.rowDots(m, m.slice((k * shape.dimension)..<((k + 1) * shape.dimension)), into: row)
+            var sum = 0.0
+            for l in 0..<shape.rank { sum += Double(abs(row[l])) }
+            largest = max(largest, sum)
+        }
+        return largest
+    }
+}
+
+/// A copy of everything that a step writes, in scratch memory.
+private struct Backup {
+    let parameters: FloatBuffer
+    let optimizer: FloatBuffer?
+    let protection: FloatBuffer?
+    let optimizerScalars: (steps: UInt64, distance: Double, squaredGradients: Double)?
+    let accumulated: UInt64?
+
+    init(of adapter: LoRAAdapter, _ taker: inout ScratchArena.Taker) {
+        func copy(_ storage: AlignedStorage<Float>) -> FloatBuffer {
+            let buffer = taker.take(storage.count)
+            storage.withBuffer { buffer.copy(from: $0) }
+            return buffer
+        }
+        parameters = copy(adapter.parameters)
+        optimizer = adapter.optimizerState.map { copy($0.storage) }
+        protection = adapter.protection.map { copy($0.storage) }
+        optimizerScalars = adapter.optimizerState.map { ($0.steps, $0.distance, $0.squaredGradients) }
+        accumulated = adapter.protection?.accumulated
+    }
+
+    func restore(_ adapter: inout LoRAAdapter) {
+        adapter.parameters.withBuffer { $0.copy(from: parameters) }
+        if let optimizer { adapter.optimizerState?.storage.withBuffer { $0.copy(from: optimizer) } }
+        if let protection { adapter.protection?.storage.withBuffer { $0.copy(from: protection) } }
+        if let optimizerScalars {
+            adapter.optimizerState?.steps = optimizerScalars.steps
+            adapter.optimizerState?.distance = optimizerScalars.distance
+            adapter.optimizerState?.squaredGradients = optimizerScalars.squaredGradients
+        }
+        if let accumulated { adapter.protection?.accumulated = accumulated }
+    }
+}
+
