@@ -28,6 +28,8 @@ let package = Package(
     products: [
         .library(name: "Attune", targets: ["Attune"]),
         .library(name: "StorageTesting", targets: ["StorageTesting"]),
+        // What 'attune bench' times, for the package in Benchmarks/; no part of the library.
+        .library(name: "Benchmarking", targets: ["Benchmarking"]),
         .executable(name: "attune", targets: ["AttuneCommand"]),
     ],
     targets: [
@@ -44,7 +46,11 @@ let package = Package(
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
-        .executableTarget(name: "AttuneCommand", dependencies: ["Attune", "TensorCore"], swiftSettings: settings),
+        .target(
+            name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
+        module("Benchmarking", ["Evaluation", "Personalization", "LoRA", "TensorCore", "CAllocations"]),
+        .executableTarget(
+            name: "AttuneCommand", dependencies: ["Attune", "Benchmarking", "TensorCore"], swiftSettings: settings),
 
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),

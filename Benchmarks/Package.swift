@@ -6,7 +6,10 @@ let package = Package(
     dependencies: [.package(name: "attune", path: "..")],
     targets: [
         .executableTarget(
-            name: "Benchmark", dependencies: [.product(name: "Attune", package: "attune")], path: "Sources/Benchmark",
+            name: "Benchmark", 
+            dependencies: [
+                .product(name: "Attune", package: "attune"), .product(name: "Benchmarking", package: "attune"),
+            ], path: "Sources/Benchmark",
             swiftSettings: [.strictMemorySafety()])
     ],
     swiftLanguageModes: [.v6]

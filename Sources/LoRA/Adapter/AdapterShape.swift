@@ -20,10 +20,17 @@ public struct AdapterShape: Hashable, Sendable {
     /// The highest rank that is supported; a rank also never exceeds the dimension.
     public static let highestRank = 256
 
+    // Small numbers in few bytes: every adapter carries its shape.
+    @usableFromInline
+    let storedDimension: Int32
+    @usableFromInline
+    let storedRank: Int16
     /// The number of values of an embedding.
-    public let dimension: Int
+    @inlinable
+    public var dimension: Int { Int(storedDimension) }
     /// The number of rows of A and B.
-    public let rank: Int
+    @inlinable
+    public var rank: Int { Int(storedRank) }
     /// The numerator of the scale.
     public let alpha: Float
     /// How `alpha` becomes the scale.
@@ -61,8 +68,8 @@ public struct AdapterShape: Hashable, Sendable {
         guard alpha.isFinite, alpha > 0, alpha <= 65_536 else {
             throw LoRAError(.invalidShape, "shape", "alpha \(alpha) is not above 0 and at most 65536")
         }
-        self.dimension = dimension
-        self.rank = rank
+        storedDimension = Int32(dimension)
+        storedRank = Int16(rank)
         self.alpha = alpha
         self.scaling = scaling
         self.hasBias = hasBias

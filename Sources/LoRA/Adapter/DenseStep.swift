@@ -11,9 +11,7 @@ extension LoRAAdapter {
         // A second reference: the step then writes to memory of its own.
         trace?.begin(previous: parameters)
         prepareState(configuration)
-        // What bounds of magnitudes are known hold no longer.
-        magnitude = .infinity
-        optimizerState?.momentBound = .infinity
+        forgetBounds()
         let (n, d, r) = (shape.parameterCount, shape.dimension, shape.rank)
         let protects = protection != nil
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)

@@ -62,8 +62,11 @@ extension LoRAAdapter {
         scratch: UpdateScratch, trace: StepTrace? = nil, judging judged: StepTrace? = nil
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
-        if feedback.count == 1, configuration.usesFactors(feedback[0], shape) {
-            return try singleUpdate(feedback[0], configuration, overrides, scratch, trace, judged)
+        if feedback.count == 1 {
+            let target = feedback[0].plainTarget(shape)
+            if configuration.usesFactors(hasPlainTarget: target != nil) {
+                return try singleUpdate(feedback, target, configuration, overrides, scratch, trace, judged)
+            }
         }
         for (i, sample) in feedback.enumerated() {
             do throws(LoRAError) { try sample.validate(for: shape) } catch { throw error.at(i) }
@@ -154,8 +157,10 @@ extension LoRAAdapter {
             }
         }
         if !isKnownUniquelyReferenced(&parameters) { parameters = parameters.copy() }
-        optimizerState?.makeUnique()
-        protection?.makeUnique()
+        guard extras != nil else { return }
+        let own = ownExtras()
+        own.optimizerState?.makeUnique()
+        own.protection?.makeUnique()
     }
 }
 
@@ -166,7 +171,8 @@ extension LoRAAdapter {
     /// strongly as it mattered since the last consolidation. Raises the version. Without protection in use nothing changes.
     public mutating func consolidate() {
         guard protection != nil else { return }
-        protection?.consolidate(parameters)
+        let anchor = parameters
+        protection?.consolidate(anchor)
         magnitude = .infinity
         version += 1
     }

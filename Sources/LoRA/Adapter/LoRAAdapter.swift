@@ -37,19 +37,16 @@ public struct LoRAAdapter: Sendable {
     public package(set) var version: UInt64 = 0
     /// The updates that were applied: what schedules and samplers count.
     public package(set) var steps: UInt64 = 0
-    /// What the adapter started from, shared with others; `nil` for a cold start.
-    package var start: WarmStart?
     /// The name (``AdapterPrior/contentHash``) of the prior that the adapter started from; `nil` for a cold start.
     public var startedFrom: UInt64? { start?.prior }
 
     /// A `[rank, dimension]`, then B transposed `[rank, dimension]`, then b `[dimension]` when there is one.
     package var parameters: AlignedStorage<Float>
-    package var optimizerState: OptimizerState?
-    package var protection: ProtectionState?
-    package var plateau: PlateauState?
+    /// What only some adapters have.
+    var extras: AdapterExtras?
     /// A bound of the magnitudes of the parameters and of what they are drawn to; infinite where none is known. It follows from
     /// them and is no part of the state.
-    package var magnitude = Double.infinity
+    package var magnitude = Float.infinity
 
     /// A cold start: A uniform in ±√(6 / (dimension + rank)), B and b zero, so that the map is the identity.
     ///
@@ -238,20 +235,48 @@ extension LoRAAdapter {
     /// - Throws: ``LoRAError``: `shapeMismatch`, or `nonFinite` when x or the result is not finite.
     /// - Complexity: O(rank · dimension).
     public func forward(_ x: [Float]) throws(LoRAError) -> [Float] {
-        try shape.check(x.span, "forward")
-        var y = x
-        let finite = withUnsafeScratch(shape.rank) { h in
-            x.span.withBuffer { input in
-                var span = y.mutableSpan
-                return unsafe span.withUnsafeMutableBufferPointer { out in
-                    guard let base = out.baseAddress else { return false }
-                    let output = unsafe FloatBuffer(base: base, count: out.count)
-                    return forward(input, hidden: h, output: output)
-                }
-            }
+        let d = shape.dimension
+        guard x.count == d else { throw .length("the embedding", "forward", expected: d, actual: x.count) }
+        var isFinite = false
+        let y = unsafe [Float](unsafeUninitializedCapacity: d) { memory, count in
+            guard let base = memory.baseAddress else { preconditionFailure("an array without memory") }
+            isFinite = x.span.withBuffer { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+            count = d
         }
-        guard finite else { throw Self.overflow("forward") }
+        guard isFinite else { throw nonFinite(x.span) }
         return y
+    }
+
+    /// Personalizes one embedding into memory that is there; the same bits as ``forward(_:)-([Float])``, without an allocation.
+    ///
+    /// - Parameters:
+    ///   - x: The embedding, `[dimension]`, finite.
+    ///   - output: Receives `y`, `[dimension]`; its contents are unspecified after an error.
+    /// - Throws: ``LoRAError``: `shapeMismatch`, or `nonFinite` when x or the result is not finite.
+    /// - Complexity: O(rank · dimension).
+    public func forward(_ x: Span<Float>, into output: inout MutableSpan<Float>) throws(LoRAError) {
+        let d = shape.dimension
+        guard x.count == d, output.count == d else {
+            throw .length(
+                x.count == d ? "the output" : "the embedding", "forward", expected: d,
+                actual: x.count == d ? output.count : x.count)
+        }
+        let isFinite = unsafe output.withUnsafeMutableBufferPointer { memory in
+            guard let base = memory.baseAddress else { return false }
+            return x.withBuffer { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+        }
+        guard isFinite else { throw nonFinite(x) }
+    }
+
+    /// What is wrong where the output is not finite: the embedding, or what comes of it.
+    private func nonFinite(_ x: Span<Float>) -> LoRAError {
+        do throws(LoRAError) { try shape.check(x, "forward") } catch { return error }
+        return Self.overflow("forward")
+    }
+
+    /// The output, in memory that may not overlap the input; says whether it is finite.
+    package func forward(_ input: FloatBuffer, output: FloatBuffer) -> Bool {
+        withUnsafeScratch(shape.rank) { forward(input, hidden: $0, output: output) }
     }
 
     /// Personalizes many embeddings; each row's result is the same, to the bit, as ``forward(_:)-([Float])``'s.
@@ -263,25 +288,26 @@ extension LoRAAdapter {
         guard inputs.columns == shape.dimension else {
             throw .length("a row", "forward", expected: shape.dimension, actual: inputs.columns)
         }
-        var outputs = inputs
-        for i in 0..<inputs.rows {
-            try inputs.withRow(i) { row throws(LoRAError) in
-                do throws(LoRAError) { try shape.check(row, "forward") } catch { throw error.at(i) }
-            }
-            let finite = withUnsafeScratch(shape.rank) { h in
-                inputs.withRow(i) { row in
-                    row.withBuffer { input in
-                        outputs.withMutableRow(i) { out in
-                            unsafe out.withUnsafeMutableBufferPointer { pointer in
-                                guard let base = pointer.baseAddress else { return false }
-                                let output = unsafe FloatBuffer(base: base, count: pointer.count)
-                                return forward(input, hidden: h, output: output)
+        var outputs = Matrix<Float>(rows: inputs.rows, columns: inputs.columns)
+        var failed: Int?
+        let d = shape.dimension
+        withUnsafeScratch(shape.rank) { hidden in
+            inputs.withSpan { span in
+                span.withBuffer { x in
+                    outputs.withMutableSpan { result in
+                        unsafe result.withUnsafeMutableBufferPointer { memory in
+                            guard let base = memory.baseAddress else { return }
+                            for i in 0..<inputs.rows where failed == nil {
+                                let y = unsafe FloatBuffer(base: base + i * d, count: d)
+                                if !forward(x.slice((i * d)..<((i + 1) * d)), hidden: hidden, output: y) { failed = i }
                             }
                         }
                     }
                 }
             }
-            guard finite else { throw Self.overflow("forward").at(i) }
+        }
+        if let failed {
+            throw inputs.withRow(failed) { nonFinite($0) }.at(failed)
         }
         return outputs
     }

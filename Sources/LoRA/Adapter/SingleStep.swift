@@ -5,15 +5,17 @@ internal import TensorCore
 // known to be finite before it is written, so that no copy is needed for the way back from a failure.
 
 extension UpdateConfiguration {
-    /// Whether a step with this feedback is taken from its gradient's factors.
-    func usesFactors(_ sample: Feedback, _ shape: AdapterShape) -> Bool {
+    /// Whether one feedback's step is taken from its gradient's factors.
+    ///
+    /// - Parameter hasPlainTarget: Whether the feedback has a ``Feedback/plainTarget(_:)``.
+    func usesFactors(hasPlainTarget: Bool) -> Bool {
         guard !certifiesSteps, clipping != .byValue else { return false }
         let isProtected = elasticWeightConsolidation != nil
         switch optimizer {
-        case .sgd: return weightDecay == 0 && (!isProtected || sample.isPlainTarget(shape))
+        case .sgd: return weightDecay == 0 && (!isProtected || hasPlainTarget)
         case .riemannian: return weightDecay == 0 && !isProtected
-        case .adam: return weightDecay == 0 && !isProtected && sample.isPlainTarget(shape)
-        case .adamW: return !isProtected && sample.isPlainTarget(shape)
+        case .adam: return weightDecay == 0 && !isProtected && hasPlainTarget
+        case .adamW: return !isProtected && hasPlainTarget
         case .momentum, .adaGrad, .doG: return false
         }
     }
@@ -28,17 +30,9 @@ extension UpdateConfiguration {
 }
 
 extension Feedback {
-    /// Whether the loss is the squared distance of the map's output from a target: the kernels form that with the output.
-    fileprivate func isPlainTarget(_ shape: AdapterShape) -> Bool {
-        if case .target = signal { !shape.normalizesOutput } else { false }
-    }
-
-    /// Checks a plain target but for whether its numbers are finite, which shows in the sums that the step forms.
-    fileprivate func validateTarget(_ target: [Float], _ shape: AdapterShape) throws(LoRAError) {
-        guard
-            embedding.count == shape.dimension, target.count == shape.dimension, weight > 0, weight <= 1e6,
-            propensity == nil
-        else { return try validateAlone(shape) }
+    /// The target where the loss is its squared distance from the map's output: the kernels form that with the output.
+    func plainTarget(_ shape: AdapterShape) -> [Float]? {
+        if case .target(let target) = signal, !shape.normalizesOutput { target } else { nil }
     }
 
     /// Checks everything, as of a batch of one.
@@ -46,12 +40,34 @@ extension Feedback {
         do throws(LoRAError) { try validate(for: shape) } catch { throw error.at(0) }
         guard weight > 0 else { throw Batch.noWeight }
     }
+
+    /// Whether a plain target is in order but for whether its numbers are finite, which shows in the sums that a step forms.
+    fileprivate func isPlausible(_ target: [Float], _ shape: AdapterShape) -> Bool {
+        embedding.count == shape.dimension && target.count == shape.dimension && weight > 0 && weight <= 1e6
+            && propensity == nil
+    }
+}
+
+extension Array<Float> {
+    /// Lends the numbers to the kernels, which only read them.
+    @inline(__always)
+    fileprivate func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
+        try unsafe withUnsafeBufferPointer { source throws(E) in
+            guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
+                preconditionFailure("the address 64 is not null")
+            }
+            return try body(unsafe FloatBuffer(base: UnsafeMutablePointer(mutating: start), count: source.count))
+        }
+    }
 }
 
 /// What one step works with, in scratch memory.
 private struct SingleStep {
-    let sample: Feedback
-    let configuration: UpdateConfiguration
+    /// The batch of one.
+    let feedback: [Feedback]
+    let x: FloatBuffer
+    /// A plain target.
+    let target: FloatBuffer?
     let settings: UpdateSettings
     /// The share of B and b that fades.
     let fading: Double
@@ -73,20 +89,20 @@ extension LoRAAdapter {
     /// Below this in magnitude, sums over the largest dimension of products of two numbers stay within the range of Float.
     private static var safeMagnitude: Double { 1e15 }
 
-    /// One update with one feedback, in a configuration that ``UpdateConfiguration/usesFactors(_:_:)``.
+    /// One update with a batch of one feedback, in a configuration that ``UpdateConfiguration/usesFactors(hasPlainTarget:)``.
+    ///
+    /// - Parameter target: Its ``Feedback/plainTarget(_:)``.
     mutating func singleUpdate(
-        _ sample: Feedback, _ configuration: UpdateConfiguration, _ overrides: UpdateOverrides,
-        _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
+        _ feedback: [Feedback], _ target: [Float]?, _ configuration: UpdateConfiguration,
+        _ overrides: UpdateOverrides, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
-        let isPlainTarget: Bool
-        if case .target(let target) = sample.signal, !shape.normalizesOutput {
-            isPlainTarget = true
-            try sample.validateTarget(target, shape)
+        if let target {
+            if !feedback[0].isPlausible(target, shape) { try feedback[0].validateAlone(shape) }
         } else {
-            isPlainTarget = false
-            try sample.validateAlone(shape)
+            try feedback[0].validateAlone(shape)
         }
-        let kind = ObjectiveEvaluator.kind(of: sample.signal, configuration.objective)
+        let kind =
+            target != nil ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
         let settings = UpdateSettings(
             rate: overrides.learningRate.map(Double.init)
                 ?? Double(configuration.learningRates[kind]) * scheduleFactor(configuration),
@@ -95,26 +111,34 @@ extension LoRAAdapter {
         // A second reference: the step then writes to memory of its own.
         trace?.begin(previous: configuration.stepsByRankOne ? nil : parameters)
         let (d, r) = (shape.dimension, shape.rank)
-        let scoreCount = ObjectiveEvaluator.scratchCount(of: sample.signal, configuration.objective)
+        let scoreCount =
+            target != nil ? 0 : ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective)
+        let embedding = feedback[0].embedding
         let outcome = try scratch.arena.withScratch(
             capacity: 3 * d + 5 * r + 2 * r * r + scoreCount, buffers: 10
         ) { taker throws(LoRAError) in
-            let output = taker.take(d)
-            var step = SingleStep(
-                sample: sample, configuration: configuration, settings: settings,
-                fading: configuration.elasticWeightConsolidation == nil ? Double(configuration.fading[kind]) : 0,
-                gradient: AdapterGradient(
-                    hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
-                    output: trace != nil || !isPlainTarget ? output : nil),
-                output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
-                work: taker.take(2 * r * r + r))
-            if isPlainTarget { try targetGradient(&step) } else { try objectiveGradient(&step) }
-            if let judged {
-                trace?.lookBack = LookBack(on: judged, output: step.after, hidden: step.next)
-                    .run(sample, self, configuration.objective, now: (output, step.gradient.hidden))
+            try embedding.withFloats { x throws(LoRAError) in
+                try (target ?? []).withFloats { t throws(LoRAError) in
+                    let output = taker.take(d)
+                    var step = SingleStep(
+                        feedback: feedback, x: x, target: target == nil ? nil : t, settings: settings,
+                        fading: configuration.elasticWeightConsolidation == nil
+                            ? Double(configuration.fading[kind]) : 0,
+                        gradient: AdapterGradient(
+                            hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
+                            output: trace != nil || target == nil ? output : nil),
+                        output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
+                        work: taker.take(2 * r * r + r))
+                    if target != nil { try targetGradient(&step) } else { try objectiveGradient(&step, configuration) }
+                    if let judged {
+                        trace?.lookBack = LookBack(on: judged, output: step.after, hidden: step.next)
+                            .run(feedback[0], self, configuration.objective, now: (output, step.gradient.hidden))
+                    }
+                    return configuration.stepsByRankOne
+                        ? try rankOneStep(&step, configuration, embedding, trace)
+                        : try elementwiseStep(&step, configuration, trace)
+                }
             }
-            return configuration.stepsByRankOne
-                ? try rankOneStep(&step, trace) : try elementwiseStep(&step, trace)
         }
         return finish(outcome, configuration, settings, samples: 1)
     }
@@ -122,56 +146,51 @@ extension LoRAAdapter {
     // MARK: - Gradients
 
     private func targetGradient(_ step: inout SingleStep) throws(LoRAError) {
-        guard case .target(let target) = step.sample.signal else { preconditionFailure("not a target") }
-        let embedding = step.sample.embedding
+        guard let target = step.target else { preconditionFailure("no plain target") }
         let factor = 2 / Float(shape.dimension)
-        parameters.withBuffer { all in
-            embedding.span.withBuffer { x in
-                target.span.withBuffer {
-                    Kernels.targetGradient(map(all), x, target: $0, factor: factor, into: &step.gradient)
-                }
-            }
+        parameters.withBuffer {
+            Kernels.targetGradient(map($0), step.x, target: target, factor: factor, into: &step.gradient)
         }
         let residual = Double(step.gradient.squaredResidual)
         guard residual.isFinite, step.gradient.squaredInput.isFinite else {
-            try step.sample.validateAlone(shape)
+            try step.feedback[0].validateAlone(shape)
             throw Self.overflow("update").at(0)
         }
         step.loss = residual / Double(shape.dimension)
         step.errorNorm = Double(factor) * residual.squareRoot()
     }
 
-    private func objectiveGradient(_ step: inout SingleStep) throws(LoRAError) {
-        let embedding = step.sample.embedding
+    private func objectiveGradient(
+        _ step: inout SingleStep, _ configuration: UpdateConfiguration
+    ) throws(LoRAError) {
         try parameters.withBuffer { all throws(LoRAError) in
-            try embedding.span.withBuffer { x throws(LoRAError) in
-                let map = map(all)
-                let (gradient, output) = (step.gradient, step.output)
-                _ = Kernels.forward(map, x, hidden: gradient.hidden, scaled: gradient.scaled, output: output)
-                var y = output
-                var norm: Float = 1
-                if shape.normalizesOutput {
-                    y = step.after
-                    y.copy(from: output)
-                    norm = Self.normalize(y)
-                }
-                guard Kernels.allFinite(y), norm.isFinite else { throw Self.overflow("update").at(0) }
-                step.loss = try loss(step, y, gradient: gradient.error)
-                if shape.normalizesOutput { GradientPass.projectOut(y, from: gradient.error, norm: norm) }
-                guard Kernels.allFinite(gradient.error) else { throw Self.overflow("update").at(0) }
-                Kernels.pullBack(map, x, &step.gradient)
-                step.errorNorm = Double(Kernels.squaredNorm(gradient.error)).squareRoot()
+            let map = map(all)
+            let (gradient, output) = (step.gradient, step.output)
+            _ = Kernels.forward(map, step.x, hidden: gradient.hidden, scaled: gradient.scaled, output: output)
+            var y = output
+            var norm: Float = 1
+            if shape.normalizesOutput {
+                y = step.after
+                y.copy(from: output)
+                norm = Self.normalize(y)
             }
+            guard Kernels.allFinite(y), norm.isFinite else { throw Self.overflow("update").at(0) }
+            step.loss = try loss(step, configuration, y, gradient: gradient.error)
+            if shape.normalizesOutput { GradientPass.projectOut(y, from: gradient.error, norm: norm) }
+            guard Kernels.allFinite(gradient.error) else { throw Self.overflow("update").at(0) }
+            Kernels.pullBack(map, step.x, &step.gradient)
+            step.errorNorm = Double(Kernels.squaredNorm(gradient.error)).squareRoot()
         }
     }
 
-    /// The sample's loss at y, finite; without a place for the gradient, y may be overwritten.
-    private func loss(_ step: SingleStep, _ y: FloatBuffer, gradient: FloatBuffer?) throws(LoRAError) -> Double {
-        var evaluator = ObjectiveEvaluator(
-            configuration: step.configuration.objective, identity: identity, step: steps)
+    /// The feedback's loss at y, finite; without a place for the gradient, y may be overwritten.
+    private func loss(
+        _ step: SingleStep, _ configuration: UpdateConfiguration, _ y: FloatBuffer, gradient: FloatBuffer?
+    ) throws(LoRAError) -> Double {
+        var evaluator = ObjectiveEvaluator(configuration: configuration.objective, identity: identity, step: steps)
         do throws(LoRAError) {
             let value = try evaluator.evaluate(
-                step.sample, y: y, gradient: gradient, scores: step.scores, wantsCurvature: false)
+                step.feedback[0], y: y, gradient: gradient, scores: step.scores, wantsCurvature: false)
             guard value.loss.isFinite else { throw Self.overflow("update") }
             return value.loss
         } catch {
@@ -180,17 +199,16 @@ extension LoRAAdapter {
     }
 
     /// The loss of the output after the step, which it may overwrite.
-    private func lossAfter(_ step: SingleStep) throws(LoRAError) -> Double {
-        if step.sample.isPlainTarget(shape) { return plainLossAfter(step) }
+    private func lossAfter(_ step: SingleStep, _ configuration: UpdateConfiguration) throws(LoRAError) -> Double {
+        if let target = step.target { return plainLossAfter(step, target) }
         let norm = shape.normalizesOutput ? Self.normalize(step.after) : 1
         guard Kernels.allFinite(step.after), norm.isFinite else { throw Self.overflow("update").at(0) }
-        return try loss(step, step.after, gradient: nil)
+        return try loss(step, configuration, step.after, gradient: nil)
     }
 
     /// The loss of a plain target after the step.
-    private func plainLossAfter(_ step: SingleStep) -> Double {
-        guard case .target(let target) = step.sample.signal else { preconditionFailure("not a target") }
-        return Double(target.span.withBuffer { Kernels.squaredDistance(step.after, $0) }) / Double(shape.dimension)
+    private func plainLossAfter(_ step: SingleStep, _ target: FloatBuffer) -> Double {
+        Double(Kernels.squaredDistance(step.after, target)) / Double(shape.dimension)
     }
 
     // MARK: - Steps
@@ -202,15 +220,16 @@ extension LoRAAdapter {
     }
 
     /// A += a·xᵀ, B += c·eᵀ, b += biasRate·e, then fading.
-    private mutating func rankOneStep(_ step: inout SingleStep, _ trace: StepTrace?) throws(LoRAError) -> StepOutcome {
+    private mutating func rankOneStep(
+        _ step: inout SingleStep, _ configuration: UpdateConfiguration, _ embedding: [Float], _ trace: StepTrace?
+    ) throws(LoRAError) -> StepOutcome {
         let norms = try norms(step.gradient, error: step.errorNorm)
-        let factors = norms.factors(step.configuration.clipping, step.settings.threshold)
+        let factors = norms.factors(configuration.clipping, step.settings.threshold)
         let rate = step.settings.rate
-        let (gradient, next) = (step.gradient, step.next)
-        let (a, c, squaredInput) = (gradient.back, gradient.scaled, gradient.squaredInput)
+        let (a, c, squaredInput) = (step.gradient.back, step.gradient.scaled, step.gradient.squaredInput)
         // The most that an entry of A, B or b can change by.
         var change = rate * max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
-        if case .riemannian(let damping) = step.configuration.optimizer {
+        if case .riemannian(let damping) = configuration.optimizer {
             parameters.withBuffer {
                 Optimizer.precondition(down: a, up: c, parameters: $0, shape, damping, step.work)
             }
@@ -218,56 +237,69 @@ extension LoRAAdapter {
             let up = Double(Kernels.squaredNorm(c)) * step.errorNorm * step.errorNorm
             change = max(change, rate * max(down, up).squareRoot())
         }
-        Kernels.scale(a, by: Float(-rate * factors.down))
-        Kernels.scale(c, by: Float(-rate * factors.up))
+        let (next, share, squaredNext) = coefficients(step, Float(-rate * factors.down), Float(-rate * factors.up))
         let biasRate = shape.hasBias ? Float(-rate * factors.bias) : 0
-        var squaredNext = 0.0
-        var share: Float = 0
-        for k in 0..<shape.rank {
-            next[k] = shape.scale * (gradient.hidden[k] + a[k] * squaredInput)
-            squaredNext += Double(next[k]) * Double(next[k])
-            share += gradient.hidden[k] * c[k]
-        }
         let isSafe = reserve(change)
         let isOutputSafe =
             Double(squaredInput).squareRoot()
-            + ((Double(shape.rank) * squaredNext).squareRoot() + 1) * (magnitude + change) < Self.safeMagnitude
+            + ((Double(shape.rank) * squaredNext).squareRoot() + 1) * (Double(magnitude) + change)
+            < Self.safeMagnitude
         // Seldom: numbers so large that only trying tells. This value's memory is then shared, and the step writes to a copy.
         let previous = isSafe && isOutputSafe ? nil : self
 
-        let embedding = step.sample.embedding
         let keep = start == nil ? Float(1 - step.fading) : 1
-        let fadesToStart = start != nil && step.fading > 0
+        let fadesToStart = step.fading > 0 && start != nil
         if let trace {
             trace.keep = Float(1 - step.fading)
             trace.record(
-                embedding, down: a, up: c, error: gradient.error, output: step.output, squaredInput: squaredInput,
-                squaredError: Float(step.errorNorm * step.errorNorm), biasRate: biasRate, share: shape.scale * share)
+                embedding, down: a, up: c, error: step.gradient.error, output: step.output,
+                squaredInput: squaredInput, squaredError: Float(step.errorNorm * step.errorNorm), biasRate: biasRate,
+                share: share)
         }
         // The kernels form a plain target's output as they write B; others' losses can fail, and are asked before.
-        let isFused = step.sample.isPlainTarget(shape) && !fadesToStart
+        let isFused = step.target != nil && !fadesToStart
         var after = 0.0
         if !isFused {
             predict(step, up: c, biasRate: biasRate)
             if !fadesToStart { trace?.complete(step.after) }
-            after = try lossAfter(step)
+            after = try lossAfter(step, configuration)
         }
-        prepareState(step.configuration)
-        parameters.withBuffer { all in
-            embedding.span.withBuffer { x in
-                Kernels.step(
-                    map(all), x, error: gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
-                    after: isFused ? (next, step.after) : nil)
-            }
+        prepareState(configuration)
+        parameters.withBuffer {
+            Kernels.step(
+                map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
+                after: isFused ? (next, step.after) : nil)
         }
         if fadesToStart { fade(step.fading) }
-        if isFused {
+        if isFused, let target = step.target {
             trace?.complete(step.after)
-            after = plainLossAfter(step)
+            after = plainLossAfter(step, target)
         }
         if let previous { try confirm(after, orRestore: previous) }
         return StepOutcome(
             loss: step.loss, lossAfter: after, norm: norms.global, clipFactor: factors.smallest)
+    }
+
+    /// Multiplies the gradient's factors by the rates of the step.
+    ///
+    /// - Returns: `next`: scale·A·x after the step; `share`: what the change of B adds to the output, in units of the error;
+    ///   the squared norm of `next`.
+    private func coefficients(_ step: SingleStep, _ downRate: Float, _ upRate: Float) -> (
+        next: FloatBuffer, share: Float, squaredNext: Double
+    ) {
+        let (a, c, hidden, next) = (step.gradient.back, step.gradient.scaled, step.gradient.hidden, step.next)
+        let squaredInput = step.gradient.squaredInput
+        var (share, squaredNext): (Float, Double) = (0, 0)
+        for k in 0..<shape.rank {
+            let (down, up) = (downRate * a[k], upRate * c[k])
+            a[k] = down
+            c[k] = up
+            let value = shape.scale * (hidden[k] + down * squaredInput)
+            next[k] = value
+            squaredNext += Double(value) * Double(value)
+            share += hidden[k] * up
+        }
+        return (next, shape.scale * share, squaredNext)
     }
 
     /// Ends a step that might have gone beyond the range of Float: where it has, this value is as it was.
@@ -276,109 +308,106 @@ extension LoRAAdapter {
             self = previous
             throw Self.overflow("update")
         }
-        magnitude = .infinity
-        optimizerState?.momentBound = .infinity
+        forgetBounds()
     }
 
     /// The output after the step, from the parameters before it.
     private func predict(_ step: SingleStep, up c: FloatBuffer, biasRate: Float) {
         let (next, after) = (step.next, step.after)
-        let embedding = step.sample.embedding
-        parameters.withBuffer { all in
-            embedding.span.withBuffer { x in
-                Kernels.mapUp(map(all), next, x, output: after)
-                Kernels.axpy(Kernels.dot(next, c) + biasRate, step.gradient.error, to: after)
-                guard step.fading > 0 else { return }
-                let share = Float(step.fading)
-                Kernels.blend(after, 1 - share, x, share)
-                start?.parameters.withBuffer { values in
-                    Kernels.scale(next, by: share)
-                    Kernels.addRows(values.slice(shape.upRange), next, to: after)
-                    if shape.hasBias { Kernels.axpy(share, values.slice(shape.biasRange), to: after) }
-                }
-            }
+        parameters.withBuffer { Kernels.mapUp(map($0), next, step.x, output: after) }
+        Kernels.axpy(Kernels.dot(next, c) + biasRate, step.gradient.error, to: after)
+        guard step.fading > 0 else { return }
+        let share = Float(step.fading)
+        Kernels.blend(after, 1 - share, step.x, share)
+        start?.parameters.withBuffer { values in
+            Kernels.scale(next, by: share)
+            Kernels.addRows(values.slice(shape.upRange), next, to: after)
+            if shape.hasBias { Kernels.axpy(share, values.slice(shape.biasRange), to: after) }
         }
     }
 
     /// Adam's step, or a protected one, for a plain target: elementwise, from the factors.
     private mutating func elementwiseStep(
-        _ step: inout SingleStep, _ trace: StepTrace?
+        _ step: inout SingleStep, _ configuration: UpdateConfiguration, _ trace: StepTrace?
     ) throws(LoRAError) -> StepOutcome {
+        guard let target = step.target else { preconditionFailure("no plain target") }
         let norms = try norms(step.gradient, error: step.errorNorm)
-        let factors = norms.factors(step.configuration.clipping, step.settings.threshold)
+        let factors = norms.factors(configuration.clipping, step.settings.threshold)
         let largest = max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
-        let hadState = hasState(for: step.configuration)
-        let isSafe = hadState && isSafe(step, gradient: largest, raw: norms.global)
+        let isSafe =
+            hasState(for: configuration) && isSafe(step, configuration, gradient: largest, raw: norms.global)
         // Without state there is memory to be made anyway.
         let previous = isSafe ? nil : self
-        prepareState(step.configuration)
-        if step.configuration.elasticWeightConsolidation != nil {
-            protectedStep(step, factors)
+        prepareState(configuration)
+        if let ewc = configuration.elasticWeightConsolidation {
+            protectedStep(step, ewc, factors)
         } else {
-            adamStep(step, factors)
+            adamStep(step, configuration, factors)
             fade(step.fading)
             trace?.keep = Float(1 - step.fading)
         }
-        let embedding = step.sample.embedding
-        let isFinite = parameters.withBuffer { all in
-            embedding.span.withBuffer {
-                Kernels.forward(map(all), $0, hidden: step.next, scaled: step.next, output: step.after)
-            }
+        let isFinite = parameters.withBuffer {
+            Kernels.forward(map($0), step.x, hidden: step.next, scaled: step.next, output: step.after)
         }
-        let after = plainLossAfter(step)
+        let after = plainLossAfter(step, target)
         if let previous { try confirm(isFinite ? after : .nan, orRestore: previous) }
         return StepOutcome(
             loss: step.loss, lossAfter: after, norm: norms.global, clipFactor: factors.smallest)
     }
 
-    private mutating func protectedStep(_ step: SingleStep, _ factors: GradientNorms.Factors) {
-        guard let ewc = step.configuration.elasticWeightConsolidation else { return }
-        let pull = Float(step.settings.rate) * step.settings.strength
-        let (gradient, work) = (step.gradient, step.work)
-        let embedding = step.sample.embedding
-        let (rate, r) = (step.settings.rate, shape.rank)
-        parameters.withBuffer { all in
-            protection?.withParts { anchor, fisher, next in
-                func step(_ range: Range<Int>, _ g: FloatBuffer, _ x: FloatBuffer, _ factor: Double) {
-                    let c = work.slice(0..<g.count)
-                    c.copy(from: g)
-                    Kernels.scale(c, by: Float(-rate * factor))
-                    Kernels.protectedRankOne(
-                        all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
-                        next: next.slice(range), c, g, x, strength: pull, decay: ewc.decay)
-                }
-                embedding.span.withBuffer { step(shape.downRange, gradient.back, $0, factors.down) }
-                step(shape.upRange, gradient.scaled, gradient.error, factors.up)
-                guard shape.hasBias else { return }
-                let one = work.slice(r..<(r + 1))
-                one[0] = 1
-                step(shape.biasRange, one, gradient.error, factors.bias)
-            }
-        }
-        protection?.accumulated += 1
+    /// A part of the parameters, with the factors of its gradient and what clipping multiplies that by.
+    private typealias Block = (range: Range<Int>, coefficients: FloatBuffer, vector: FloatBuffer, factor: Double)
+
+    /// Calls `body` with A, B and b.
+    private func forEachBlock(_ step: SingleStep, _ factors: GradientNorms.Factors, _ body: (Block) -> Void) {
+        body((shape.downRange, step.gradient.back, step.x, factors.down))
+        body((shape.upRange, step.gradient.scaled, step.gradient.error, factors.up))
+        guard shape.hasBias else { return }
+        let one = step.work.slice(0..<1)
+        one[0] = 1
+        body((shape.biasRange, one, step.gradient.error, factors.bias))
     }
 
-    private mutating func adamStep(_ step: SingleStep, _ factors: GradientNorms.Factors) {
+    private mutating func protectedStep(
+        _ step: SingleStep, _ ewc: ElasticWeightConsolidation, _ factors: GradientNorms.Factors
+    ) {
+        let pull = Float(step.settings.rate) * step.settings.strength
+        let rate = step.settings.rate
+        let own = ownExtras()
+        parameters.withBuffer { all in
+            own.protection?.withParts { anchor, fisher, next in
+                forEachBlock(step, factors) { block in
+                    let range = block.range
+                    let c = step.work.slice(1..<(1 + block.coefficients.count))
+                    for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
+                    Kernels.protectedRankOne(
+                        all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
+                        next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
+                        decay: ewc.decay)
+                }
+            }
+        }
+        own.protection?.accumulated += 1
+    }
+
+    private mutating func adamStep(
+        _ step: SingleStep, _ configuration: UpdateConfiguration, _ factors: GradientNorms.Factors
+    ) {
+        let own = ownExtras()
         guard
-            let adam = step.configuration.optimizer.nextAdam(
-                &optimizerState, rate: step.settings.rate, weightDecay: step.configuration.weightDecay)
+            let adam = configuration.optimizer.nextAdam(
+                &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay)
         else { preconditionFailure("not Adam") }
-        let (gradient, one) = (step.gradient, step.work.slice(0..<1))
-        Kernels.scale(gradient.back, by: Float(factors.down))
-        Kernels.scale(gradient.scaled, by: Float(factors.up))
-        one[0] = Float(factors.bias)
-        let embedding = step.sample.embedding
         let n = shape.parameterCount
         parameters.withBuffer { all in
-            optimizerState?.storage.withBuffer { moments in
+            own.optimizerState?.storage.withBuffer { moments in
                 let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
-                func step(_ range: Range<Int>, _ c: FloatBuffer, _ x: FloatBuffer) {
+                forEachBlock(step, factors) { block in
+                    Kernels.scale(block.coefficients, by: Float(block.factor))
                     Kernels.adamRankOne(
-                        all.slice(range), first: first.slice(range), second: second.slice(range), c, x, adam)
+                        all.slice(block.range), first: first.slice(block.range), second: second.slice(block.range),
+                        block.coefficients, block.vector, adam)
                 }
-                embedding.span.withBuffer { step(shape.downRange, gradient.back, $0) }
-                step(shape.upRange, gradient.scaled, gradient.error)
-                if shape.hasBias { step(shape.biasRange, one, gradient.error) }
             }
         }
     }
@@ -388,42 +417,50 @@ extension LoRAAdapter {
     /// Takes a change of so much at most of any parameter into the bound of their magnitudes; says whether all numbers that come
     /// of them stay within Float's range. Where the bound has grown too large it is found anew.
     private mutating func reserve(_ change: Double, growth: Double = 1) -> Bool {
-        // A little more for what rounding adds.
+        // A little more for what rounding adds, in this sum too.
         let factor = growth * 1.000_001
-        if magnitude * factor + change < Self.safeMagnitude {
-            magnitude = magnitude * factor + change
-            return true
+        var next = Double(magnitude) * factor + change
+        if !(next < Self.safeMagnitude) {
+            magnitude = largestMagnitude
+            next = Double(magnitude) * factor + change
         }
-        magnitude = largestMagnitude
-        guard magnitude * factor + change < Self.safeMagnitude else { return false }
-        magnitude = magnitude * factor + change
+        guard next < Self.safeMagnitude else { return false }
+        magnitude = Float(next).nextUp
         return true
     }
 
+    /// Bounds are found anew by the next step.
+    mutating func forgetBounds() {
+        magnitude = .infinity
+        if extras != nil { ownExtras().optimizerState?.momentBound = .infinity }
+    }
+
     /// The largest magnitude among the parameters and what they are drawn to.
-    private var largestMagnitude: Double {
-        func largest(_ storage: AlignedStorage<Float>?) -> Double {
-            Double(storage?.withBuffer { Kernels.largestMagnitude($0) } ?? 0)
+    private var largestMagnitude: Float {
+        func largest(_ storage: AlignedStorage<Float>?) -> Float {
+            storage?.withBuffer { Kernels.largestMagnitude($0) } ?? 0
         }
         return max(largest(parameters), largest(start?.parameters), largest(protection?.storage))
     }
 
     /// Whether an elementwise step can be taken without a way back.
-    private mutating func isSafe(_ step: SingleStep, gradient: Double, raw: Double) -> Bool {
+    private mutating func isSafe(
+        _ step: SingleStep, _ configuration: UpdateConfiguration, gradient: Double, raw: Double
+    ) -> Bool {
         guard gradient < Self.safeMagnitude, raw < Self.safeMagnitude else { return false }
         let rate = step.settings.rate
         var (change, growth) = (rate * gradient, 1.0)
-        if let state = optimizerState {
+        if let state = extras?.optimizerState {
             var moment = state.momentBound
-            if !moment.isFinite { moment = state.largestMagnitude }
+            if !moment.isFinite { moment = Double(state.largestMagnitude) }
             moment = max(moment, gradient)
-            optimizerState?.momentBound = moment
-            (change, growth) = step.configuration.optimizer.adamBound(
-                moment, state, rate: rate, weightDecay: step.configuration.weightDecay)
+            ownExtras().optimizerState?.momentBound = moment
+            (change, growth) = configuration.optimizer.adamBound(
+                moment, state, rate: rate, weightDecay: configuration.weightDecay)
         }
         guard change.isFinite, reserve(change, growth: growth) else { return false }
         let size = Double(shape.dimension).squareRoot() * Double(step.gradient.squaredInput).squareRoot()
-        let output = (Double(shape.scale) * Double(shape.rank) * magnitude * size + 1) * (magnitude + size)
+        let output = (Double(shape.scale) * Double(shape.rank) * Double(magnitude) * size + 1) * (Double(magnitude) + size)
         return output < Self.safeMagnitude
     }
 }

@@ -22,7 +22,7 @@ package struct ProtectionState: Sendable {
         if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
     }
 
-    func withParts<R>(_ body: (_ anchor: FloatBuffer, _ fisher: FloatBuffer, _ next: FloatBuffer) -> R) -> R {
+    package func withParts<R>(_ body: (_ anchor: FloatBuffer, _ fisher: FloatBuffer, _ next: FloatBuffer) -> R) -> R {
         storage.withBuffer { all in
             let n = all.count / 3
             return body(all.slice(0..<n), all.slice(n..<(2 * n)), all.slice((2 * n)..<(3 * n)))

@@ -50,6 +50,8 @@ extension EngineConfiguration {
             Int(exactly: seed).map { integer("seed", $0, "of every random number") }
                 ?? text("seed", "\(seed)", "of every random number"),
             flag("isStrict", isStrict, "whether users without an adapter are an error"),
+            residentByteBudget.map { integer("residentByteBudget", $0, "bytes that adapters in memory may take") }
+                ?? text("residentByteBudget", "off", "bytes that adapters in memory may take"),
             text("update.objective.like", update.objective.like.name, "what a like is contrasted with"),
         ]
         if let negatives = update.objective.like.negatives {

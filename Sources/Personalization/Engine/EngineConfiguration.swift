@@ -1,5 +1,6 @@
 public import LoRA
 public import Reasoning
+internal import TensorCore
 
 /// Everything that decides how an engine works. `attune config` prints these defaults; they are stated here and in
 /// ``UpdateConfiguration`` and ``ObjectiveConfiguration``, and nowhere else.
@@ -26,6 +27,10 @@ public struct EngineConfiguration: Sendable {
     /// Whether reads and updates of a user without an adapter throw. Otherwise reads return the embedding as it is, and say
     /// so, and the first update makes an adapter.
     public var isStrict: Bool
+    /// The bytes that adapters in memory may take, their optimizers' state and protection included; `nil` for no limit. Beyond it
+    /// those that were not used for the longest time are saved to the store and let go, and loaded again when they are needed.
+    /// With a limit the store has to hold what is saved: one in the engine's own memory saves nothing.
+    public var residentByteBudget: Int?
     /// The bank that a new engine is connected to; none by default, and the engine then works the same to the bit, except that
     /// nothing is looked up or stored. An engine's own ``PersonalizationEngine/configuration`` never holds it.
     public var reasoningBank: (any ReasoningBank)?
@@ -53,6 +58,7 @@ public struct EngineConfiguration: Sendable {
         seed: UInt64 = 0,
         update: UpdateConfiguration? = nil,
         isStrict: Bool = false,
+        residentByteBudget: Int? = nil,
         reasoningBank: (any ReasoningBank)? = nil,
         enableReasoningBankCache: Bool = true,
         reasoning: ReasoningConfiguration = ReasoningConfiguration()
@@ -67,6 +73,7 @@ public struct EngineConfiguration: Sendable {
         self.seed = seed
         self.update = update ?? UpdateConfiguration(dimension: dimension)
         self.isStrict = isStrict
+        self.residentByteBudget = residentByteBudget
         self.reasoningBank = reasoningBank
         self.enableReasoningBankCache = enableReasoningBankCache
         self.reasoning = reasoning
@@ -90,6 +97,11 @@ public struct EngineConfiguration: Sendable {
                 dimension: dimension, rank: rank, alpha: alpha, scaling: scaling, hasBias: hasBias,
                 normalizesOutput: normalizesOutput)
             try update.validate(for: shape)
+            if let budget = residentByteBudget, budget < bytesPerAdapter(shape) {
+                throw LoRAError(
+                    .invalidConfiguration, "residentByteBudget",
+                    "\(budget) bytes are fewer than the \(bytesPerAdapter(shape)) of one adapter")
+            }
             return shape
         } catch {
             throw EngineError(
@@ -99,6 +111,18 @@ public struct EngineConfiguration: Sendable {
 }
 
 extension EngineConfiguration {
+    /// The bytes of one adapter in memory with all the state that updates make for it.
+    func bytesPerAdapter(_ shape: AdapterShape) -> Int {
+        let copies = 1 + update.optimizer.stateCountPerParameter + (update.elasticWeightConsolidation == nil ? 0 : 3)
+        return copies * AlignedStorage<Float>.byteCount(for: shape.parameterCount) + Self.bytesBesides
+    }
+
+    /// What an adapter takes besides its numbers, measured (docs/performance.md).
+    private static var bytesBesides: Int { 256 }
+
+    /// The most adapters in memory.
+    func residentLimit(_ shape: AdapterShape) -> Int? { residentByteBudget.map { $0 / bytesPerAdapter(shape) } }
+
     /// The kind of objective that a like gets.
     var likeObjective: ObjectiveKind {
         switch update.objective.like {

@@ -60,6 +60,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var created = 0
     /// The adapters loaded from the store.
     public var loaded = 0
+    /// The adapters that had to leave memory for others.
+    public var evicted = 0
 
     mutating func count(reads: Int, unpersonalized: Int) {
         self.reads += reads

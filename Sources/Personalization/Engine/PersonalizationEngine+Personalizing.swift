@@ -13,9 +13,9 @@ extension PersonalizationEngine {
     public func personalize(_ embedding: [Float], for user: String) async throws -> PersonalizedEmbedding {
         try await reportingFailures {
             try Self.check(user, "personalize")
-            let shard = shard(of: user)
-            if let result = try shard.state.withLock({ state throws(EngineError) in
-                let result = try read(embedding, user, &state, position: nil)
+            let key = UserKey(user)
+            if let result = try shard(of: key).state.withLock({ state throws(EngineError) in
+                let result = try read(embedding, key, &state, position: nil)
                 if result != nil { state.statistics.reads += 1 }
                 return result
             }) {
@@ -23,7 +23,7 @@ extension PersonalizationEngine {
             }
             return try await withLoaded(user, "personalize") { shard in
                 try shard.state.withLock { state throws(EngineError) in
-                    if let result = try read(embedding, user, &state, position: nil) {
+                    if let result = try read(embedding, key, &state, position: nil) {
                         state.statistics.count(reads: 1, unpersonalized: 0)
                         return result
                     }
@@ -112,15 +112,15 @@ extension PersonalizationEngine {
         for (i, request) in requests.enumerated() {
             guard let positions = byUser.removeValue(forKey: UserKey(request.user)) else { continue }
             do throws(EngineError) { try Self.check(request.user, "personalize") } catch { throw error.at(i) }
-            let shard = shard(of: request.user)
-            var found = try shard.state.withLock { state throws(EngineError) in
-                try readAll(requests, positions, request.user, &state)
+            let key = UserKey(request.user)
+            var found = try shard(of: key).state.withLock { state throws(EngineError) in
+                try readAll(requests, positions, key, &state)
             }
             if found == nil {
                 do {
                     found = try await withLoaded(request.user, "personalize") { shard in
                         try shard.state.withLock { state throws(EngineError) in
-                            if let found = try readAll(requests, positions, request.user, &state) { return found }
+                            if let found = try readAll(requests, positions, key, &state) { return found }
                             var given: [PersonalizedEmbedding] = []
                             for position in positions {
                                 given.append(
@@ -140,12 +140,12 @@ extension PersonalizationEngine {
 
     /// Reads all of one user's requests through their resident adapter; `nil` when there is none in memory.
     private func readAll(
-        _ requests: [PersonalizationRequest], _ positions: [Int], _ user: String, _ state: inout ShardState
+        _ requests: [PersonalizationRequest], _ positions: [Int], _ key: UserKey, _ state: inout ShardState
     ) throws(EngineError) -> [PersonalizedEmbedding]? {
         var found: [PersonalizedEmbedding] = []
         found.reserveCapacity(positions.count)
         for position in positions {
-            guard let result = try read(requests[position].embedding, user, &state, position: position) else {
+            guard let result = try read(requests[position].embedding, key, &state, position: position) else {
                 return nil
             }
             found.append(result)
@@ -154,25 +154,25 @@ extension PersonalizationEngine {
     }
 
     /// Reads through a resident adapter; `nil` when there is none in memory.
-    private func read(_ embedding: [Float], _ user: String, _ state: inout ShardState, position: Int?)
+    private func read(_ embedding: [Float], _ key: UserKey, _ state: inout ShardState, position: Int?)
         throws(EngineError) -> PersonalizedEmbedding?
     {
-        let result: PersonalizedEmbedding?
+        guard let place = state.place(of: key) else { return nil }
+        let epoch = resident.epoch
         do throws(LoRAError) {
-            result =
-                try state.withSlot(user) { slot throws(LoRAError) -> PersonalizedEmbedding? in
-                    guard let adapter = slot.adapter else { return nil }
-                    return PersonalizedEmbedding(
-                        embedding: try adapter.forward(embedding), user: user, version: adapter.version,
-                        isPersonalized: true)
-                } ?? nil
+            return try state.withPlace(place) { slot throws(LoRAError) -> PersonalizedEmbedding? in
+                guard let version = slot.adapter?.version, let y = try slot.adapter?.forward(embedding) else {
+                    return nil
+                }
+                slot.lastUse = epoch
+                return PersonalizedEmbedding(embedding: y, user: key.user, version: version, isPersonalized: true)
+            }
         } catch {
-            throw EngineError(.refusedEmbedding, "personalize", user: user, position: position, cause: error)
+            throw EngineError(.refusedEmbedding, "personalize", user: key.user, position: position, cause: error)
         }
-        return result
     }
 
-    private func unpersonalized(_ embedding: [Float], _ user: String, position: Int?) throws(EngineError)
+    func unpersonalized(_ embedding: [Float], _ user: String, position: Int?) throws(EngineError)
         -> PersonalizedEmbedding
     {
         if fixed.isStrict { throw unknownUser("personalize", user, position: position) }

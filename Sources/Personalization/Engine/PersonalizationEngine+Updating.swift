@@ -21,22 +21,37 @@ extension PersonalizationEngine {
     public func updateAdapter(
         for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
     ) async throws -> UpdateReport {
+        try await updateAdapter(UserKey(user), nil, feedback, overrides)
+    }
+
+    /// The same for a user who was looked up before.
+    @discardableResult
+    public func updateAdapter(
+        for handle: UserHandle, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
+    ) async throws -> UpdateReport {
+        try await updateAdapter(handle.key, handle, feedback, overrides)
+    }
+
+    private func updateAdapter(
+        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides
+    ) async throws -> UpdateReport {
         let connection = reasoning.connection
         let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
-        let shard = shard(of: user)
+        let shard = shard(of: key)
         do {
-            try Self.check(user, "updateAdapter")
+            try Self.check(key.user, "updateAdapter")
             try Task.checkCancellation()
             if let connection, let started {
-                let report = try await updateAdvised(user, feedback, overrides, connection, since: started)
+                let report = try await updateAdvised(key.user, feedback, overrides, connection, since: started)
                 if report.samples > 0 { measure(since: started) }
                 return report
             }
             // The fast path: the adapter is in memory and nobody stands in line.
-            var report = try shard.state.withLock { state throws(EngineError) in
-                try update(user, feedback, overrides, &state, overtaking: false)
+            var report = try shard.state.withLock { state throws(EngineError) -> UpdateReport? in
+                guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key) else { return nil }
+                return try update(place, key.user, feedback, overrides, &state, overtaking: false)
             }
-            if report == nil { report = try await updateInLine(user, feedback, overrides) }
+            if report == nil { report = try await updateInLine(key.user, feedback, overrides) }
             let done = report ?? .nothing
             if let started, done.samples > 0 { measure(since: started) }
             return done
@@ -124,23 +139,32 @@ extension PersonalizationEngine {
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ state: inout ShardState,
         overtaking: Bool
     ) throws(EngineError) -> UpdateReport? {
+        guard let place = state.place(of: UserKey(user)) else { return nil }
+        return try update(place, user, feedback, overrides, &state, overtaking: overtaking)
+    }
+
+    private func update(
+        _ place: Int32, _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides,
+        _ state: inout ShardState, overtaking: Bool
+    ) throws(EngineError) -> UpdateReport? {
         let scratch = state.scratch
+        let epoch = resident.epoch
         let report: UpdateReport?
         do throws(LoRAError) {
-            report =
-                try state.withSlot(user) { slot throws(LoRAError) -> UpdateReport? in
-                    guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
-                    // What the next batch was to show of the last step is void after a step that no bank saw.
-                    if let memory = slot.memory, !feedback.isEmpty {
-                        // Seldom: an update that has overtaken a disconnection. Finished outside the lock.
-                        if let arrival = memory.takePending()?.settled() { Task.detached { arrival.finish() } }
-                        slot.memory = nil
-                    }
-                    let report = try slot.adapter?.update(
-                        with: feedback, configuration: fixed.update, overrides: overrides, scratch: scratch)
-                    if !feedback.isEmpty { slot.isUnsaved = true }
-                    return report
-                } ?? nil
+            report = try state.withPlace(place) { slot throws(LoRAError) -> UpdateReport? in
+                guard slot.adapter != nil, overtaking || slot.holders == 0 else { return nil }
+                // What the next batch was to show of the last step is void after a step that no bank saw.
+                if let memory = slot.memory, !feedback.isEmpty {
+                    // Seldom: an update that has overtaken a disconnection. Finished outside the lock.
+                    if let arrival = memory.takePending()?.settled() { Task.detached { arrival.finish() } }
+                    slot.memory = nil
+                }
+                let report = try slot.adapter?.update(
+                    with: feedback, configuration: fixed.update, overrides: overrides, scratch: scratch)
+                if !feedback.isEmpty { slot.isUnsaved = true }
+                slot.lastUse = epoch
+                return report
+            }
         } catch {
             throw EngineError(.refusedFeedback, "updateAdapter", user: user, cause: error)
         }

@@ -39,6 +39,7 @@ public final class PersonalizationEngine: Sendable {
     let reasoning: ReasoningHub
     /// Orders checkpoints and removals, so that no checkpoint brings back what was removed.
     let storeGate = FIFOGate()
+    let resident: ResidentMemory
     private let shards: [Shard]
 
     /// Makes an engine.
@@ -63,20 +64,22 @@ public final class PersonalizationEngine: Sendable {
             configuration.reasoning, isCacheEnabled: configuration.enableReasoningBankCache,
             dimension: configuration.dimension, embeddingModel: configuration.embeddingModel, clock: clock,
             reporting: reporting)
+        resident = ResidentMemory(limit: configuration.residentLimit(shape))
         shards = (0..<64).map { _ in Shard() }
         if let bank = configuration.reasoningBank { _ = reasoning.swap(bank) }
     }
 
-    func shard(of user: String) -> Shard {
-        shards[Int(truncatingIfNeeded: StableHash.hash(user)) & (shards.count - 1)]
-    }
+    func shard(of key: UserKey) -> Shard { shards[key.hash & (shards.count - 1)] }
+
+    func shard(of user: String) -> Shard { shard(of: UserKey(user)) }
 
     /// All shards, in a fixed order.
     var allShards: [Shard] { shards }
 
     /// How many stand in line for this user, behind the one whose turn it is.
     func waiting(for user: String) -> Int {
-        shard(of: user).state.withLock { $0.withSlot(user) { $0.gate?.waiting ?? 0 } ?? 0 }
+        let key = UserKey(user)
+        return shard(of: key).state.withLock { $0.waiting(key) }
     }
 
     /// The slots in use, with and without an adapter.
@@ -193,7 +196,7 @@ extension PersonalizationEngine {
             try await storing("users", user: nil) { try await store.users() }
         }
         var all = Set(stored.map(UserKey.init))
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert(UserKey($0.user)) } } }
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
         return all.sorted().map(\.user)
     }
 
@@ -211,6 +214,7 @@ extension PersonalizationEngine {
                 sum.unpersonalizedReads += part.unpersonalizedReads
                 sum.created += part.created
                 sum.loaded += part.loaded
+                sum.evicted += part.evicted
                 state.forEach { slot in
                     sum.residentAdapters += 1
                     sum.residentBytes += slot.adapter?.byteCount ?? 0
@@ -275,7 +279,7 @@ extension PersonalizationEngine {
         }
     }
 
-    private func save(_ records: [StoredAdapter], from shard: Shard) async throws {
+    func save(_ records: [StoredAdapter], from shard: Shard) async throws {
         try await storing("checkpoint", user: nil) { try await store.save(records) }
         shard.state.withLock { state in
             for record in records {
@@ -299,12 +303,21 @@ extension PersonalizationEngine {
 
     /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
     func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
-        let shard = shard(of: user)
-        let gate = shard.state.withLock { $0.joinLine(user) }
-        defer { shard.state.withLock { $0.leaveLine(user) } }
+        let key = UserKey(user)
+        let shard = shard(of: key)
+        let gate = shard.state.withLock { $0.joinLine(key) }
+        defer { shard.state.withLock { $0.leaveLine(key) } }
         return try await gate.pass {
             try Task.checkCancellation()
-            return try await body(shard)
+            let hadAdapter = shard.state.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
+            do {
+                let result = try await body(shard)
+                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
+                return result
+            } catch {
+                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
+                throw error
+            }
         }
     }
 

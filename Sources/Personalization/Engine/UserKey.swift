@@ -1,22 +1,42 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// A user id as a key: equal when its bytes are.
 ///
 /// Swift's strings are equal when their canonical forms are ("é" composed or decomposed), and would give two users of any
 /// other system one adapter. The engine's hash, stores and journals go by bytes, so everything here does.
 struct UserKey: Hashable, Sendable {
     let user: String
+    /// A hash of the bytes, seeded anew in each process: whoever chooses ids cannot make them collide.
+    let hash: Int
 
-    init(_ user: String) { self.user = user }
-
-    static func == (left: UserKey, right: UserKey) -> Bool {
-        let (a, b) = (left.user.utf8.span, right.user.utf8.span)
-        guard a.count == b.count else { return false }
-        for i in a.indices where a[i] != b[i] { return false }
-        return true
-    }
-
-    func hash(into hasher: inout Hasher) {
+    init(_ user: String) {
+        self.user = user
+        var hasher = Hasher()
         unsafe user.utf8.span.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
+        hash = hasher.finalize()
     }
+
+    static func == (left: UserKey, right: UserKey) -> Bool { left.hash == right.hash && left.hasBytes(of: right.user) }
+
+    /// Whether the id's bytes are those of another one.
+    func hasBytes(of other: String) -> Bool {
+        let (a, b) = (user.utf8.span, other.utf8.span)
+        guard a.count == b.count else { return false }
+        return unsafe a.withUnsafeBytes { a in
+            unsafe b.withUnsafeBytes { b in
+                guard let first = a.baseAddress, let second = b.baseAddress else { return true }
+                return unsafe memcmp(first, second, a.count) == 0
+            }
+        }
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(hash) }
 }
 
 extension UserKey: Comparable {

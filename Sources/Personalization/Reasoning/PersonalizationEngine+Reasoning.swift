@@ -70,7 +70,7 @@ extension PersonalizationEngine {
             // Taken by the queues before the lock is released, so that forgetting a user finds them in one place or the other.
             let arrivals = shard.state.withLock { state in
                 var arrivals: [EpisodeQueue.Arrival] = []
-                state.updateAll { slot in
+                state.updateAll { _, slot in
                     if let taken = slot.memory?.takePending() { arrivals.append(taken.settled()) }
                     if forgettingUsers { slot.memory = nil }
                 }

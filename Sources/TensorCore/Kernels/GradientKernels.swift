@@ -15,10 +15,8 @@ package struct RowList {
         let count = matrix.count / dimension
         precondition(matrix.count == count * dimension && count <= limit, "RowList: not whole rows, or too many")
         return unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
-            for i in 0..<count {
-                unsafe memory.initializeElement(at: i, to: UnsafePointer(matrix.base + i * dimension))
-            }
-            guard let first = unsafe memory.baseAddress else { preconditionFailure("no stack memory") }
+            for i in 0..<count { unsafe memory.initializeElement(at: i, to: matrix.base + i * dimension) }
+            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
             let rows = unsafe RowList(pointers: UnsafePointer(first), count: count, dimension: dimension)
             return body(rows)
         }
@@ -30,7 +28,7 @@ package struct RowList {
     ) -> R {
         precondition(count <= limit, "RowList: too many arrays")
         return unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
-            guard let first = unsafe memory.baseAddress else { preconditionFailure("no stack memory") }
+            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
             // One closure inside another for each array, so that all are lent when the body runs.
             func lend(_ i: Int) -> R {
                 guard i < count else {

@@ -1,0 +1,163 @@
+internal import LoRA
+internal import TensorCore
+
+/// Updates of one adapter through ``LoRAAdapter/update(with:configuration:overrides:)``: what the kernels do not say alone.
+final class AdapterCases {
+    private let work: Workload
+    private let batch: [Feedback]
+
+    static let batchSize = 32
+
+    init(_ work: Workload) throws {
+        self.work = work
+        var random = PhiloxGenerator(seed: 8, purpose: .simulation)
+        let size = 1.7 / Float(work.shape.dimension).squareRoot()
+        batch = (0..<Self.batchSize).map { _ in
+            func vector() -> [Float] { (0..<work.shape.dimension).map { _ in random.uniform(in: -size..<size) } }
+            return Feedback(embedding: vector(), signal: .target(vector()))
+        }
+    }
+
+    func cases() throws -> [BenchmarkCase] {
+        [try adam(), try protected(), try riemannian(), batched()]
+    }
+
+    /// A case of updates in place with one feedback each.
+    private func updates(
+        _ name: String, _ adapter: LoRAAdapter, _ configuration: UpdateConfiguration, state: Int,
+        _ plain: @escaping (inout PlainAdapter, Int) -> Void
+    ) -> BenchmarkCase {
+        let held = Held(adapter)
+        let feedback = work.feedback
+        return BenchmarkCase(
+            name: name, dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(state: state),
+            operations: work.updateOperations,
+            run: { range in
+                for number in range {
+                    _ = try held.adapter.update(
+                        with: feedback[number & (Workload.count - 1)], configuration: configuration)
+                }
+            },
+            check: {
+                var (adapter, expected) = (adapter, PlainAdapter(adapter))
+                for i in 0..<Workload.count {
+                    _ = try adapter.update(with: feedback[i], configuration: configuration)
+                    plain(&expected, i)
+                }
+                let values = adapter.parameters.withBuffer(\.array)
+                try WrongResult.unless(values, are: expected.parameters, name)
+            })
+    }
+
+    private func sample(_ i: Int) -> PlainAdapter.Samples { [(work.embeddings[i], work.targets[i])] }
+
+    private func adam() throws -> BenchmarkCase {
+        let count = work.shape.parameterCount
+        var (first, second) = ([Double](repeating: 0, count: count), [Double](repeating: 0, count: count))
+        // A rate that a long run bears.
+        var configuration = Workload.configuration(.adam())
+        configuration.learningRates = PerObjective(all: 1e-4)
+        return updates("update-adam", work.adapter, configuration, state: 2) { plain, i in
+            plain.adamStep(
+                self.sample(i), rate: Double(Float(1e-4)), step: i + 1, first: &first, second: &second)
+        }
+    }
+
+    private func protected() throws -> BenchmarkCase {
+        let configuration = Workload.configuration(protection: ElasticWeightConsolidation(strength: 0.5))
+        // Anchored after a few updates, with the Fisher information of those.
+        var adapter = work.adapter
+        for feedback in work.feedback { _ = try adapter.update(with: feedback, configuration: configuration) }
+        adapter.consolidate()
+        guard let parts = adapter.protection?.withParts({ anchor, fisher, _ in (anchor.array, fisher.array) }) else {
+            throw WrongResult("update-ewc: no protection")
+        }
+        return updates("update-ewc", adapter, configuration, state: 3) { plain, i in
+            plain.protectedStep(
+                self.sample(i), rate: Double(Workload.rate), strength: 0.5, anchor: parts.0.map(Double.init),
+                fisher: parts.1.map(Double.init))
+        }
+    }
+
+    private func riemannian() throws -> BenchmarkCase {
+        updates("update-riemannian", work.adapter, Workload.configuration(.riemannian()), state: 0) { plain, i in
+            plain.riemannianStep(self.sample(i), rate: Double(Workload.rate), damping: Double(Float(1e-2)))
+        }
+    }
+
+    private func batched() -> BenchmarkCase {
+        let held = Held(work.adapter)
+        let (batch, work) = (batch, work)
+        let configuration = Workload.configuration()
+        return BenchmarkCase(
+            name: "update-batch-32", dimension: work.shape.dimension, rank: work.shape.rank, batch: Self.batchSize,
+            bytes: work.updateBytes() + Self.batchSize * 2 * work.shape.dimension * 4,
+            operations: Self.batchSize * work.updateOperations,
+            run: { range in
+                for _ in range { _ = try held.adapter.update(with: batch, configuration: configuration) }
+            },
+            check: {
+                var (adapter, expected) = (work.adapter, PlainAdapter(work.adapter))
+                _ = try adapter.update(with: batch, configuration: configuration)
+                let samples: PlainAdapter.Samples = batch.compactMap { sample in
+                    if case .target(let target) = sample.signal { (sample.embedding, target) } else { nil }
+                }
+                expected.step(samples, rate: Double(Workload.rate))
+                try WrongResult.unless(
+                    adapter.parameters.withBuffer(\.array), are: expected.parameters, "update-batch-32")
+            })
+    }
+}
+
+/// An adapter that a case updates in place.
+final class Held {
+    var adapter: LoRAAdapter
+
+    init(_ adapter: LoRAAdapter) { self.adapter = adapter }
+}
+
+/// Updates over many adapters in random order: what memory allows.
+final class StreamCase {
+    private let work: Workload
+    private var adapters: [LoRAAdapter]
+    private let order: [Int32]
+    /// As many as there are at most.
+    static let mostAdapters = 100_000
+
+    /// - Parameter bytes: The most that the adapters may take.
+    init(_ work: Workload, bytes: Int) throws {
+        self.work = work
+        let count = max(2, min(Self.mostAdapters, bytes / work.parameterBytes))
+        let parameters = work.adapter.parameters
+        adapters = (0..<count).map { _ in
+            var adapter = work.adapter
+            adapter.parameters = parameters.copy()
+            return adapter
+        }
+        var random = PhiloxGenerator(seed: 9, purpose: .shuffling)
+        order = (0..<Int32(count)).map { $0 }.shuffled(using: &random)
+    }
+
+    var benchmark: BenchmarkCase {
+        let configuration = Workload.configuration()
+        return BenchmarkCase(
+            name: "update-stream", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
+            operations: work.updateOperations,
+            run: { range in
+                for number in range {
+                    let place = Int(self.order[number % self.order.count])
+                    _ = try self.adapters[place].update(
+                        with: self.work.feedback[number & (Workload.count - 1)], configuration: configuration)
+                }
+            },
+            check: {
+                let place = Int(self.order[0])
+                var expected = PlainAdapter(self.adapters[place])
+                let sample = (self.work.embeddings[0], self.work.targets[0])
+                _ = try self.adapters[place].update(with: self.work.feedback[0], configuration: configuration)
+                expected.step([sample], rate: Double(Workload.rate))
+                try WrongResult.unless(
+                    self.adapters[place].parameters.withBuffer(\.array), are: expected.parameters, "update-stream")
+            })
+    }
+}

@@ -1,0 +1,46 @@
+internal import Synchronization
+internal import TensorCore
+
+/// A user who was looked up once: calls with a handle find the adapter without hashing and comparing the id.
+///
+/// Made by ``PersonalizationEngine/handle(for:)``. Always good: where the adapter has moved, for example because it was
+/// evicted and loaded again, the next call finds it by id and the handle remembers the new place. With another engine than
+/// the one that made it, a handle stands for the user of that id there.
+public final class UserHandle: Sendable {
+    /// The user's id.
+    public var user: String { key.user }
+
+    let key: UserKey
+    private let knownPlace = Atomic<Int32>(-1)
+
+    init(_ key: UserKey) { self.key = key }
+
+    /// Where the user's slot was found last, in the shard of the key; −1 for nowhere yet.
+    var place: Int32 { knownPlace.load(ordering: .relaxed) }
+
+    func remember(_ place: Int32) { knownPlace.store(place, ordering: .relaxed) }
+}
+
+extension PersonalizationEngine {
+    /// Looks a user up, for calls to come.
+    ///
+    /// - Parameter user: The user's id; with or without an adapter.
+    /// - Throws: ``EngineError`` (`invalidUser`).
+    public func handle(for user: String) throws(EngineError) -> UserHandle {
+        try Self.check(user, "handle")
+        let handle = UserHandle(UserKey(user))
+        shard(of: handle.key).state.withLock { if let place = $0.place(of: handle.key) { handle.remember(place) } }
+        return handle
+    }
+}
+
+extension ShardState {
+    /// The place of a handle's user, if there is one; the handle remembers it.
+    func place(of handle: UserHandle) -> Int32? {
+        let known = handle.place
+        if isPlace(known, of: handle.key) { return known }
+        guard let place = place(of: handle.key) else { return nil }
+        handle.remember(place)
+        return place
+    }
+}
