@@ -28,6 +28,12 @@
     X(LEVEL, ATTRIBUTES, target_gradient, void, \
         (const attune_map *map, const float *x, const float *target, float factor, attune_gradient *gradient), \
         (map, x, target, factor, gradient)) \
+    X(LEVEL, ATTRIBUTES, target_batch, void, \
+        (const attune_map *map, const attune_batch *batch, float *hidden, float *scaled, float *back), \
+        (map, batch, hidden, scaled, back)) \
+    X(LEVEL, ATTRIBUTES, target_losses, void, \
+        (const attune_map *map, const attune_batch *batch, float *hidden, float *output), \
+        (map, batch, hidden, output)) \
     X(LEVEL, ATTRIBUTES, step, void, (const attune_map *map, const attune_change *change), (map, change)) \
     X(LEVEL, ATTRIBUTES, exp_sum, float, (float *v, size_t n, float shift, float inverse), (v, n, shift, inverse)) \
     X(LEVEL, ATTRIBUTES, max, float, (const float *v, size_t n), (v, n)) \

@@ -247,3 +247,28 @@ INLINE void step_body(const size_t block, const attune_map *map, const attune_ch
     const lanes rate = splat(change->bias_rate);
     FOR_COLUMNS(0, n, step_bias(map->bias, change, rate, j, COUNT))
 }
+
+// ---------------------------------------------------------------- batches of targets
+
+INLINE void target_batch_body(
+    const size_t block, const attune_map *map, const attune_batch *batch, float *hidden, float *scaled, float *back) {
+    const size_t n = map->n, rank = map->rank;
+    for (size_t s = 0; s < batch->count; s++) {
+        attune_gradient g = {
+            .hidden = hidden, .scaled = scaled, .back = back, .error = batch->errors + s * n, .output = NULL};
+        target_gradient_body(block, map, batch->xs[s], batch->targets[s], batch->factor, &g);
+        for (size_t k = 0; k < rank; k++) {
+            batch->scaled[s * rank + k] = batch->weights[s] * scaled[k];
+            batch->back[s * rank + k] = batch->weights[s] * back[k];
+        }
+        batch->residuals[s] = g.squared_residual;
+    }
+}
+
+INLINE void target_losses_body(
+    const size_t block, const attune_map *map, const attune_batch *batch, float *hidden, float *output) {
+    for (size_t s = 0; s < batch->count; s++) {
+        forward_body(block, map, batch->xs[s], hidden, hidden, output);
+        batch->residuals[s] = squared_distance_body(block, output, batch->targets[s], map->n);
+    }
+}

@@ -208,7 +208,7 @@ struct UpdatePathTests {
         let plain = try adapter.updated(with: batch, configuration: configuration)
         configuration.fading = PerObjective(target: 0.5, preference: 0.9, ranking: 0.25, reward: 0.125)
         let faded = try adapter.updated(with: batch, configuration: configuration)
-        let shares = try Batch(batch, configuration).shares
+        let shares = try Batch.shares(batch, configuration.objective)
         let share = zip(shares, [0.25, 0.5, 0.125]).reduce(0) { $0 + $1.0 * $1.1 }
         let split = adapter.shape.downRange.upperBound
         var expected = plain.adapter.values

@@ -15,7 +15,7 @@ INLINE lanes adam_row(
     const lanes keep1 = splat(0.9f), keep2 = splat(0.999f), step = splat(-2 * rate), three = splat(3);
     const lanes twice_epsilon = splat(2e-8f), tiny = splat(1e-30f);
     lanes sum[2] = {{0}, {0}};
-    for (size_t j = 0; j < d; j += 32) {
+    ROLLED for (size_t j = 0; j < d; j += 32) {
         UNROLL for (int w = 0; w < 2; w++) {
             const size_t i = j + 16 * (size_t)w;
             lanes p = load(row + i), gi = load(gradient + i);
@@ -34,7 +34,7 @@ INLINE lanes adam_row(
 }
 
 INLINE void square(size_t d, const float *x, float *squares) {
-    for (size_t j = 0; j < d; j += 16) store(squares + j, load(x + j) * load(x + j));
+    ROLLED for (size_t j = 0; j < d; j += 16) store(squares + j, load(x + j) * load(x + j));
 }
 
 INLINE coefficients adam_rows(

@@ -22,8 +22,8 @@ size_t reference_scratch_size(size_t d, size_t r, size_t samples) {
 INLINE void project_batch(
     const int r, const int add, size_t n, size_t samples, const float *M, size_t m_stride, const float *V, size_t v_stride,
     float *P) {
-    for (size_t k = 0; k < (size_t)r; k += 4) {
-        for (size_t q = 0; q < samples; q += 4) {
+    ROLLED for (size_t k = 0; k < (size_t)r; k += 4) {
+        ROLLED for (size_t q = 0; q < samples; q += 4) {
             lanes tile = dot_tile(n, V + q * v_stride, v_stride, M + k * m_stride, m_stride);
             float sums[LANES];
             store(sums, tile);
@@ -45,7 +45,7 @@ INLINE void residual_tile(
             e[q][w] = load(X + i) - load(T + i);
         }
     }
-    for (int k = 0; k < r; k++) {
+    ROLLED for (int k = 0; k < r; k++) {
         lanes b[4];
         UNROLL for (int w = 0; w < 4; w++) b[w] = load(B + (size_t)k * d + 16 * (size_t)w);
         UNROLL for (int q = 0; q < 4; q++) {
@@ -68,7 +68,7 @@ INLINE lanes gradient_tile(
     UNROLL for (int k = 0; k < 4; k++) {
         UNROLL for (int w = 0; w < 4; w++) sum[k][w] = (lanes){0};
     }
-    for (size_t q = 0; q < samples; q++) {
+    ROLLED for (size_t q = 0; q < samples; q++) {
         lanes v[4];
         UNROLL for (int w = 0; w < 4; w++) v[w] = load(V + q * v_stride + 16 * (size_t)w);
         UNROLL for (int k = 0; k < 4; k++) {
@@ -87,7 +87,7 @@ INLINE lanes gradient_tile(
 }
 
 INLINE void add_scaled(size_t n, float *M, const float *gradient, float factor) {
-    for (size_t i = 0; i < n; i += 64) {
+    ROLLED for (size_t i = 0; i < n; i += 64) {
         UNROLL for (size_t w = i; w < i + 64; w += 16) {
             lanes step = factor * load(gradient + w);
             store(M + w, load(M + w) + step);
@@ -104,26 +104,26 @@ INLINE float descend_batch(
     lanes squares_a = {0}, squares_b = {0}, squares_e = {0};
 
     project_batch(r, 0, d, samples, A, d, X, d, H);
-    for (size_t i = 0; i < projections; i += 16) {
+    ROLLED for (size_t i = 0; i < projections; i += 16) {
         store(H + i, load(H + i) * scale);
         store(G + i, (lanes){0});
     }
-    for (size_t j = 0; j < d; j += BLOCK) {
+    ROLLED for (size_t j = 0; j < d; j += BLOCK) {
         const size_t n = d - j < BLOCK ? d - j : BLOCK;
-        for (size_t i = 0; i < n; i += 64) {
-            for (size_t q = 0; q < samples; q += 4) {
+        ROLLED for (size_t i = 0; i < n; i += 64) {
+            ROLLED for (size_t q = 0; q < samples; q += 4) {
                 const size_t at = q * d + j + i;
                 residual_tile(r, d, B + j + i, H + q * (size_t)r, X + at, T + at, E + q * BLOCK + i, &squares_e);
             }
         }
         project_batch(r, 1, n, samples, B + j, d, E, BLOCK, G);
-        for (size_t i = 0; i < n; i += 64) {
-            for (size_t k = 0; k < (size_t)r; k += 4)
+        ROLLED for (size_t i = 0; i < n; i += 64) {
+            ROLLED for (size_t k = 0; k < (size_t)r; k += 4)
                 squares_b += gradient_tile(r, samples, H + k, E + i, BLOCK, gradient_b + k * d + j + i, d);
         }
     }
-    for (size_t j = 0; j < d; j += 64) {
-        for (size_t k = 0; k < (size_t)r; k += 4)
+    ROLLED for (size_t j = 0; j < d; j += 64) {
+        ROLLED for (size_t k = 0; k < (size_t)r; k += 4)
             squares_a += gradient_tile(r, samples, G + k, X + j, d, gradient_a + k * d + j, d);
     }
 

@@ -13,7 +13,7 @@
 /// One row's dot with x, and in `squares` its |F * p|^2.
 INLINE lanes row_dot_and_squares(size_t d, const float *row, const float *importance, const float *x, lanes *squares) {
     lanes sum[2] = {{0}, {0}}, part[2] = {squares[0], squares[1]};
-    for (size_t j = 0; j < d; j += 32) {
+    ROLLED for (size_t j = 0; j < d; j += 32) {
         UNROLL for (int w = 0; w < 2; w++) {
             lanes p = load(row + j + 16 * w), product = p * load(importance + j + 16 * w);
             sum[w] = multiply_add(p, load(x + j + 16 * w), sum[w]);
@@ -47,12 +47,12 @@ INLINE float residual_and_square(
     const int r, const int wide, size_t d, const float *B, const float *importance, const coefficients *h, const float *x,
     const float *t, float *e, float *squares) {
     lanes part[2] = {{0}, {0}}, ee = {0};
-    if (wide) for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
+    if (wide) ROLLED for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
     const int group = wide ? 1 : r < 8 ? r : 8;
     UNROLL for (int k0 = 0; k0 < r; k0 += group) {
         lanes hk[8];
         UNROLL for (int k = 0; k < group; k++) hk[k] = coefficient(h, k0 + k);
-        for (size_t j = 0; j < d; j += 32) {
+        ROLLED for (size_t j = 0; j < d; j += 32) {
             UNROLL for (size_t i = j; i < j + 32; i += 16) {
                 lanes v = wide || k0 ? load(e + i) : load(x + i) - load(t + i), odd = {0};
                 UNROLL for (int k = 0; k < group; k++) {
@@ -82,7 +82,7 @@ INLINE lanes consolidate_row(size_t d, float *row, float *importance, lanes u, c
     const lanes data = u * (1.0f / m.penalty), step = splat(-m.rate * m.penalty), keep = splat(0.9f);
     const lanes add = splat(0.1f * m.penalty * m.penalty);
     lanes sum[2] = {{0}, {0}};
-    for (size_t j = 0; j < d; j += 32) {
+    ROLLED for (size_t j = 0; j < d; j += 32) {
         UNROLL for (int w = 0; w < 2; w++) {
             const size_t i = j + 16 * (size_t)w;
             lanes p = load(row + i), f = load(importance + i), vi = load(v + i);
@@ -100,10 +100,10 @@ KERNEL __attribute__((noinline, cold)) static float clipped_rate(
     const int r, size_t d, const float *M, const float *importance, const coefficients *u, const float *v, float data,
     float squares, motion m) {
     float numbers[16];
-    for (int k = 0; k < r; k++) numbers[k] = u->quads[k / 4][k % 4];
+    ROLLED for (int k = 0; k < r; k++) numbers[k] = u->quads[k / 4][k % 4];
     lanes cross = {0};
-    for (int k = 0; k < r; k++) {
-        for (size_t j = 0; j < d; j += 16) {
+    ROLLED for (int k = 0; k < r; k++) {
+        ROLLED for (size_t j = 0; j < d; j += 16) {
             const size_t i = (size_t)k * d + j;
             cross = multiply_add(load(M + i) * load(importance + i), load(v + j) * numbers[k], cross);
         }

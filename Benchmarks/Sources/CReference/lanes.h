@@ -7,7 +7,10 @@
 // Without min_vector_width the compiler keeps to 256-bit registers.
 #define KERNEL __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define INLINE KERNEL static inline __attribute__((always_inline))
+// Loops over rows and vectors of a block are unrolled, those over columns stay as written: unrolled further, they run out of
+// registers for addresses.
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 
 // Only multiply_add() fuses. On the core this was tuned on (Zen 5) a fused multiply-add reads its third operand through the
 // port that also feeds stores: in passes that store as much as they compute, a product and a separate sum are up to 40 %

@@ -23,7 +23,7 @@ INLINE float clip_factor(float squared_norm) {
 
 INLINE lanes row_dot(size_t d, const float *row, const float *x) {
     lanes sum[4] = {{0}, {0}, {0}, {0}};
-    for (size_t j = 0; j < d; j += 64) {
+    ROLLED for (size_t j = 0; j < d; j += 64) {
         UNROLL for (int w = 0; w < 4; w++) sum[w] = multiply_add(load(row + j + 16 * w), load(x + j + 16 * w), sum[w]);
     }
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
@@ -39,7 +39,7 @@ INLINE coefficients project(const int r, const int wide, size_t d, const float *
     } else if (r < 16) {
         lanes odd[16];
         UNROLL for (int k = 0; k < r; k++) sum[k] = odd[k] = (lanes){0};
-        for (size_t j = 0; j < d; j += 32) {
+        ROLLED for (size_t j = 0; j < d; j += 32) {
             lanes x0 = load(x + j), x1 = load(x + j + 16);
             UNROLL for (int k = 0; k < r; k++) {
                 const float *row = M + (size_t)k * d + j;
@@ -50,7 +50,7 @@ INLINE coefficients project(const int r, const int wide, size_t d, const float *
         UNROLL for (int k = 0; k < r; k++) sum[k] += odd[k];
     } else {
         UNROLL for (int k = 0; k < r; k++) sum[k] = (lanes){0};
-        for (size_t j = 0; j < d; j += 16) {
+        ROLLED for (size_t j = 0; j < d; j += 16) {
             lanes xj = load(x + j);
             UNROLL for (int k = 0; k < r; k++) sum[k] = multiply_add(load(M + (size_t)k * d + j), xj, sum[k]);
         }
@@ -66,7 +66,7 @@ INLINE void add_rows(const int r, size_t d, const float *B, const coefficients *
     UNROLL for (int k = 0; k < r; k++) {
         const float *row = B + (size_t)k * d, *from = k ? y : x;
         const lanes hk = coefficient(h, k);
-        for (size_t j = 0; j < d; j += 64) {
+        ROLLED for (size_t j = 0; j < d; j += 64) {
             UNROLL for (int w = 0; w < 64; w += 16) {
                 lanes product = hk * load(row + j + w);
                 store(y + j + w, load(from + j + w) + product);
@@ -93,7 +93,7 @@ INLINE void add_projected(
     } else {
         lanes spread_h[16];
         UNROLL for (int k = 0; k < r; k++) spread_h[k] = coefficient(h, k);
-        for (size_t j = 0; j < d; j += 16) store(y + j, column_sum(r, d, B + j, spread_h, load(x + j)));
+        ROLLED for (size_t j = 0; j < d; j += 16) store(y + j, column_sum(r, d, B + j, spread_h, load(x + j)));
     }
 }
 
@@ -101,13 +101,13 @@ INLINE void add_projected(
 INLINE float residual(
     const int r, const int wide, size_t d, const float *B, const coefficients *h, const float *x, const float *t, float *e) {
     if (wide) {
-        for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
+        ROLLED for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
         add_rows(r, d, B, h, e, e);
         return squared_length(d, e);
     }
     lanes spread_h[16], sum[2] = {{0}, {0}};
     UNROLL for (int k = 0; k < r; k++) spread_h[k] = coefficient(h, k);
-    for (size_t j = 0; j < d; j += 32) {
+    ROLLED for (size_t j = 0; j < d; j += 32) {
         UNROLL for (int w = 0; w < 2; w++) {
             const size_t i = j + 16 * (size_t)w;
             lanes v = column_sum(r, d, B + i, spread_h, load(x + i) - load(t + i));
@@ -133,7 +133,7 @@ INLINE coefficients project_and_update(
             UNROLL for (int k = 0; k < 4; k++) {
                 float *row = rows + (size_t)k * d;
                 lanes part[4] = {{0}, {0}, {0}, {0}};
-                for (size_t j = 0; j < d; j += 64) {
+                ROLLED for (size_t j = 0; j < d; j += 64) {
                     UNROLL for (int w = 0; w < 4; w++) {
                         lanes m = load(row + j + 16 * w), vj = load(v + j + 16 * w), product = m * vj, step = uk[k] * vj;
                         part[w] += product;
@@ -143,7 +143,7 @@ INLINE coefficients project_and_update(
                 sum[k] = (part[0] + part[1]) + (part[2] + part[3]);
             }
         } else {
-            for (size_t j = 0; j < d; j += 16) {
+            ROLLED for (size_t j = 0; j < d; j += 16) {
                 lanes vj = load(v + j);
                 UNROLL for (int k = 0; k < 4; k++) {
                     float *p = rows + (size_t)k * d + j;
@@ -164,7 +164,7 @@ INLINE void update(const int r, const int wide, size_t d, float *M, const coeffi
     UNROLL for (int k0 = 0; k0 < r; k0 += rows) {
         lanes uk[4];
         UNROLL for (int k = 0; k < rows; k++) uk[k] = coefficient(u, k0 + k);
-        for (size_t j = 0; j < d; j += 64) {
+        ROLLED for (size_t j = 0; j < d; j += 64) {
             UNROLL for (size_t i = j; i < j + 64; i += 16) {
                 lanes vi = load(v + i);
                 UNROLL for (int k = 0; k < rows; k++) {

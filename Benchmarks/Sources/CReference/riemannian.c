@@ -1,10 +1,10 @@
 // Gradient descent preconditioned by the inverse Gram matrices. Both gradients stay of rank one: a preconditioner only
 // changes the r coefficients, c = (G + K)^-1 g.
 //
-// One system with one right-hand side asks for a factorisation, not an inverse. But elimination is a chain of r divisions,
-// each waiting for the one before, while the Gram matrices need nothing but A and B. So each matrix is inverted as soon as it
-// is there, behind passes over d that do not depend on it, and once the right-hand side is known a product is all that is
-// left.
+// A system with one right-hand side asks for a factorisation, not for an inverse. But elimination is a chain of r divisions,
+// each waiting for the one before, and the right-hand side g = B' e is there only after a pass over B. The Gram matrices need
+// nothing but A and B: so both are inverted early, in step with each other and while the pass for e runs, and once a
+// right-hand side is known a product is all that is left.
 #include "passes.h"
 #include "reference.h"
 #include "tiles.h"
@@ -21,7 +21,7 @@ INLINE void gram(const int r, size_t d, const float *M, const float *x, gram_mat
         if (h) h->quads[a] = (lanes){0};
         UNROLL for (int b = a; b < r / 4; b++) g->tile[a][b] = (lanes){0};
     }
-    for (size_t j = 0; j < d; j += GRAM_COLUMNS) {
+    ROLLED for (size_t j = 0; j < d; j += GRAM_COLUMNS) {
         const size_t n = d - j < GRAM_COLUMNS ? d - j : GRAM_COLUMNS;
         UNROLL for (int a = 0; a < r / 4; a++) {
             const float *rows = M + 4 * (size_t)a * d + j;
@@ -109,13 +109,22 @@ INLINE void eliminate(const int r, const int k, inverse *m) {
     m->columns[k / per_vector] = where(column, unit, m->columns[k / per_vector]);
 }
 
-INLINE void invert(const int r, const gram_matrix *g, float damping, inverse *m) {
-    load_damped(r, g, damping, m);
+/// Both at once: two chains of divisions take no longer than one.
+INLINE void invert_both(
+    const int r, const gram_matrix *g1, const gram_matrix *g2, float damping, inverse *m1, inverse *m2) {
+    load_damped(r, g1, damping, m1);
+    load_damped(r, g2, damping, m2);
     if (r == 16) {
         // Unrolled, it would outgrow the instruction cache.
-        _Pragma("clang loop unroll(disable)") for (int k = 0; k < 16; k++) eliminate(r, k, m);
+        ROLLED for (int k = 0; k < 16; k++) {
+            eliminate(r, k, m1);
+            eliminate(r, k, m2);
+        }
     } else {
-        UNROLL for (int k = 0; k < r; k++) eliminate(r, k, m);
+        UNROLL for (int k = 0; k < r; k++) {
+            eliminate(r, k, m1);
+            eliminate(r, k, m2);
+        }
     }
 }
 
@@ -158,9 +167,8 @@ INLINE float descend_riemannian(
     inverse inverse_a, inverse_b;
     coefficients h;
     gram(r, d, A, x, &g_a, &h);
-    invert(r, &g_a, damping, &inverse_a);
     gram(r, d, B, x, &g_b, 0);
-    invert(r, &g_b, damping, &inverse_b);
+    invert_both(r, &g_a, &g_b, damping, &inverse_a, &inverse_b);
 
     const coefficients scaled_h = scaled(r, &h, scale);
     const float xx = squared_length(d, x), ee = residual(r, wide, d, B, &scaled_h, x, t, e);

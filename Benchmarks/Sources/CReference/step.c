@@ -29,65 +29,85 @@ INLINE float descend(
     return ee / (float)d;
 }
 
-/// d = 64, where a step is one chain of waits: e stays in registers, and factors go into x, away from the sums.
-INLINE float descend_64(
+// ---------------------------------------------------------------- d = 64: everything unrolled, vectors in registers
+
+enum { SHORT = 64, SHORT_VECTORS = SHORT / LANES };
+
+INLINE lanes short_dot(const float *row, const lanes *v) {
+    return multiply_add(load(row + 16), v[1], load(row) * v[0])
+        + multiply_add(load(row + 48), v[3], load(row + 32) * v[2]);
+}
+
+/// Lane k of every quad: the dot of the k-th of four rows with v.
+INLINE lanes four_short_dots(const float *rows, const lanes *v) {
+    return add_quads(fold_into_quads(
+        short_dot(rows, v), short_dot(rows + SHORT, v), short_dot(rows + 2 * SHORT, v), short_dot(rows + 3 * SHORT, v)));
+}
+
+INLINE float short_squared_length(const lanes *v) {
+    return sum_of_lanes(multiply_add(v[1], v[1], v[0] * v[0]) + multiply_add(v[3], v[3], v[2] * v[2]));
+}
+
+/// v += B' h, in two chains.
+INLINE void short_add_projected(const int r, const float *B, const coefficients *h, lanes *v) {
+    lanes odd[SHORT_VECTORS];
+    UNROLL for (int k = 0; k < r; k += 2) {
+        const lanes h0 = coefficient(h, k), h1 = coefficient(h, k + 1);
+        UNROLL for (int j = 0; j < SHORT_VECTORS; j++) {
+            v[j] = multiply_add(load(B + k * SHORT + 16 * j), h0, v[j]);
+        }
+        UNROLL for (int j = 0; j < SHORT_VECTORS; j++) {
+            const lanes b = load(B + (k + 1) * SHORT + 16 * j);
+            odd[j] = k ? multiply_add(b, h1, odd[j]) : b * h1;
+        }
+    }
+    UNROLL for (int j = 0; j < SHORT_VECTORS; j++) v[j] += odd[j];
+}
+
+/// Four rows += u v'
+INLINE void four_short_updates(float *rows, lanes u, const lanes *v) {
+    UNROLL for (int k = 0; k < 4; k++) {
+        UNROLL for (int j = 0; j < SHORT_VECTORS; j++) {
+            float *p = rows + k * SHORT + 16 * j;
+            lanes step = spread(u, k) * v[j];
+            store(p, load(p) + step);
+        }
+    }
+}
+
+/// Such a step is one chain of waits. So factors go into x, away from the sums, and the sums that the step of A waits for
+/// come before the step of B, because the processor starts first what is first in the program.
+INLINE float descend_short(
     const int r, float *A, float *B, const float *x, const float *t, float scale, float rate) {
-    enum { d = 64, COLUMNS = d / LANES };
-    const float c = 2.0f / d;
-    lanes xs[COLUMNS], scaled_x[COLUMNS], e[COLUMNS], odd[COLUMNS];
-    UNROLL for (int j = 0; j < COLUMNS; j++) {
+    const float c = 2.0f / SHORT;
+    lanes xs[SHORT_VECTORS], scaled_x[SHORT_VECTORS], e[SHORT_VECTORS];
+    UNROLL for (int j = 0; j < SHORT_VECTORS; j++) {
         xs[j] = load(x + 16 * j);
         scaled_x[j] = xs[j] * scale;
         e[j] = xs[j] - load(t + 16 * j);
-        odd[j] = (lanes){0};
     }
-    #define DOT_64(p, v) \
-        (multiply_add(load((p) + 16), (v)[1], load(p) * (v)[0]) \
-         + multiply_add(load((p) + 48), (v)[3], load((p) + 32) * (v)[2]))
-    #define SQUARES_64(v) \
-        sum_of_lanes(multiply_add((v)[1], (v)[1], (v)[0] * (v)[0]) + multiply_add((v)[3], (v)[3], (v)[2] * (v)[2]))
-    #define DOTS_64(p, v) \
-        add_quads(fold_into_quads(DOT_64(p, v), DOT_64((p) + d, v), DOT_64((p) + 2 * d, v), DOT_64((p) + 3 * d, v)))
-
     coefficients scaled_h, g, step_b;
-    UNROLL for (int k = 0; k < r; k += 4) scaled_h.quads[k / 4] = DOTS_64(A + k * d, scaled_x);
-    UNROLL for (int k = 0; k < r; k += 2) {
-        lanes h0 = coefficient(&scaled_h, k), h1 = coefficient(&scaled_h, k + 1);
-        UNROLL for (int j = 0; j < COLUMNS; j++) {
-            e[j] = multiply_add(load(B + k * d + 16 * j), h0, e[j]);
-            odd[j] = multiply_add(load(B + (k + 1) * d + 16 * j), h1, odd[j]);
-        }
-    }
-    UNROLL for (int j = 0; j < COLUMNS; j++) e[j] += odd[j];
+    UNROLL for (int k = 0; k < r; k += 4) scaled_h.quads[k / 4] = four_short_dots(A + k * SHORT, scaled_x);
+    short_add_projected(r, B, &scaled_h, e);
 
-    // The sums that the step of A waits for come first in the program, so the processor starts them first.
     float ee = 0;
-    UNROLL for (int k0 = 0; k0 < r; k0 += 4) {
-        float *rows = B + k0 * d;
-        g.quads[k0 / 4] = DOTS_64(rows, e);
-        if (k0 == 0) {
+    UNROLL for (int k = 0; k < r; k += 4) {
+        g.quads[k / 4] = four_short_dots(B + k * SHORT, e);
+        if (k == 0) {
             // scaled_h holds the scale that the gradient is multiplied by.
-            ee = SQUARES_64(e);
+            ee = short_squared_length(e);
             step_b = scaled(r, &scaled_h, -rate * c * clip_factor(c * c * ee * squared_norm(r, &scaled_h)));
         }
-        UNROLL for (int k = 0; k < 4; k++) {
-            UNROLL for (int j = 0; j < COLUMNS; j++) {
-                lanes step = coefficient(&step_b, k0 + k) * e[j];
-                store(rows + k * d + 16 * j, load(rows + k * d + 16 * j) + step);
-            }
-        }
+        four_short_updates(B + k * SHORT, step_b.quads[k / 4], e);
     }
-    const float norm = c * c * scale * scale * squared_norm(r, &g) * SQUARES_64(xs);
+    const float norm = c * c * scale * scale * squared_norm(r, &g) * short_squared_length(xs);
     const float factor = -rate * c * scale * clip_factor(norm);
-    UNROLL for (int j = 0; j < COLUMNS; j++) scaled_x[j] = xs[j] * factor;
-    UNROLL for (int k = 0; k < r; k++) {
-        UNROLL for (int j = 0; j < COLUMNS; j++) {
-            lanes step = coefficient(&g, k) * scaled_x[j];
-            store(A + k * d + 16 * j, load(A + k * d + 16 * j) + step);
-        }
-    }
-    return ee / d;
+    UNROLL for (int j = 0; j < SHORT_VECTORS; j++) scaled_x[j] = xs[j] * factor;
+    UNROLL for (int k = 0; k < r; k += 4) four_short_updates(A + k * SHORT, g.quads[k / 4], scaled_x);
+    return ee / SHORT;
 }
+
+// ---------------------------------------------------------------- one copy for each shape
 
 #define FORWARD(RANK, WIDE, NAME) \
     KERNEL static void NAME( \
@@ -99,7 +119,7 @@ FOR_EACH_SHAPE(FORWARD, forward)
 #define DESCEND(RANK, WIDE, NAME) \
     KERNEL static float NAME( \
         size_t d, float *A, float *B, const float *x, const float *t, float scale, float rate, float *e) { \
-        if (!WIDE && d == 64) return descend_64(RANK, A, B, x, t, scale, rate); \
+        if (!WIDE && d == SHORT) return descend_short(RANK, A, B, x, t, scale, rate); \
         return descend(RANK, WIDE, d, A, B, x, t, scale, rate, e); \
     }
 FOR_EACH_SHAPE(DESCEND, descend)

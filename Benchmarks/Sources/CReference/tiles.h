@@ -10,7 +10,7 @@ INLINE lanes dot_tile(size_t n, const float *left, size_t left_stride, const flo
     UNROLL for (int i = 0; i < 4; i++) {
         UNROLL for (int k = 0; k < 4; k++) sum[i][k] = (lanes){0};
     }
-    for (size_t j = 0; j < n; j += 16) {
+    ROLLED for (size_t j = 0; j < n; j += 16) {
         lanes b[4];
         UNROLL for (int k = 0; k < 4; k++) b[k] = load(right + (size_t)k * right_stride + j);
         UNROLL for (int i = 0; i < 4; i++) {
@@ -31,7 +31,7 @@ INLINE lanes symmetric_tile(size_t n, const float *rows, size_t stride, const fl
         with_x[i] = (lanes){0};
         UNROLL for (int k = i; k < 4; k++) sum[i][k] = (lanes){0};
     }
-    for (size_t j = 0; j < n; j += 16) {
+    ROLLED for (size_t j = 0; j < n; j += 16) {
         lanes row[4];
         UNROLL for (int k = 0; k < 4; k++) row[k] = load(rows + (size_t)k * stride + j);
         if (projected) {

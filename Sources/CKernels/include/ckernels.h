@@ -88,6 +88,34 @@ void attune_target_gradient(
     const attune_map *_Nonnull map, const float *_Nonnull x, const float *_Nonnull target, float factor,
     attune_gradient *_Nonnull gradient);
 
+/// Samples with targets, and what comes of them.
+typedef struct attune_batch {
+    size_t count;
+    /// [count] pointers to [n].
+    const float *_Nonnull const *_Nonnull xs;
+    const float *_Nonnull const *_Nonnull targets;
+    /// [count].
+    const float *_Nonnull weights;
+    float factor;
+    /// [count, n]: each sample's error, as attune_target_gradient's.
+    float *_Nonnull errors;
+    /// [count, rank]: each sample's weight times its scaled, and its back.
+    float *_Nonnull scaled;
+    float *_Nonnull back;
+    /// [count]: each sample's squared residual. What is not finite shows in it.
+    float *_Nonnull residuals;
+} attune_batch;
+
+/// attune_target_gradient for each sample; hidden, scaled and back, [rank], are scratch.
+void attune_target_batch(
+    const attune_map *_Nonnull map, const attune_batch *_Nonnull batch, float *_Nonnull hidden, float *_Nonnull scaled,
+    float *_Nonnull back);
+
+/// Each sample's squared residual alone; hidden [rank] and output [n] are scratch.
+void attune_target_losses(
+    const attune_map *_Nonnull map, const attune_batch *_Nonnull batch, float *_Nonnull hidden,
+    float *_Nonnull output);
+
 /// A step of rank 1.
 typedef struct attune_change {
     /// [n].

@@ -51,9 +51,8 @@ extension LoRAAdapter {
 
     /// The extras, this value's own. Accessors that lend a part of them take memory for it, so an update goes this way.
     mutating func ownExtras() -> AdapterExtras {
-        if let extras, isKnownUniquelyReferenced(&self.extras) { return extras }
-        let own = AdapterExtras(extras)
-        extras = own
-        return own
+        // No binding before the question: it would be a second reference.
+        if extras == nil || !isKnownUniquelyReferenced(&extras) { extras = AdapterExtras(extras) }
+        return extras!
     }
 }

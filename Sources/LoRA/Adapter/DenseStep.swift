@@ -15,39 +15,53 @@ extension LoRAAdapter {
         let (n, d, r) = (shape.parameterCount, shape.dimension, shape.rank)
         let protects = protection != nil
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
-        let pass = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
-        let capacity = stateCount + pass.floats + r * d + 2 * r * r + (judged == nil ? 0 : d + r)
-        return try scratch.arena.withScratch(
-            capacity: capacity, buffers: pass.buffers + 6
-        ) { taker throws(LoRAError) in
-            let backup = Backup(of: self, &taker)
-            do throws(LoRAError) {
-                var pass = GradientPass(
-                    pass, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
-                if let judged {
-                    trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
-                        .run(feedback[0], self, configuration.objective, now: nil)
+        let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
+        let capacity = stateCount + needs.floats + r * d + 2 * r * r + (judged == nil ? 0 : d + r)
+        // All are lent at once for both passes over the batch.
+        let result = LentTargets.with(feedback, shape) { lent -> Result<StepOutcome, LoRAError> in
+            Result { () throws(LoRAError) in
+                try scratch.arena.withScratch(
+                    capacity: capacity, buffers: needs.buffers + 6
+                ) { taker throws(LoRAError) in
+                    let backup = Backup(of: self, &taker)
+                    do throws(LoRAError) {
+                        var pass = GradientPass(
+                            needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
+                        pass.lent = lent
+                        if let judged {
+                            trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
+                                .run(feedback[0], self, configuration.objective, now: nil)
+                        }
+                        let work = taker.take(r * d + 2 * r * r)
+                        return try step(feedback, &pass, batch, configuration, settings, work, trace)
+                    } catch {
+                        backup.restore(&self)
+                        throw error
+                    }
                 }
-                let work = taker.take(r * d + 2 * r * r)
-                var outcome =
-                    configuration.certifiesSteps
-                    ? try certifiedStep(feedback, &pass, configuration, settings, work)
-                    : try plainStep(feedback, &pass, configuration, settings, work)
-                // A pull of its own would void a certified step's promise, and work against the pull to the anchor.
-                if !configuration.certifiesSteps, !protects {
-                    fade(batch.fading)
-                    trace?.keep = Float(1 - batch.fading)
-                }
-                guard isFinite else { throw Self.overflow("update") }
-                outcome.lossAfter = try parameters.withBuffer { all throws(LoRAError) in
-                    try pass.run(feedback, parameters: all, wants: .lossOnly).loss
-                }
-                return finish(outcome, configuration, settings, samples: feedback.count)
-            } catch {
-                backup.restore(&self)
-                throw error
             }
         }
+        return finish(try result.get(), configuration, settings, samples: feedback.count)
+    }
+
+    private mutating func step(
+        _ feedback: [Feedback], _ pass: inout GradientPass, _ batch: Batch, _ configuration: UpdateConfiguration,
+        _ settings: UpdateSettings, _ work: FloatBuffer, _ trace: StepTrace?
+    ) throws(LoRAError) -> StepOutcome {
+        var outcome =
+            configuration.certifiesSteps
+            ? try certifiedStep(feedback, &pass, configuration, settings, work)
+            : try plainStep(feedback, &pass, configuration, settings, work)
+        // A pull of its own would void a certified step's promise, and work against the pull to the anchor.
+        if !configuration.certifiesSteps, protection == nil {
+            fade(batch.fading)
+            trace?.keep = Float(1 - batch.fading)
+        }
+        guard isFinite else { throw Self.overflow("update") }
+        outcome.lossAfter = try parameters.withBuffer { all throws(LoRAError) in
+            try pass.run(feedback, parameters: all, wants: .lossOnly).loss
+        }
+        return outcome
     }
 
     /// One step of the configured optimizer on the batch's clipped gradient, then the pull of the protection.
@@ -66,7 +80,7 @@ extension LoRAAdapter {
             // Clipping and the rate in one pass.
             let factors = norms.factors(configuration.clipping, settings.threshold)
             parameters.withBuffer { all in
-                for (factor, range) in factors.blocks(shape) {
+                factors.forEachBlock(shape) { range, factor in
                     Kernels.axpy(Float(-settings.rate * factor), gradient.slice(range), to: all.slice(range))
                 }
             }

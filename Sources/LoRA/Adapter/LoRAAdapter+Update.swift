@@ -68,10 +68,8 @@ extension LoRAAdapter {
                 return try singleUpdate(feedback, target, configuration, overrides, scratch, trace, judged)
             }
         }
-        for (i, sample) in feedback.enumerated() {
-            do throws(LoRAError) { try sample.validate(for: shape) } catch { throw error.at(i) }
-        }
         guard !feedback.isEmpty else { return emptyReport() }
+        if !feedback.arePlausibleTargets(shape) { try feedback.validate(for: shape) }
         let batch = try Batch(feedback, configuration)
         let settings = UpdateSettings(
             rate: overrides.learningRate.map(Double.init)

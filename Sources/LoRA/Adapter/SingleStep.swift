@@ -30,44 +30,18 @@ extension UpdateConfiguration {
 }
 
 extension Feedback {
-    /// The target where the loss is its squared distance from the map's output: the kernels form that with the output.
-    func plainTarget(_ shape: AdapterShape) -> [Float]? {
-        if case .target(let target) = signal, !shape.normalizesOutput { target } else { nil }
-    }
-
     /// Checks everything, as of a batch of one.
     fileprivate func validateAlone(_ shape: AdapterShape) throws(LoRAError) {
         do throws(LoRAError) { try validate(for: shape) } catch { throw error.at(0) }
         guard weight > 0 else { throw Batch.noWeight }
     }
-
-    /// Whether a plain target is in order but for whether its numbers are finite, which shows in the sums that a step forms.
-    fileprivate func isPlausible(_ target: [Float], _ shape: AdapterShape) -> Bool {
-        embedding.count == shape.dimension && target.count == shape.dimension && weight > 0 && weight <= 1e6
-            && propensity == nil
-    }
-}
-
-extension Array<Float> {
-    /// Lends the numbers to the kernels, which only read them.
-    @inline(__always)
-    fileprivate func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
-        try unsafe withUnsafeBufferPointer { source throws(E) in
-            guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
-                preconditionFailure("the address 64 is not null")
-            }
-            return try body(unsafe FloatBuffer(base: UnsafeMutablePointer(mutating: start), count: source.count))
-        }
-    }
 }
 
 /// What one step works with, in scratch memory.
 private struct SingleStep {
-    /// The batch of one.
-    let feedback: [Feedback]
     let x: FloatBuffer
     /// A plain target.
-    let target: FloatBuffer?
+    var target: FloatBuffer?
     let settings: UpdateSettings
     /// The share of B and b that fades.
     let fading: Double
@@ -96,11 +70,7 @@ extension LoRAAdapter {
         _ feedback: [Feedback], _ target: [Float]?, _ configuration: UpdateConfiguration,
         _ overrides: UpdateOverrides, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
-        if let target {
-            if !feedback[0].isPlausible(target, shape) { try feedback[0].validateAlone(shape) }
-        } else {
-            try feedback[0].validateAlone(shape)
-        }
+        if !feedback[0].isPlausibleTarget(shape) { try feedback[0].validateAlone(shape) }
         let kind =
             target != nil ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
         let settings = UpdateSettings(
@@ -118,42 +88,55 @@ extension LoRAAdapter {
             capacity: 3 * d + 5 * r + 2 * r * r + scoreCount, buffers: 10
         ) { taker throws(LoRAError) in
             try embedding.withFloats { x throws(LoRAError) in
-                try (target ?? []).withFloats { t throws(LoRAError) in
-                    let output = taker.take(d)
-                    var step = SingleStep(
-                        feedback: feedback, x: x, target: target == nil ? nil : t, settings: settings,
-                        fading: configuration.elasticWeightConsolidation == nil
-                            ? Double(configuration.fading[kind]) : 0,
-                        gradient: AdapterGradient(
-                            hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
-                            output: trace != nil || target == nil ? output : nil),
-                        output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
-                        work: taker.take(2 * r * r + r))
-                    if target != nil { try targetGradient(&step) } else { try objectiveGradient(&step, configuration) }
-                    if let judged {
-                        trace?.lookBack = LookBack(on: judged, output: step.after, hidden: step.next)
-                            .run(feedback[0], self, configuration.objective, now: (output, step.gradient.hidden))
-                    }
-                    return configuration.stepsByRankOne
-                        ? try rankOneStep(&step, configuration, embedding, trace)
-                        : try elementwiseStep(&step, configuration, trace)
+                let output = taker.take(d)
+                var step = SingleStep(
+                    x: x, target: nil, settings: settings,
+                    fading: configuration.elasticWeightConsolidation == nil ? Double(configuration.fading[kind]) : 0,
+                    gradient: AdapterGradient(
+                        hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
+                        output: trace != nil || target == nil ? output : nil),
+                    output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
+                    work: taker.take(2 * r * r + r))
+                guard let target else { return try take(&step, feedback, configuration, trace, judged) }
+                return try target.withFloats { target throws(LoRAError) in
+                    step.target = target
+                    return try take(&step, feedback, configuration, trace, judged)
                 }
             }
         }
         return finish(outcome, configuration, settings, samples: 1)
     }
 
+    private mutating func take(
+        _ step: inout SingleStep, _ feedback: [Feedback], _ configuration: UpdateConfiguration, _ trace: StepTrace?,
+        _ judged: StepTrace?
+    ) throws(LoRAError) -> StepOutcome {
+        if let target = step.target {
+            try targetGradient(&step, target, feedback)
+        } else {
+            try objectiveGradient(&step, feedback, configuration)
+        }
+        if let judged {
+            trace?.lookBack = LookBack(on: judged, output: step.after, hidden: step.next)
+                .run(feedback[0], self, configuration.objective, now: (step.output, step.gradient.hidden))
+        }
+        return configuration.stepsByRankOne
+            ? try rankOneStep(&step, feedback, configuration, trace) : try elementwiseStep(&step, configuration, trace)
+    }
+
     // MARK: - Gradients
 
-    private func targetGradient(_ step: inout SingleStep) throws(LoRAError) {
-        guard let target = step.target else { preconditionFailure("no plain target") }
+    private func targetGradient(
+        _ step: inout SingleStep, _ target: FloatBuffer, _ feedback: [Feedback]
+    ) throws(LoRAError) {
+        let shape = shape
         let factor = 2 / Float(shape.dimension)
         parameters.withBuffer {
-            Kernels.targetGradient(map($0), step.x, target: target, factor: factor, into: &step.gradient)
+            Kernels.targetGradient(shape.map($0), step.x, target: target, factor: factor, into: &step.gradient)
         }
         let residual = Double(step.gradient.squaredResidual)
         guard residual.isFinite, step.gradient.squaredInput.isFinite else {
-            try step.feedback[0].validateAlone(shape)
+            try feedback[0].validateAlone(shape)
             throw Self.overflow("update").at(0)
         }
         step.loss = residual / Double(shape.dimension)
@@ -161,7 +144,7 @@ extension LoRAAdapter {
     }
 
     private func objectiveGradient(
-        _ step: inout SingleStep, _ configuration: UpdateConfiguration
+        _ step: inout SingleStep, _ feedback: [Feedback], _ configuration: UpdateConfiguration
     ) throws(LoRAError) {
         try parameters.withBuffer { all throws(LoRAError) in
             let map = map(all)
@@ -175,7 +158,7 @@ extension LoRAAdapter {
                 norm = Self.normalize(y)
             }
             guard Kernels.allFinite(y), norm.isFinite else { throw Self.overflow("update").at(0) }
-            step.loss = try loss(step, configuration, y, gradient: gradient.error)
+            step.loss = try loss(step, feedback, configuration, y, gradient: gradient.error)
             if shape.normalizesOutput { GradientPass.projectOut(y, from: gradient.error, norm: norm) }
             guard Kernels.allFinite(gradient.error) else { throw Self.overflow("update").at(0) }
             Kernels.pullBack(map, step.x, &step.gradient)
@@ -185,12 +168,13 @@ extension LoRAAdapter {
 
     /// The feedback's loss at y, finite; without a place for the gradient, y may be overwritten.
     private func loss(
-        _ step: SingleStep, _ configuration: UpdateConfiguration, _ y: FloatBuffer, gradient: FloatBuffer?
+        _ step: SingleStep, _ feedback: [Feedback], _ configuration: UpdateConfiguration, _ y: FloatBuffer,
+        gradient: FloatBuffer?
     ) throws(LoRAError) -> Double {
         var evaluator = ObjectiveEvaluator(configuration: configuration.objective, identity: identity, step: steps)
         do throws(LoRAError) {
             let value = try evaluator.evaluate(
-                step.feedback[0], y: y, gradient: gradient, scores: step.scores, wantsCurvature: false)
+                feedback[0], y: y, gradient: gradient, scores: step.scores, wantsCurvature: false)
             guard value.loss.isFinite else { throw Self.overflow("update") }
             return value.loss
         } catch {
@@ -199,11 +183,13 @@ extension LoRAAdapter {
     }
 
     /// The loss of the output after the step, which it may overwrite.
-    private func lossAfter(_ step: SingleStep, _ configuration: UpdateConfiguration) throws(LoRAError) -> Double {
+    private func lossAfter(
+        _ step: SingleStep, _ feedback: [Feedback], _ configuration: UpdateConfiguration
+    ) throws(LoRAError) -> Double {
         if let target = step.target { return plainLossAfter(step, target) }
         let norm = shape.normalizesOutput ? Self.normalize(step.after) : 1
         guard Kernels.allFinite(step.after), norm.isFinite else { throw Self.overflow("update").at(0) }
-        return try loss(step, configuration, step.after, gradient: nil)
+        return try loss(step, feedback, configuration, step.after, gradient: nil)
     }
 
     /// The loss of a plain target after the step.
@@ -221,8 +207,9 @@ extension LoRAAdapter {
 
     /// A += a·xᵀ, B += c·eᵀ, b += biasRate·e, then fading.
     private mutating func rankOneStep(
-        _ step: inout SingleStep, _ configuration: UpdateConfiguration, _ embedding: [Float], _ trace: StepTrace?
+        _ step: inout SingleStep, _ feedback: [Feedback], _ configuration: UpdateConfiguration, _ trace: StepTrace?
     ) throws(LoRAError) -> StepOutcome {
+        let shape = shape
         let norms = try norms(step.gradient, error: step.errorNorm)
         let factors = norms.factors(configuration.clipping, step.settings.threshold)
         let rate = step.settings.rate
@@ -252,7 +239,7 @@ extension LoRAAdapter {
         if let trace {
             trace.keep = Float(1 - step.fading)
             trace.record(
-                embedding, down: a, up: c, error: step.gradient.error, output: step.output,
+                feedback[0].embedding, down: a, up: c, error: step.gradient.error, output: step.output,
                 squaredInput: squaredInput, squaredError: Float(step.errorNorm * step.errorNorm), biasRate: biasRate,
                 share: share)
         }
@@ -262,12 +249,12 @@ extension LoRAAdapter {
         if !isFused {
             predict(step, up: c, biasRate: biasRate)
             if !fadesToStart { trace?.complete(step.after) }
-            after = try lossAfter(step, configuration)
+            after = try lossAfter(step, feedback, configuration)
         }
         prepareState(configuration)
         parameters.withBuffer {
             Kernels.step(
-                map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
+                shape.map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
                 after: isFused ? (next, step.after) : nil)
         }
         if fadesToStart { fade(step.fading) }
@@ -456,7 +443,7 @@ extension LoRAAdapter {
             moment = max(moment, gradient)
             ownExtras().optimizerState?.momentBound = moment
             (change, growth) = configuration.optimizer.adamBound(
-                moment, state, rate: rate, weightDecay: configuration.weightDecay)
+                moment, rate: rate, weightDecay: configuration.weightDecay)
         }
         guard change.isFinite, reserve(change, growth: growth) else { return false }
         let size = Double(shape.dimension).squareRoot() * Double(step.gradient.squaredInput).squareRoot()

@@ -1,51 +1,5 @@
 internal import TensorCore
 
-/// A batch's weights, resolved: propensities applied, rates, thresholds and fading averaged over the kinds of objective in it.
-struct Batch {
-    /// Each sample's weight, divided by their sum.
-    let shares: [Double]
-    let learningRate: Double
-    let clipThreshold: Double
-    let fading: Double
-    let scratchCount: Int
-
-    /// Each sample's weight, divided by their sum.
-    static func shares(_ feedback: [Feedback], _ objective: ObjectiveConfiguration) throws(LoRAError) -> [Double] {
-        let weights = feedback.map { sample in
-            let inverse = sample.propensity.map { min(1 / Double($0), Double(objective.highestInversePropensity)) }
-            return Double(sample.weight) * (inverse ?? 1)
-        }
-        let total = weights.reduce(0, +)
-        guard total > 0 else { throw noWeight }
-        // Shares first: a single sample's is exactly 1, so that its weight leaves no trace.
-        return weights.map { $0 / total }
-    }
-
-    static var noWeight: LoRAError {
-        LoRAError(.invalidFeedback, "update", "all weights are zero: nothing can be learned from the batch")
-    }
-
-    init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
-        let scratch = feedback.reduce(0) {
-            max($0, ObjectiveEvaluator.scratchCount(of: $1.signal, configuration.objective))
-        }
-        shares = try Self.shares(feedback, configuration.objective)
-        var rate = 0.0
-        var threshold = 0.0
-        var fading = 0.0
-        for (sample, share) in zip(feedback, shares) {
-            let kind = ObjectiveEvaluator.kind(of: sample.signal, configuration.objective)
-            rate += share * Double(configuration.learningRates[kind])
-            threshold += share * Double(configuration.clipThresholds[kind])
-            fading += share * Double(configuration.fading[kind])
-        }
-        learningRate = rate
-        clipThreshold = threshold
-        self.fading = fading
-        scratchCount = scratch
-    }
-}
-
 /// One pass over a batch at given parameters: its loss, and as asked its gradient and smoothness.
 struct GradientPass {
     enum Wanted { case lossOnly, gradient, gradientAndCurvature }
@@ -64,12 +18,12 @@ struct GradientPass {
         let samples: Int
         let squares: Bool
         let floats: Int
-        let buffers = 9
+        let buffers = 11
 
         init(_ shape: AdapterShape, _ batch: Batch, samples: Int, squares: Bool) {
             self.samples = min(samples, RowList.limit)
             self.squares = squares
-            let perSample = shape.dimension + 2 * shape.rank
+            let perSample = shape.dimension + 2 * shape.rank + 2
             floats =
                 self.samples * perSample + 3 * shape.rank + shape.dimension + batch.scratchCount
                 + (squares ? 2 : 1) * shape.parameterCount
@@ -97,6 +51,9 @@ struct GradientPass {
     private let backs: FloatBuffer
     /// `[samples, rank]`.
     private let scaleds: FloatBuffer
+    /// `[samples]`.
+    private let weights: FloatBuffer
+    private let residuals: FloatBuffer
     /// The mean gradient, laid out like the parameters.
     let gradient: FloatBuffer
     /// The mean of squared per-sample gradients, where the protection wants it.
@@ -120,9 +77,14 @@ struct GradientPass {
         errors = taker.take(needs.samples * d)
         backs = taker.take(needs.samples * r)
         scaleds = taker.take(needs.samples * r)
+        weights = taker.take(needs.samples)
+        residuals = taker.take(needs.samples)
         gradient = taker.take(shape.parameterCount)
         squares = needs.squares ? taker.take(shape.parameterCount) : nil
     }
+
+    /// The batch's embeddings and targets, where all are plain targets and no more than ``RowList/limit``.
+    var lent: LentTargets?
 
     /// - Throws: ``LoRAError`` (`nonFinite`) with the sample's position when an output, loss or gradient is not finite.
     mutating func run(_ feedback: [Feedback], parameters: FloatBuffer, wants: Wanted) throws(LoRAError) -> Result {
@@ -133,13 +95,17 @@ struct GradientPass {
             squares?.fill(0)
         }
         let room = errors.count / shape.dimension
+        if wants != .gradientAndCurvature, squares == nil, let lent {
+            result.loss = try addTargets(feedback, lent, parameters, wants)
+            return result
+        }
         var first = 0
         while first < feedback.count {
             let count = min(room, feedback.count - first)
             for i in 0..<count {
                 do throws(LoRAError) {
                     try add(
-                        feedback[first + i], row: i, share: batch.shares[first + i], parameters, wants, &evaluator,
+                        feedback[first + i], row: i, share: batch.share(of: feedback[first + i]), parameters, wants, &evaluator,
                         &result)
                 } catch {
                     throw error.at(first + i)
@@ -149,6 +115,46 @@ struct GradientPass {
             first += count
         }
         return result
+    }
+
+    /// The loss of plain targets, and their gradient: without a step into Swift for each.
+    private func addTargets(
+        _ feedback: [Feedback], _ lent: LentTargets, _ parameters: FloatBuffer, _ wants: Wanted
+    ) throws(LoRAError) -> Double {
+        let (d, r, count) = (shape.dimension, shape.rank, feedback.count)
+        let map = shape.map(parameters)
+        let residuals = residuals.slice(0..<count)
+        for i in 0..<count { weights[i] = Float(batch.share(of: feedback[i])) }
+        let targets = TargetBatch(
+            xs: lent.xs, targets: lent.targets, weights: weights.slice(0..<count),
+            errors: errors.slice(0..<(count * d)), scaled: scaleds.slice(0..<(count * r)),
+            back: backs.slice(0..<(count * r)), residuals: residuals)
+        if wants == .lossOnly {
+            Kernels.targetResiduals(map, targets, hidden: hidden, output: output)
+        } else {
+            Kernels.targetGradients(map, targets, factor: 2 / Float(d), hidden: hidden, scaled: scaled, back: back)
+            Kernels.outerSum(gradient.slice(shape.downRange), targets.back, lent.xs, adds: false)
+            RowList.with(targets.errors, dimension: d) {
+                Kernels.outerSum(gradient.slice(shape.upRange), targets.scaled, $0, adds: false)
+                if shape.hasBias {
+                    Kernels.outerSum(gradient.slice(shape.biasRange), targets.weights, $0, adds: false)
+                }
+            }
+        }
+        var loss = 0.0
+        for i in 0..<count {
+            let residual = Double(residuals[i])
+            guard residual.isFinite else {
+                do throws(LoRAError) {
+                    try feedback[i].validate(for: shape)
+                    throw LoRAAdapter.overflow("update")
+                } catch {
+                    throw error.at(i)
+                }
+            }
+            loss += Double(weights[i]) * (residual / Double(d))
+        }
+        return loss
     }
 
     private func add(
@@ -205,8 +211,13 @@ struct GradientPass {
     /// Adds the gradients of the samples that are kept; the first ones of a batch start the sum.
     private func sum(_ feedback: [Feedback], _ first: Int, _ count: Int) {
         let (d, r) = (shape.dimension, shape.rank)
-        RowList.with(count: count, dimension: d, { feedback[first + $0].embedding }) {
-            Kernels.outerSum(gradient.slice(shape.downRange), backs.slice(0..<(count * r)), $0, adds: first > 0)
+        // Embeddings are summed one after another: lending all of them at once takes longer than the sum.
+        for i in 0..<count {
+            feedback[first + i].embedding.withFloats { x in
+                let back = backs.slice((i * r)..<((i + 1) * r))
+                if first + i == 0 { gradient.slice(shape.downRange).fill(0) }
+                Kernels.rankOne(gradient.slice(shape.downRange), back, x)
+            }
         }
         RowList.with(errors.slice(0..<(count * d)), dimension: d) {
             Kernels.outerSum(gradient.slice(shape.upRange), scaleds.slice(0..<(count * r)), $0, adds: first > 0)

@@ -7,7 +7,7 @@ struct GradientNorms {
     let bias: Double
 
     /// The norm over all blocks together.
-    var global: Double { (down * down + up * up + bias * bias).squareRoot() }
+    let global: Double
 
     /// From norms known in another way.
     ///
@@ -16,6 +16,7 @@ struct GradientNorms {
         self.down = down
         self.up = up
         self.bias = bias
+        global = (down * down + up * up + bias * bias).squareRoot()
         guard global.isFinite else {
             throw LoRAError(
                 .nonFinite, "update", "the gradient is beyond the range of Float: scale the embeddings down")
@@ -37,9 +38,11 @@ struct GradientNorms {
         var bias = 1.0
         var smallest: Double { min(down, up, bias) }
 
-        /// Each block of the parameters with its factor.
-        func blocks(_ shape: AdapterShape) -> [(factor: Double, range: Range<Int>)] {
-            [(down, shape.downRange), (up, shape.upRange), (bias, shape.biasRange)]
+        /// Calls `body` for each block of the parameters with its factor.
+        func forEachBlock(_ shape: AdapterShape, _ body: (_ range: Range<Int>, _ factor: Double) -> Void) {
+            body(shape.downRange, down)
+            body(shape.upRange, up)
+            if shape.hasBias { body(shape.biasRange, bias) }
         }
     }
 
@@ -66,8 +69,8 @@ struct GradientNorms {
             return before > 0 ? min(1, after / before) : 1
         }
         let factors = factors(rule, threshold)
-        for (factor, range) in factors.blocks(shape) where factor < 1 {
-            Kernels.scale(gradient.slice(range), by: Float(factor))
+        factors.forEachBlock(shape) { range, factor in
+            if factor < 1 { Kernels.scale(gradient.slice(range), by: Float(factor)) }
         }
         return factors.smallest
     }

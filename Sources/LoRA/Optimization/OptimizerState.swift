@@ -129,10 +129,11 @@ extension Optimizer {
     /// Bounds of the next step of Adam: the most that a parameter changes by, its first moment being at most `moment`, and the
     /// factor that it is multiplied by before.
     func adamBound(
-        _ moment: Double, _ state: OptimizerState, rate: Double, weightDecay: Float
+        _ moment: Double, rate: Double, weightDecay: Float
     ) -> (change: Double, growth: Double) {
         guard case .adam(let beta1, _, let epsilon) = asAdam else { return (.infinity, 1) }
-        let correction = 1 - Elementary.power(Double(beta1), state.steps + 1)
+        // The bias correction is smallest at the first step.
+        let correction = 1 - Double(beta1)
         return (rate / correction * moment / Double(epsilon), max(1, abs(kept(rate, weightDecay))))
     }
 

@@ -27,8 +27,9 @@ extension LoRAAdapter {
         }
         let batch = try Batch(feedback, configuration)
         var weights: [ObjectiveKind: Double] = [:]
-        for (sample, share) in zip(feedback, batch.shares) {
-            weights[ObjectiveEvaluator.kind(of: sample.signal, configuration.objective), default: 0] += share
+        for sample in feedback {
+            let kind = ObjectiveEvaluator.kind(of: sample.signal, configuration.objective)
+            weights[kind, default: 0] += batch.share(of: sample)
         }
         // In the order of the cases, so that a tie has one winner.
         let objective = ObjectiveKind.allCases.reduce(.target) { (weights[$1] ?? 0) > (weights[$0] ?? 0) ? $1 : $0 }

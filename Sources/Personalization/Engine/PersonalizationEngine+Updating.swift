@@ -21,7 +21,9 @@ extension PersonalizationEngine {
     public func updateAdapter(
         for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
     ) async throws -> UpdateReport {
-        try await updateAdapter(UserKey(user), nil, feedback, overrides)
+        let key = UserKey(user)
+        if let report = try updateResident(key, nil, feedback, overrides) { return report }
+        return try await updateInTurn(key, feedback, overrides)
     }
 
     /// The same for a user who was looked up before.
@@ -29,15 +31,37 @@ extension PersonalizationEngine {
     public func updateAdapter(
         for handle: UserHandle, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
     ) async throws -> UpdateReport {
-        try await updateAdapter(handle.key, handle, feedback, overrides)
+        if let report = try updateResident(handle.key, handle, feedback, overrides) { return report }
+        return try await updateInTurn(handle.key, feedback, overrides)
     }
 
-    private func updateAdapter(
+    /// The fast path: the adapter is in memory, nobody stands in line, and nothing is to be asked or measured; `nil` otherwise.
+    private func updateResident(
         _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides
+    ) throws -> UpdateReport? {
+        guard reporting.metrics == nil, !hasReasoningBank else { return nil }
+        if Task.isCancelled { throw CancellationError() }
+        do throws(EngineError) {
+            return try shard(of: key).state.withLock { state throws(EngineError) -> UpdateReport? in
+                guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key) else { return nil }
+                return try update(place, key.user, feedback, overrides, &state, overtaking: false)
+            }
+        } catch {
+            failed(error, key)
+            throw error
+        }
+    }
+
+    private func failed(_ error: EngineError, _ key: UserKey) {
+        shard(of: key).state.withLock { $0.statistics.failedUpdates += 1 }
+        report(error)
+    }
+
+    private func updateInTurn(
+        _ key: UserKey, _ feedback: [Feedback], _ overrides: UpdateOverrides
     ) async throws -> UpdateReport {
         let connection = reasoning.connection
         let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
-        let shard = shard(of: key)
         do {
             try Self.check(key.user, "updateAdapter")
             try Task.checkCancellation()
@@ -46,18 +70,15 @@ extension PersonalizationEngine {
                 if report.samples > 0 { measure(since: started) }
                 return report
             }
-            // The fast path: the adapter is in memory and nobody stands in line.
-            var report = try shard.state.withLock { state throws(EngineError) -> UpdateReport? in
-                guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key) else { return nil }
-                return try update(place, key.user, feedback, overrides, &state, overtaking: false)
+            var report = try shard(of: key).state.withLock { state throws(EngineError) in
+                try update(key.user, feedback, overrides, &state, overtaking: false)
             }
             if report == nil { report = try await updateInLine(key.user, feedback, overrides) }
             let done = report ?? .nothing
             if let started, done.samples > 0 { measure(since: started) }
             return done
         } catch let error as EngineError {
-            shard.state.withLock { $0.statistics.failedUpdates += 1 }
-            report(error)
+            failed(error, key)
             throw error
         }
     }

@@ -14,6 +14,11 @@ package struct AdapterMap {
             scale: scale)
     }
 
+    var rank: Int { unsafe map.rank }
+    var dimension: Int { unsafe map.n }
+
+    func lend(_ body: (UnsafePointer<attune_map>) -> Void) { unsafe withUnsafePointer(to: map) { unsafe body($0) } }
+
     fileprivate func isRow(_ buffer: FloatBuffer) -> Bool { unsafe buffer.count == map.n }
     fileprivate func isColumn(_ buffer: FloatBuffer) -> Bool { unsafe buffer.count == map.rank }
 }

@@ -3,54 +3,117 @@ internal import CKernels
 /// Vectors of one length, in memory that somebody lends.
 @safe
 package struct RowList {
-    fileprivate let pointers: UnsafePointer<UnsafePointer<Float>>
-    fileprivate let count: Int
-    fileprivate let dimension: Int
+    fileprivate let pointers: UnsafeMutablePointer<UnsafePointer<Float>>
+    package private(set) var count = 0
+    package let dimension: Int
 
     /// The most vectors of a list.
     package static let limit = 64
 
+    @unsafe
+    private init(pointers: UnsafeMutablePointer<UnsafePointer<Float>>, dimension: Int) {
+        unsafe self.pointers = pointers
+        self.dimension = dimension
+    }
+
+    /// An empty list for up to ``limit`` vectors; both live as long as `body` runs.
+    @inline(__always)
+    package static func with<R>(dimension: Int, _ body: (inout RowList) -> R) -> R {
+        unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
+            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
+            var rows = unsafe RowList(pointers: first, dimension: dimension)
+            return body(&rows)
+        }
+    }
+
+    /// Appends a vector, which has to be lent for as long as the list is used.
+    package mutating func append(_ row: FloatBuffer) {
+        precondition(row.count == dimension && count < Self.limit, "RowList: another length, or too many")
+        unsafe (pointers + count).initialize(to: UnsafePointer(row.base))
+        count += 1
+    }
+
     /// Lends the rows of a matrix `[count, dimension]`.
     package static func with<R>(_ matrix: FloatBuffer, dimension: Int, _ body: (RowList) -> R) -> R {
-        let count = matrix.count / dimension
-        precondition(matrix.count == count * dimension && count <= limit, "RowList: not whole rows, or too many")
-        return unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
-            for i in 0..<count { unsafe memory.initializeElement(at: i, to: matrix.base + i * dimension) }
-            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
-            let rows = unsafe RowList(pointers: UnsafePointer(first), count: count, dimension: dimension)
+        precondition(matrix.count % dimension == 0, "RowList: not whole rows")
+        return with(dimension: dimension) { rows in
+            for i in 0..<(matrix.count / dimension) {
+                rows.append(matrix.slice((i * dimension)..<((i + 1) * dimension)))
+            }
             return body(rows)
         }
     }
+}
 
-    /// Lends `count` arrays of `dimension` values each, all of them at once.
-    package static func with<R>(
-        count: Int, dimension: Int, _ array: (Int) -> [Float], _ body: (RowList) -> R
-    ) -> R {
-        precondition(count <= limit, "RowList: too many arrays")
-        return unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
-            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
-            // One closure inside another for each array, so that all are lent when the body runs.
-            func lend(_ i: Int) -> R {
-                guard i < count else {
-                    let rows = unsafe RowList(pointers: UnsafePointer(first), count: count, dimension: dimension)
-                    return body(rows)
-                }
-                let values = array(i)
-                precondition(values.count == dimension, "RowList: an array of another length")
-                return values.span.withBuffer { buffer in
-                    unsafe memory.initializeElement(at: i, to: UnsafePointer(buffer.base))
-                    return lend(i + 1)
-                }
-            }
-            return lend(0)
+/// Samples with targets, and what comes of them.
+@safe
+package struct TargetBatch {
+    private let xs: RowList
+    private let targets: RowList
+    /// What each sample counts, `[count]`.
+    package let weights: FloatBuffer
+    /// Each sample's error, `[count, dimension]`.
+    package let errors: FloatBuffer
+    /// Each sample's weight times its ``AdapterGradient/scaled``, and its ``AdapterGradient/back``, `[count, rank]`.
+    package let scaled: FloatBuffer
+    package let back: FloatBuffer
+    /// Each sample's ‖y − target‖², `[count]`; not finite where anything is not.
+    package let residuals: FloatBuffer
+
+    package init(
+        xs: RowList, targets: RowList, weights: FloatBuffer, errors: FloatBuffer, scaled: FloatBuffer,
+        back: FloatBuffer, residuals: FloatBuffer
+    ) {
+        let count = xs.count
+        precondition(
+            targets.count == count && weights.count == count && residuals.count == count
+                && xs.dimension == targets.dimension && errors.count == count * xs.dimension
+                && scaled.count == back.count && scaled.count % max(count, 1) == 0, "TargetBatch: lengths disagree")
+        self.xs = xs
+        self.targets = targets
+        self.weights = weights
+        self.errors = errors
+        self.scaled = scaled
+        self.back = back
+        self.residuals = residuals
+    }
+
+    fileprivate func lend(_ factor: Float, _ body: (UnsafePointer<attune_batch>) -> Void) {
+        var batch = unsafe attune_batch(
+            count: xs.count, xs: UnsafePointer(xs.pointers), targets: UnsafePointer(targets.pointers), weights: weights.base, factor: factor,
+            errors: errors.base, scaled: scaled.base, back: back.base, residuals: residuals.base)
+        unsafe withUnsafePointer(to: &batch) { unsafe body($0) }
+    }
+
+    fileprivate func fits(rank: Int, dimension: Int) -> Bool {
+        xs.dimension == dimension && scaled.count == xs.count * rank
+    }
+}
+
+extension Kernels {
+    /// Every sample's gradient of `factor/2·‖y − target‖²`. Scratch: `hidden`, `scaled` and `back`, `[rank]`.
+    package static func targetGradients(
+        _ map: AdapterMap, _ batch: TargetBatch, factor: Float, hidden: FloatBuffer, scaled: FloatBuffer,
+        back: FloatBuffer
+    ) {
+        precondition(
+            batch.fits(rank: map.rank, dimension: map.dimension) && hidden.count == map.rank
+                && scaled.count == map.rank && back.count == map.rank, "targetGradients")
+        unsafe batch.lend(factor) { batch in
+            unsafe map.lend { unsafe attune_target_batch($0, batch, hidden.base, scaled.base, back.base) }
         }
     }
 
-    @unsafe
-    private init(pointers: UnsafePointer<UnsafePointer<Float>>, count: Int, dimension: Int) {
-        unsafe self.pointers = pointers
-        self.count = count
-        self.dimension = dimension
+    /// Every sample's ‖y − target‖² alone. Scratch: `hidden`, `[rank]`, and `output`, `[dimension]`.
+    package static func targetResiduals(
+        _ map: AdapterMap, _ batch: TargetBatch, hidden: FloatBuffer, output: FloatBuffer
+    ) {
+        precondition(
+            batch.fits(rank: map.rank, dimension: map.dimension) && hidden.count == map.rank
+                && output.count == map.dimension, "targetResiduals")
+        unsafe batch.lend(0) { batch in
+            unsafe map.lend { unsafe attune_target_losses($0, batch, hidden.base, output.base) }
+        }
     }
 }
 
@@ -132,7 +195,7 @@ extension Kernels {
         precondition(
             u.count == rank * rows.count && matrix.count == rank * rows.dimension, "outerSum: lengths disagree")
         unsafe attune_outer_sum(
-            u.base, rows.pointers, rows.count, rank, rows.dimension, adds ? 1 : 0, matrix.base)
+            u.base, UnsafePointer(rows.pointers), rows.count, rank, rows.dimension, adds ? 1 : 0, matrix.base)
     }
 
     /// `out ← M·Mᵀ`, M `[rows, columns]`.

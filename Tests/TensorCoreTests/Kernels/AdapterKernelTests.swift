@@ -144,8 +144,11 @@ struct AdapterKernelCase {
         let fromArrays = Floats(Array(up))
         let fromMatrix = Floats(Array(up))
         lend(Floats(weights), fromArrays, fromMatrix) { u, fromArrays, fromMatrix in
-            RowList.with(count: 3, dimension: dimension, { samples[$0] }) {
-                Kernels.outerSum(fromArrays, u, $0, adds: adds)
+            lend(Floats(samples[0]), Floats(samples[1]), Floats(samples[2])) { first, second, third in
+                RowList.with(dimension: dimension) { rows in
+                    for row in [first, second, third] { rows.append(row) }
+                    Kernels.outerSum(fromArrays, u, rows, adds: adds)
+                }
             }
             Floats(samples.flatMap { $0 }).lend {
                 RowList.with($0, dimension: dimension) { Kernels.outerSum(fromMatrix, u, $0, adds: adds) }
