@@ -5,12 +5,14 @@ let package = Package(
     name: "benchmarks",
     dependencies: [.package(name: "attune", path: "..")],
     targets: [
+        .target(name: "CReference", path: "Sources/CReference"),
         .executableTarget(
-            name: "Benchmark", 
+            name: "Benchmark",
             dependencies: [
                 .product(name: "Attune", package: "attune"), .product(name: "Benchmarking", package: "attune"),
+                "CReference",
             ], path: "Sources/Benchmark",
-            swiftSettings: [.strictMemorySafety()])
+            swiftSettings: [.strictMemorySafety()]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,7 +1,7 @@
 internal import LoRA
 internal import TensorCore
 
-/// Updates of one adapter through ``LoRAAdapter/update(with:configuration:overrides:)``: what the kernels do not say alone.
+/// Whole updates of one adapter, as an engine makes them: checked, counted, and reported with the loss after them.
 final class AdapterCases {
     private let work: Workload
     private let batch: [Feedback]
@@ -29,13 +29,15 @@ final class AdapterCases {
     ) -> BenchmarkCase {
         let held = Held(adapter)
         let feedback = work.feedback
+        let scratch = UpdateScratch()
         return BenchmarkCase(
             name: name, dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(state: state),
             operations: work.updateOperations,
             run: { range in
                 for number in range {
                     _ = try held.adapter.update(
-                        with: feedback[number & (Workload.count - 1)], configuration: configuration)
+                        with: feedback[number & (Workload.count - 1)], configuration: configuration,
+                        overrides: UpdateOverrides(), scratch: scratch)
                 }
             },
             check: {
@@ -88,13 +90,17 @@ final class AdapterCases {
     private func batched() -> BenchmarkCase {
         let held = Held(work.adapter)
         let (batch, work) = (batch, work)
+        let scratch = UpdateScratch()
         let configuration = Workload.configuration()
         return BenchmarkCase(
             name: "update-batch-32", dimension: work.shape.dimension, rank: work.shape.rank, batch: Self.batchSize,
             bytes: work.updateBytes() + Self.batchSize * 2 * work.shape.dimension * 4,
             operations: Self.batchSize * work.updateOperations,
             run: { range in
-                for _ in range { _ = try held.adapter.update(with: batch, configuration: configuration) }
+                for _ in range {
+                    _ = try held.adapter.update(
+                        with: batch, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch)
+                }
             },
             check: {
                 var (adapter, expected) = (work.adapter, PlainAdapter(work.adapter))
@@ -140,6 +146,7 @@ final class StreamCase {
 
     var benchmark: BenchmarkCase {
         let configuration = Workload.configuration()
+        let scratch = UpdateScratch()
         return BenchmarkCase(
             name: "update-stream", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
             operations: work.updateOperations,
@@ -147,7 +154,8 @@ final class StreamCase {
                 for number in range {
                     let place = Int(self.order[number % self.order.count])
                     _ = try self.adapters[place].update(
-                        with: self.work.feedback[number & (Workload.count - 1)], configuration: configuration)
+                        with: self.work.feedback[number & (Workload.count - 1)], configuration: configuration,
+                        overrides: UpdateOverrides(), scratch: scratch)
                 }
             },
             check: {

@@ -6,15 +6,22 @@ final class KernelCases {
     private let work: Workload
     private let parameters: AlignedStorage<Float>
     private let memory: AlignedStorage<Float>
-    /// The embeddings, then the targets.
+    /// The embeddings, then the targets, half a page or whole pages apart: where a store follows a load at the same distance
+    /// modulo 4 KiB, the processor waits for nothing, which would be the luck of the addresses.
     private let inputs: AlignedStorage<Float>
+    private let stride: Int
 
     init(_ work: Workload) {
         self.work = work
         parameters = work.adapter.parameters.copy()
         memory = AlignedStorage(count: 3 * work.shape.dimension + 4 * (work.shape.rank + 16))
-        inputs = AlignedStorage(count: 2 * Workload.count * work.shape.dimension)
-        inputs.withBuffer { $0.copy(from: (work.embeddings + work.targets).flatMap { $0 }.span) }
+        stride = (work.shape.dimension + 511) / 512 * 512
+        inputs = AlignedStorage(count: 2 * Workload.count * stride)
+        inputs.withBuffer { all in
+            for (i, vector) in (work.embeddings + work.targets).enumerated() {
+                all.slice((i * stride)..<(i * stride + work.shape.dimension)).copy(from: vector.span)
+            }
+        }
     }
 
     /// Calls `body` with each call's embedding and target.
@@ -24,7 +31,8 @@ final class KernelCases {
             for number in range {
                 let i = number & (Workload.count - 1)
                 let target = Workload.count + i
-                body(all.slice((i * d)..<((i + 1) * d)), all.slice((target * d)..<((target + 1) * d)))
+                body(
+                    all.slice((i * stride)..<(i * stride + d)), all.slice((target * stride)..<(target * stride + d)))
             }
         }
     }
@@ -33,11 +41,12 @@ final class KernelCases {
         [
             BenchmarkCase(
                 name: "forward", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.forwardBytes,
-                operations: work.forwardOperations, run: { self.forward($0) },
-                check: { try self.checkForward() }),
+                operations: work.forwardOperations, run: { (range: Range<Int>) async in self.forward(range) },
+                check: { () async throws in try self.checkForward() }),
             BenchmarkCase(
                 name: "update-sgd", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
-                operations: work.updateOperations, run: { self.update($0) }, check: { try self.checkUpdate() }),
+                operations: work.updateOperations, run: { (range: Range<Int>) async in self.update(range) },
+                check: { () async throws in try self.checkUpdate() }),
         ]
     }
 
@@ -73,8 +82,12 @@ final class KernelCases {
                     let up =
                         Double(factor)
                         * (Double(gradient.squaredScaled) * Double(gradient.squaredResidual)).squareRoot()
-                    Kernels.scale(gradient.back, by: Float(-rate * (down > 1 ? 1 / down : 1)))
-                    Kernels.scale(gradient.scaled, by: Float(-rate * (up > 1 ? 1 / up : 1)))
+                    let downRate = Float(-rate * (down > 1 ? 1 / down : 1))
+                    let upRate = Float(-rate * (up > 1 ? 1 / up : 1))
+                    for k in 0..<r {
+                        gradient.back[k] *= downRate
+                        gradient.scaled[k] *= upRate
+                    }
                     Kernels.step(
                         map, x, error: gradient.error, down: gradient.back, up: gradient.scaled, biasRate: 0, keep: 1,
                         after: nil)

@@ -10,7 +10,7 @@ INLINE void dot_block(const int rows, const float *m, size_t n, const float *x, 
     lanes sum[8], squares = {0};
     _Pragma("clang loop unroll(full)") for (int k = 0; k < rows; k++) sum[k] = (lanes){0};
     size_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
+    _Pragma("clang loop unroll(disable)") for (; j + LANES <= n; j += LANES) {
         lanes xv = LOAD(x + j);
         _Pragma("clang loop unroll(full)") for (int k = 0; k < rows; k++)
             sum[k] = FMA(LOAD(m + (size_t)k * n + j), xv, sum[k]);
@@ -130,18 +130,22 @@ INLINE float exp_sum_body(const size_t block, float *v, size_t n, float shift, f
     return sum_lanes(&sum);
 }
 
+/// Four sums hide the latency of FMA; they are added pairwise before the lanes are.
 INLINE float squared_distance_body(const size_t block, const float *a, const float *b, size_t n) {
-    lanes sum = {0};
+    lanes sum[4] = {{0}, {0}, {0}, {0}};
     size_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
-        lanes v = LOAD(a + j) - LOAD(b + j);
-        sum = FMA(v, v, sum);
+    for (; j + 4 * LANES <= n; j += 4 * LANES) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) {
+            lanes v = LOAD(a + j + i * LANES) - LOAD(b + j + i * LANES);
+            sum[i] = FMA(v, v, sum[i]);
+        }
     }
-    if (j < n) {
+    for (; j < n; j += LANES) {
         lanes v = load_some(a + j, n - j) - load_some(b + j, n - j);
-        sum = FMA(v, v, sum);
+        sum[0] = FMA(v, v, sum[0]);
     }
-    return sum_lanes(&sum);
+    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return sum_lanes(&sum[0]);
 }
 
 /// The largest magnitude, by comparing bits: their order is that of the numbers, and NaN and infinity come last.

@@ -34,7 +34,7 @@
     X(LEVEL, ATTRIBUTES, target_losses, void, \
         (const attune_map *map, const attune_batch *batch, float *hidden, float *output), \
         (map, batch, hidden, output)) \
-    X(LEVEL, ATTRIBUTES, step, void, (const attune_map *map, const attune_change *change), (map, change)) \
+    X(LEVEL, ATTRIBUTES, step, void, (const attune_map *map, attune_change *change), (map, change)) \
     X(LEVEL, ATTRIBUTES, exp_sum, float, (float *v, size_t n, float shift, float inverse), (v, n, shift, inverse)) \
     X(LEVEL, ATTRIBUTES, max, float, (const float *v, size_t n), (v, n)) \
     X(LEVEL, ATTRIBUTES, all_finite, int32_t, (const float *v, size_t n), (v, n)) \
@@ -50,12 +50,12 @@
         (theta, m, v, g, n, adam)) \
     X(LEVEL, ATTRIBUTES, adam_rank_one, void, \
         (float *theta, float *m, float *v, size_t rows, size_t n, const float *c, const float *x, \
-         const attune_adam *adam), \
-        (theta, m, v, rows, n, c, x, adam)) \
+         const attune_adam *adam, const attune_follow *follow), \
+        (theta, m, v, rows, n, c, x, adam, follow)) \
     X(LEVEL, ATTRIBUTES, protected_rank_one, void, \
         (const attune_protected *state, size_t rows, size_t n, const float *c, const float *g, const float *x, \
-         float strength, float decay), \
-        (state, rows, n, c, g, x, strength, decay)) \
+         float strength, float decay, const attune_follow *follow), \
+        (state, rows, n, c, g, x, strength, decay, follow)) \
     X(LEVEL, ATTRIBUTES, matrix_squared_norm, float, (const float *m, size_t rows, size_t n), (m, rows, n)) \
     X(LEVEL, ATTRIBUTES, outer_sum, void, \
         (const float *u, const float *const *v, size_t count, size_t rows, size_t n, int32_t adds, float *m), \

@@ -50,13 +50,17 @@ INLINE void store_some(float *p, lanes v, size_t n) {
     else store_tail(p, &v, n);
 }
 
+typedef float two_lanes __attribute__((vector_size(8), aligned(4)));
+typedef float four_lanes __attribute__((vector_size(16), aligned(4)));
+typedef float eight_lanes __attribute__((vector_size(32), aligned(4)));
+
 /// The lanes added pairwise, halves first.
 INLINE float sum_lanes(const lanes *v) {
-    float e[LANES];
-    memcpy(e, v, sizeof e);
-    for (int width = LANES / 2; width; width >>= 1)
-        for (int i = 0; i < width; i++) e[i] += e[i + width];
-    return e[0];
+    eight_lanes e = __builtin_shufflevector(*v, *v, 0, 1, 2, 3, 4, 5, 6, 7)
+        + __builtin_shufflevector(*v, *v, 8, 9, 10, 11, 12, 13, 14, 15);
+    four_lanes f = __builtin_shufflevector(e, e, 0, 1, 2, 3) + __builtin_shufflevector(e, e, 4, 5, 6, 7);
+    two_lanes t = __builtin_shufflevector(f, f, 0, 1) + __builtin_shufflevector(f, f, 2, 3);
+    return t[0] + t[1];
 }
 
 // The same sums of several vectors at once: each step adds the halves of two vectors in the place of one.
@@ -68,9 +72,6 @@ INLINE float sum_lanes(const lanes *v) {
 #define SECOND_FOURS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
 #define FIRST_TWOS 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29
 #define SECOND_TWOS 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31
-
-typedef float four_lanes __attribute__((vector_size(16), aligned(4)));
-typedef float eight_lanes __attribute__((vector_size(32), aligned(4)));
 
 INLINE lanes fours_of_four(const lanes *v) {
     lanes ab = ADD_HALVES(v[0], v[1], EIGHTS), cd = ADD_HALVES(v[2], v[3], EIGHTS);

@@ -15,14 +15,17 @@ enum { TILE = 512 };
         else if (k + 4 <= (rows)) { enum { ROWS = 4 }; call; k += ROWS; }                 \
         else { enum { ROWS = 1 }; call; k += ROWS; }                                      \
     }
+#define UNROLLED _Pragma("clang loop unroll(full)")
+/// The compiler's own unrolling of loops over columns takes more registers for addresses than there are.
+#define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
+
 /// Runs `call` for each vector of columns j ..< j + COUNT in begin ..< end, COUNT a constant for all but the last.
 #define FOR_COLUMNS(begin, end, ...)                                                     \
     {                                                                                     \
         size_t j = (begin);                                                               \
-        for (; j + LANES <= (end); j += LANES) { enum { COUNT = LANES }; __VA_ARGS__; }          \
+        NOT_UNROLLED for (; j + LANES <= (end); j += LANES) { enum { COUNT = LANES }; __VA_ARGS__; }          \
         if (j < (end)) { const size_t COUNT = (end) - j; __VA_ARGS__; }                          \
     }
-#define UNROLLED _Pragma("clang loop unroll(full)")
 
 // ---------------------------------------------------------------- y = x + Σ c·row + bias
 
@@ -44,73 +47,94 @@ INLINE void map_block(
     FOR_COLUMNS(begin, end, store_some(y + j, mapped(rows, m, n, cs, load_some(from + j, COUNT), j, COUNT), COUNT))
 }
 
-/// Ends columns j ..< j + count of a map: adds the bias, and NaN to `check` for what is not finite, else 0.
-INLINE void end_map(lanes v, const float *bias, float *y, lanes *check, size_t j, size_t count) {
-    if (bias) v += load_some(bias + j, count);
-    *check += v - v;
-    store_some(y + j, v, count);
-}
+/// What is wanted of a map's output: constants, so that each combination has a loop without branches.
+enum { WANTS_OUTPUT = 1, WANTS_RESIDUAL = 2 };
 
-/// Up to 8 rows: the whole map in one pass, y in registers.
-INLINE int32_t map_whole(
-    const int rows, const float *m, size_t n, const float *c, const float *bias, const float *x, float *y) {
-    lanes cs[8], check = {0};
+/// Ends columns j ..< j + COUNT of a map, whose value `v` is: adds the bias; stores the output at `y`, and NaN in `check` for
+/// what is not finite, else 0; adds the squared differences from `target` to `squares`. A macro, so that both sums are local
+/// variables, which stay in registers.
+#define END_MAP(v, wants, has_bias, bias, y, target, check, squares)             \
+    {                                                                            \
+        lanes end = (v);                                                         \
+        if (has_bias) end += load_some((bias) + j, COUNT);                       \
+        if ((wants) & WANTS_OUTPUT) {                                            \
+            check += end - end;                                                  \
+            store_some((y) + j, end, COUNT);                                     \
+        }                                                                        \
+        if ((wants) & WANTS_RESIDUAL) {                                          \
+            lanes residual = end - load_some((target) + j, COUNT);               \
+            squares = FMA(residual, residual, squares);                          \
+        }                                                                        \
+    }
+
+/// Up to 8 rows: the whole map in one pass, its output in registers.
+INLINE void map_whole(
+    const int rows, const int wants, const int has_bias, const attune_map *map, const float *c, const float *x, float *y,
+    const float *target, lanes *check, lanes *squares) {
+    const size_t n = map->n;
+    const float *m = map->up, *bias = map->bias;
+    lanes cs[8], checks = {0}, sum = {0};
     splat_rows(rows, c, cs);
     FOR_COLUMNS(
-        0, n, end_map(mapped(rows, m, n, cs, load_some(x + j, COUNT), j, COUNT), bias, y, &check, j, COUNT))
-    return has_numbers(check);
+        0, n,
+        END_MAP(
+            mapped(rows, m, n, cs, load_some(x + j, COUNT), j, COUNT), wants, has_bias, bias, y, target, checks, sum))
+    *check = checks;
+    *squares = sum;
 }
 
-/// y = x + Σₖ c[k]·up[k] + bias, rows in rising order; says whether it is finite.
-INLINE int32_t map_up(const size_t block, const attune_map *map, const float *c, const float *x, float *y) {
+/// x + Σₖ c[k]·up[k] + bias, rows in rising order. `room` is scratch where the output goes nowhere.
+INLINE void map_up(
+    const size_t block, const int wants, const attune_map *map, const float *c, const float *x, float *room, float *y,
+    const float *target, lanes *check, lanes *squares) {
+    const int rows = map->rank == 4 ? 4 : map->rank == 8 && block == 8 ? 8 : 0;
+    if (rows == 4 && map->bias) return map_whole(4, wants, 1, map, c, x, y, target, check, squares);
+    if (rows == 4) return map_whole(4, wants, 0, map, c, x, y, target, check, squares);
+    if (rows == 8 && map->bias) return map_whole(8, wants, 1, map, c, x, y, target, check, squares);
+    if (rows == 8) return map_whole(8, wants, 0, map, c, x, y, target, check, squares);
     const size_t n = map->n;
     for (size_t begin = 0; begin < n; begin += TILE) {
-        size_t end = begin + TILE < n ? begin + TILE : n;
+        size_t stop = begin + TILE < n ? begin + TILE : n;
         FOR_BLOCKS_OF_ROWS(
-            block, map->rank, map_block(ROWS, map->up + k * n, n, c + k, k == 0 ? x : y, y, begin, end))
+            block, map->rank, map_block(ROWS, map->up + k * n, n, c + k, k == 0 ? x : room, room, begin, stop))
     }
-    lanes check = {0};
-    FOR_COLUMNS(0, n, end_map(load_some(y + j, COUNT), map->bias, y, &check, j, COUNT))
-    return has_numbers(check);
+    const float *bias = map->bias;
+    lanes checks = {0}, sum = {0};
+    FOR_COLUMNS(0, n, END_MAP(load_some(room + j, COUNT), wants, bias, bias, y, target, checks, sum))
+    *check = checks;
+    *squares = sum;
 }
 
 INLINE void map_up_body(const size_t block, const attune_map *map, const float *c, const float *x, float *y) {
-    if (map->rank == 4) map_whole(4, map->up, map->n, c, map->bias, x, y);
-    else if (map->rank == 8 && block == 8) map_whole(8, map->up, map->n, c, map->bias, x, y);
-    else map_up(block, map, c, x, y);
+    lanes check = {0}, squares = {0};
+    map_up(block, WANTS_OUTPUT, map, c, x, y, y, NULL, &check, &squares);
 }
 
-/// The same in one piece for up to 8 rows, a constant.
-INLINE int32_t forward_whole(
-    const int rows, const attune_map *map, const float *x, float *hidden, float *scaled, float *y) {
+/// scaled = scale · (hidden = A x), for `rows` rows, a constant: by way of memory that nobody else sees.
+INLINE void map_down_whole(const int rows, const attune_map *map, const float *x, float *hidden, float *scaled) {
     float h[8], c[8];
     dot_block(rows, map->down, map->n, x, h, NULL);
     UNROLLED for (int k = 0; k < rows; k++) c[k] = map->scale * h[k];
     memcpy(hidden, h, rows * sizeof *h);
     memcpy(scaled, c, rows * sizeof *c);
-    return map_whole(rows, map->up, map->n, c, map->bias, x, y);
+}
+
+INLINE void map_down(const size_t block, const attune_map *map, const float *x, float *hidden, float *scaled) {
+    if (map->rank == 4) return map_down_whole(4, map, x, hidden, scaled);
+    if (map->rank == 8 && block == 8) return map_down_whole(8, map, x, hidden, scaled);
+    row_dots_body(block, map->down, map->rank, map->n, x, hidden);
+    for (size_t k = 0; k < map->rank; k++) scaled[k] = map->scale * hidden[k];
 }
 
 INLINE int32_t forward_body(
     const size_t block, const attune_map *map, const float *x, float *hidden, float *scaled, float *y) {
-    if (map->rank == 4) return forward_whole(4, map, x, hidden, scaled, y);
-    if (map->rank == 8 && block == 8) return forward_whole(8, map, x, hidden, scaled, y);
-    row_dots_body(block, map->down, map->rank, map->n, x, hidden);
-    for (size_t k = 0; k < map->rank; k++) scaled[k] = map->scale * hidden[k];
-    return map_up(block, map, scaled, x, y);
+    lanes check = {0}, squares = {0};
+    map_down(block, map, x, hidden, scaled);
+    map_up(block, WANTS_OUTPUT, map, scaled, x, y, y, NULL, &check, &squares);
+    return has_numbers(check);
 }
 
 // ---------------------------------------------------------------- the target loss
-
-/// Columns j ..< j + count of the residual's square, summed up in `squares`, and of the error.
-INLINE lanes target_error(
-    lanes y, const float *target, lanes factor, float *error, lanes *squares, size_t j, size_t count) {
-    lanes residual = y - load_some(target + j, count);
-    *squares = FMA(residual, residual, *squares);
-    lanes e = factor * residual;
-    store_some(error + j, e, count);
-    return e;
-}
 
 /// The squared norm of 4 or 8 numbers, in the order of any other dot.
 INLINE float row_squared_norm(const int rows, const float *c) {
@@ -120,20 +144,6 @@ INLINE float row_squared_norm(const int rows, const float *c) {
     memcpy(&v, e, sizeof v);
     v *= v;
     return sum_lanes(&v);
-}
-
-INLINE void target_columns(
-    const int rows, const attune_map *map, const float *x, const float *target, lanes factor, const attune_gradient *g,
-    const lanes *c, lanes *products, lanes *squares, size_t j, size_t count) {
-    lanes b[8], y = load_some(x + j, count);
-    UNROLLED for (int k = 0; k < rows; k++) {
-        b[k] = load_some(map->up + (size_t)k * map->n + j, count);
-        y = FMA(c[k], b[k], y);
-    }
-    if (map->bias) y += load_some(map->bias + j, count);
-    if (g->output) store_some(g->output + j, y, count);
-    lanes e = target_error(y, target, factor, g->error, squares, j, count);
-    UNROLLED for (int k = 0; k < rows; k++) products[k] = FMA(b[k], e, products[k]);
 }
 
 /// The same in two passes for up to 8 rows, a constant: one over A, and one over B that forms the output, the error and B's
@@ -148,8 +158,23 @@ INLINE void target_whole(
     memcpy(g->scaled, scaled, rows * sizeof *scaled);
     splat_rows(rows, scaled, c);
     UNROLLED for (int k = 0; k < rows; k++) products[k] = (lanes){0};
-    FOR_COLUMNS(
-        0, map->n, target_columns(rows, map, x, target, splat(factor), g, c, products, &squares, j, COUNT))
+    const lanes scale = splat(factor);
+    const float *up = map->up, *bias = map->bias;
+    float *output = g->output, *error = g->error;
+    const size_t n = map->n;
+    FOR_COLUMNS(0, n, {
+        lanes b[8], y = load_some(x + j, COUNT);
+        UNROLLED for (int k = 0; k < rows; k++) {
+            b[k] = load_some(up + (size_t)k * n + j, COUNT);
+            y = FMA(c[k], b[k], y);
+        }
+        if (bias) y += load_some(bias + j, COUNT);
+        if (output) store_some(output + j, y, COUNT);
+        lanes residual = y - load_some(target + j, COUNT), e = scale * residual;
+        squares = FMA(residual, residual, squares);
+        store_some(error + j, e, COUNT);
+        UNROLLED for (int k = 0; k < rows; k++) products[k] = FMA(b[k], e, products[k]);
+    })
     sum_rows(rows, products, back);
     UNROLLED for (int k = 0; k < rows; k++) back[k] = map->scale * back[k];
     memcpy(g->back, back, rows * sizeof *back);
@@ -167,10 +192,15 @@ INLINE void target_gradient_body(
     for (size_t k = 0; k < rank; k++) g->scaled[k] = map->scale * g->hidden[k];
     // The output is formed where the error will be.
     float *y = g->output ? g->output : g->error;
-    map_up(block, map, g->scaled, x, y);
+    map_up_body(block, map, g->scaled, x, y);
     lanes squares = {0};
-    FOR_COLUMNS(
-        0, n, target_error(load_some(y + j, COUNT), target, splat(factor), g->error, &squares, j, COUNT))
+    float *error = g->error;
+    const lanes scale = splat(factor);
+    FOR_COLUMNS(0, n, {
+        lanes residual = load_some(y + j, COUNT) - load_some(target + j, COUNT);
+        squares = FMA(residual, residual, squares);
+        store_some(error + j, scale * residual, COUNT);
+    })
     g->squared_residual = sum_lanes(&squares);
     row_dots_body(block, map->up, rank, n, g->error, g->back);
     for (size_t k = 0; k < rank; k++) g->back[k] = map->scale * g->back[k];
@@ -180,19 +210,19 @@ INLINE void target_gradient_body(
 
 // ---------------------------------------------------------------- rank-1 steps
 
-INLINE void step_columns(
-    const int rows, float *m, size_t n, const lanes *c, float keep, const float *x, const lanes *next,
-    const float *from, float *after, size_t j, size_t count) {
-    lanes xv = load_some(x + j, count), y = {0};
-    if (after) y = load_some(from + j, count);
+/// Columns j ..< j + count of m[k] = keep·(m[k] + c[k]·x); returns y + Σₖ next[k]·m[k] with the new rows.
+INLINE lanes step_columns(
+    const int rows, float *m, size_t n, const lanes *c, float keep, const float *x, const lanes *next, lanes y, size_t j,
+    size_t count) {
+    lanes xv = load_some(x + j, count);
     UNROLLED for (int k = 0; k < rows; k++) {
         float *p = m + (size_t)k * n + j;
         lanes v = FMA(c[k], xv, load_some(p, count));
         if (keep != 1) v *= splat(keep);
         store_some(p, v, count);
-        if (after) y = FMA(next[k], v, y);
+        if (next) y = FMA(next[k], v, y);
     }
-    if (after) store_some(after + j, y, count);
+    return y;
 }
 
 /// One block of rows of m[k] = keep·(m[k] + c[k]·x) in columns begin ..< end, and where `after` is given, after = from +
@@ -203,49 +233,90 @@ INLINE void step_block(
     lanes cs[8], ns[8];
     splat_rows(rows, c, cs);
     if (after) splat_rows(rows, next, ns);
-    FOR_COLUMNS(begin, end, step_columns(rows, m, n, cs, keep, x, ns, from, after, j, COUNT))
+    FOR_COLUMNS(begin, end, {
+        lanes y = {0};
+        if (after) y = load_some(from + j, COUNT);
+        y = step_columns(rows, m, n, cs, keep, x, after ? ns : NULL, y, j, COUNT);
+        if (after) store_some(after + j, y, COUNT);
+    })
 }
 
 INLINE void rank_one_body(const size_t block, float *m, size_t rows, size_t n, const float *c, const float *x) {
     FOR_BLOCKS_OF_ROWS(block, rows, step_block(ROWS, m + k * n, n, c + k, 1, x, NULL, NULL, NULL, 0, n))
 }
 
-INLINE void step_bias(float *bias, const attune_change *change, lanes rate, size_t j, size_t count) {
-    lanes b = FMA(rate, load_some(change->error + j, count), load_some(bias + j, count));
-    if (change->keep != 1) b *= splat(change->keep);
-    store_some(bias + j, b, count);
-    if (change->after) store_some(change->after + j, load_some(change->after + j, count) + b, count);
+/// Ends columns j ..< j + COUNT of a step, y being what the new rows of B give for x: the bias, and what is wanted of the output.
+#define END_STEP(y, bias, change, keep, looks_ahead, squares)                                                     \
+    {                                                                                                             \
+        lanes end = (y);                                                                                          \
+        if (bias) {                                                                                               \
+            lanes b = FMA(splat((change).bias_rate), load_some((change).error + j, COUNT),                        \
+                          load_some((bias) + j, COUNT));                                                          \
+            if ((keep) != 1) b *= splat(keep);                                                                    \
+            store_some((bias) + j, b, COUNT);                                                                     \
+            end += b;                                                                                             \
+        }                                                                                                         \
+        if (looks_ahead) {                                                                                        \
+            store_some((change).after + j, end, COUNT);                                                           \
+            if ((change).target) {                                                                                \
+                lanes residual = end - load_some((change).target + j, COUNT);                                     \
+                squares = FMA(residual, residual, squares);                                                       \
+            }                                                                                                     \
+        }                                                                                                         \
+    }
+
+/// Up to 8 rows of B, the bias and the output after the step in one pass.
+INLINE lanes step_whole(
+    const int rows, const attune_map *map, const attune_change *changing, float keep, const int32_t looks_ahead) {
+    // Copies: no store can seem to change them.
+    const attune_change change = *changing;
+    const size_t n = map->n;
+    float *up = map->up, *bias = map->bias;
+    lanes cs[8], ns[8], squares = {0};
+    splat_rows(rows, change.up, cs);
+    if (looks_ahead) splat_rows(rows, change.next, ns);
+    FOR_COLUMNS(0, n, {
+        lanes y = {0};
+        if (looks_ahead) y = load_some(change.x + j, COUNT);
+        y = step_columns(rows, up, n, cs, keep, change.error, looks_ahead ? ns : NULL, y, j, COUNT);
+        END_STEP(y, bias, change, keep, looks_ahead, squares)
+    })
+    return squares;
 }
 
-INLINE void step_body(const size_t block, const attune_map *map, const attune_change *change) {
+INLINE lanes step_up(
+    const size_t block, const attune_map *map, const attune_change *changing, float keep, const int32_t looks_ahead) {
+    const attune_change change = *changing;
     const size_t n = map->n, rank = map->rank;
-    const float *c = change->up, *next = change->next, *e = change->error;
-    float *after = change->after;
-    rank_one_body(block, map->down, rank, n, change->down, change->x);
+    if (rank == 4) return step_whole(4, map, changing, keep, looks_ahead);
+    if (rank == 8 && block == 8) return step_whole(8, map, changing, keep, looks_ahead);
+    float *after = looks_ahead ? change.after : NULL, *bias = map->bias;
+    lanes squares = {0};
     for (size_t begin = 0; begin < n; begin += TILE) {
         size_t end = begin + TILE < n ? begin + TILE : n;
-        if (!after && change->keep == 1) {
-            FOR_BLOCKS_OF_ROWS(
-                block, rank, step_block(ROWS, map->up + k * n, n, c + k, 1, e, NULL, NULL, NULL, begin, end))
-        } else if (!after) {
-            FOR_BLOCKS_OF_ROWS(
-                block, rank, step_block(ROWS, map->up + k * n, n, c + k, change->keep, e, NULL, NULL, NULL, begin, end))
-        } else if (change->keep == 1) {
-            FOR_BLOCKS_OF_ROWS(
-                block, rank,
-                step_block(
-                    ROWS, map->up + k * n, n, c + k, 1, e, next + k, k == 0 ? change->x : after, after, begin, end))
-        } else {
-            FOR_BLOCKS_OF_ROWS(
-                block, rank,
-                step_block(
-                    ROWS, map->up + k * n, n, c + k, change->keep, e, next + k, k == 0 ? change->x : after, after, begin,
-                    end))
-        }
+        FOR_BLOCKS_OF_ROWS(
+            block, rank,
+            step_block(
+                ROWS, map->up + k * n, n, change.up + k, keep, change.error, looks_ahead ? change.next + k : NULL,
+                k == 0 ? change.x : after, after, begin, end))
     }
-    if (!map->bias) return;
-    const lanes rate = splat(change->bias_rate);
-    FOR_COLUMNS(0, n, step_bias(map->bias, change, rate, j, COUNT))
+    if (!bias && !looks_ahead) return squares;
+    FOR_COLUMNS(0, n, {
+        lanes y = {0};
+        if (looks_ahead) y = load_some(after + j, COUNT);
+        END_STEP(y, bias, change, keep, looks_ahead, squares)
+    })
+    return squares;
+}
+
+INLINE void step_body(const size_t block, const attune_map *map, attune_change *change) {
+    lanes squares;
+    rank_one_body(block, map->down, map->rank, map->n, change->down, change->x);
+    if (change->keep == 1 && change->after) squares = step_up(block, map, change, 1, 1);
+    else if (change->keep == 1) squares = step_up(block, map, change, 1, 0);
+    else if (change->after) squares = step_up(block, map, change, change->keep, 1);
+    else squares = step_up(block, map, change, change->keep, 0);
+    change->squared_residual = sum_lanes(&squares);
 }
 
 // ---------------------------------------------------------------- batches of targets
@@ -268,7 +339,10 @@ INLINE void target_batch_body(
 INLINE void target_losses_body(
     const size_t block, const attune_map *map, const attune_batch *batch, float *hidden, float *output) {
     for (size_t s = 0; s < batch->count; s++) {
-        forward_body(block, map, batch->xs[s], hidden, hidden, output);
-        batch->residuals[s] = squared_distance_body(block, output, batch->targets[s], map->n);
+        lanes check = {0}, squares = {0};
+        map_down(block, map, batch->xs[s], hidden, hidden);
+        map_up(
+            block, WANTS_RESIDUAL, map, hidden, batch->xs[s], output, NULL, batch->targets[s], &check, &squares);
+        batch->residuals[s] = sum_lanes(&squares);
     }
 }

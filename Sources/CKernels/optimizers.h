@@ -33,15 +33,17 @@ INLINE lanes flushed_lanes(lanes v) {
     return v;
 }
 
-/// Columns j ..< j + count of one Adam step with the gradient g.
-INLINE void adam_columns(
+/// Columns j ..< j + count of one Adam step with the gradient g; returns the new parameters.
+INLINE lanes adam_columns(
     float *theta, float *m, float *v, lanes g, const attune_adam *adam, size_t j, size_t count) {
     lanes first = flushed_lanes(adam->beta1 * load_some(m + j, count) + (1.0f - adam->beta1) * g);
     lanes second = flushed_lanes(adam->beta2 * load_some(v + j, count) + (1.0f - adam->beta2) * (g * g));
     store_some(m + j, first, count);
     store_some(v + j, second, count);
     lanes root = __builtin_elementwise_sqrt(second) * adam->inverse_root_correction + adam->epsilon;
-    store_some(theta + j, load_some(theta + j, count) * adam->keep - adam->step * first / root, count);
+    lanes stepped = load_some(theta + j, count) * adam->keep - adam->step * first / root;
+    store_some(theta + j, stepped, count);
+    return stepped;
 }
 
 /// `scalars` is copied, so that no store can seem to change it.
@@ -51,15 +53,30 @@ INLINE void adam_step_body(
     FOR_COLUMNS(0, n, adam_columns(theta, m, v, load_some(g + j, COUNT), &adam, j, COUNT))
 }
 
+/// Columns j ..< j + count of what the new row k of a factor gives.
+INLINE void follow_columns(
+    const attune_follow *follow, size_t k, lanes theta, lanes x, lanes *dot, size_t j, size_t count) {
+    if (follow->dots) *dot = FMA(theta, x, *dot);
+    if (!follow->after) return;
+    lanes y = load_some((k == 0 ? follow->from : follow->after) + j, count);
+    store_some(follow->after + j, FMA(splat(follow->next[k]), theta, y), count);
+}
+
 INLINE void adam_rank_one_body(
     const size_t block, float *theta, float *m, float *v, size_t rows, size_t n, const float *c, const float *x,
-    const attune_adam *scalars) {
+    const attune_adam *scalars, const attune_follow *following) {
     const attune_adam adam = *scalars;
+    const attune_follow follow = *following;
     for (size_t k = 0; k < rows; k++) {
         const size_t row = k * n;
         const lanes ck = splat(c[k]);
-        FOR_COLUMNS(
-            0, n, adam_columns(theta + row, m + row, v + row, ck * load_some(x + j, COUNT), &adam, j, COUNT))
+        lanes dot = {0};
+        FOR_COLUMNS(0, n, {
+            const lanes xv = load_some(x + j, COUNT);
+            lanes stepped = adam_columns(theta + row, m + row, v + row, ck * xv, &adam, j, COUNT);
+            follow_columns(&follow, k, stepped, xv, &dot, j, COUNT);
+        })
+        if (follow.dots) follow.dots[k] = sum_lanes(&dot);
     }
 }
 
@@ -78,25 +95,32 @@ INLINE void anchor_step_body(
             COUNT))
 }
 
-INLINE void protected_columns(
-    float *theta, const float *anchor, const float *fisher, float *next, lanes c, lanes g, const float *x, float strength,
+/// Columns j ..< j + count of one protected step; returns the new parameters.
+INLINE lanes protected_columns(
+    float *theta, const float *anchor, const float *fisher, float *next, lanes c, lanes g, lanes x, float strength,
     float decay, size_t j, size_t count) {
-    lanes xv = load_some(x + j, count), gradient = g * xv;
-    lanes stepped = FMA(c, xv, load_some(theta + j, count));
-    store_some(
-        theta + j, anchored(stepped, load_some(anchor + j, count), load_some(fisher + j, count), strength), count);
-    store_some(
-        next + j, decay * load_some(next + j, count) + (1.0f - decay) * (gradient * gradient), count);
+    lanes gradient = g * x, stepped = FMA(c, x, load_some(theta + j, count));
+    stepped = anchored(stepped, load_some(anchor + j, count), load_some(fisher + j, count), strength);
+    store_some(theta + j, stepped, count);
+    store_some(next + j, decay * load_some(next + j, count) + (1.0f - decay) * (gradient * gradient), count);
+    return stepped;
 }
 
 INLINE void protected_rank_one_body(
     const size_t block, const attune_protected *state, size_t rows, size_t n, const float *c, const float *g,
-    const float *x, float strength, float decay) {
+    const float *x, float strength, float decay, const attune_follow *following) {
+    const attune_follow follow = *following;
     for (size_t k = 0; k < rows; k++) {
         float *theta = state->theta + k * n, *next = state->next + k * n;
         const float *anchor = state->anchor + k * n, *fisher = state->fisher + k * n;
         const lanes ck = splat(c[k]), gk = splat(g[k]);
-        FOR_COLUMNS(
-            0, n, protected_columns(theta, anchor, fisher, next, ck, gk, x, strength, decay, j, COUNT))
+        lanes dot = {0};
+        FOR_COLUMNS(0, n, {
+            const lanes xv = load_some(x + j, COUNT);
+            lanes stepped =
+                protected_columns(theta, anchor, fisher, next, ck, gk, xv, strength, decay, j, COUNT);
+            follow_columns(&follow, k, stepped, xv, &dot, j, COUNT);
+        })
+        if (follow.dots) follow.dots[k] = sum_lanes(&dot);
     }
 }

@@ -10,7 +10,7 @@ import TensorCore
 struct ReproducibilityTests {
     /// The hash of all adapters after the reference run. It changes only together with the numerics version: then old journals
     /// are replayed by the old rules.
-    static let referenceHash: UInt64 = 0x4539_9D6F_C52B_6590
+    static let referenceHash: UInt64 = 0x2D40_669F_4EA7_2114
 
     static let users = (0..<20).map { "user \($0)" }
     static let steps = 6

@@ -12,8 +12,8 @@ struct Benchmark {
             }
             for shape in shapes.isEmpty ? KernelBenchmark.usualShapes : shapes {
                 for r in try await KernelBenchmark(
-                    effort: arguments.contains("--full") ? .full : .quick, cases: names.isEmpty ? Set(KernelBenchmark.names) : names).run(shape) {
-                    print(r.name, r.dimension, r.rank, r.minimum, r.median, r.allocations ?? -1, r.share)
+                    effort: arguments.contains("--full") ? .full : .quick, cases: names.isEmpty ? Set(KernelBenchmark.names) : names).run(shape, with: { ReferenceCases(shape).cases(streamBytes: $0) }) {
+                    print(r.name, r.implementation, r.dimension, r.rank, r.minimum, r.median, r.allocations ?? -1, r.share)
                 }
             }
         } catch { print(error) }

@@ -14,8 +14,8 @@ ABSENT(reference_ewc, float, size_t d, size_t r, out A, out B, out importance, i
     float penalty, out scratch)
 ABSENT(reference_adam, float, size_t d, size_t r, out A, out B, out moments, in x, in t, float scale, float rate,
     out scratch)
-ABSENT(reference_riemannian, float, size_t d, size_t r, out A, out B, in x, in t, float scale, float rate, float damping,
-    out scratch)
+ABSENT(reference_riemannian, float, size_t d, size_t r, out A, out B, in x, in t, float scale, float rate,
+    float damping, out scratch)
 ABSENT(reference_batch, float, size_t d, size_t r, size_t samples, out A, out B, in X, in T, float scale, float rate,
     out scratch)
 #endif

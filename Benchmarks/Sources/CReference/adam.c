@@ -7,11 +7,12 @@
 /// The step of one row whose gradient is u v'; `u1` is 0.1 u, `u2` is 0.001 u^2, and `vv` the squares of v. Returns the
 /// row's dot with v before the step, which only B's caller uses.
 ///
-/// Square root and division keep one unit busy for 7 cycles when both are left to the processor. So twice the square root
-/// is v y (3 - v y^2), with y the processor's estimate of the inverse square root (relative error below 2^-14, and about
-/// 2^-27 after this one step of Newton's method); only the division is the processor's.
+/// Square root and division keep one unit busy for 7 cycles when both are left to the processor. So twice the square
+/// root is v y (3 - v y^2), with y the processor's estimate of the inverse square root (relative error below 2^-14,
+/// and about 2^-27 after this one step of Newton's method); only the division is the processor's.
 INLINE lanes adam_row(
-    size_t d, float *row, float *m, float *v, lanes u1, lanes u2, const float *gradient, const float *squares, float rate) {
+    size_t d, float *row, float *m, float *v, lanes u1, lanes u2, const float *gradient, const float *squares,
+    float rate) {
     const lanes keep1 = splat(0.9f), keep2 = splat(0.999f), step = splat(-2 * rate), three = splat(3);
     const lanes twice_epsilon = splat(2e-8f), tiny = splat(1e-30f);
     lanes sum[2] = {{0}, {0}};
@@ -38,7 +39,8 @@ INLINE void square(size_t d, const float *x, float *squares) {
 }
 
 INLINE coefficients adam_rows(
-    const int r, size_t d, float *M, float *moments, const coefficients *u, const float *v, const float *squares, float rate) {
+    const int r, size_t d, float *M, float *moments, const coefficients *u, const float *v,
+    const float *squares, float rate) {
     coefficients g;
     UNROLL for (int k0 = 0; k0 < r; k0 += 4) {
         const lanes u1 = u->quads[k0 / 4] * 0.1f, u2 = u->quads[k0 / 4] * u->quads[k0 / 4] * 0.001f;
@@ -46,7 +48,8 @@ INLINE coefficients adam_rows(
         UNROLL for (int k = 0; k < 4; k++) {
             const size_t row = (size_t)(k0 + k) * d;
             sum[k] = adam_row(
-                d, M + row, moments + row, moments + (size_t)r * d + row, spread(u1, k), spread(u2, k), v, squares, rate);
+                d, M + row, moments + row, moments + (size_t)r * d + row, spread(u1, k), spread(u2, k), v, squares,
+                rate);
         }
         g.quads[k0 / 4] = add_quads(fold_into_quads(sum[0], sum[1], sum[2], sum[3]));
     }
@@ -54,8 +57,8 @@ INLINE coefficients adam_rows(
 }
 
 INLINE float adam(
-    const int r, const int wide, size_t d, float *A, float *B, float *moments, const float *x, const float *t, float scale,
-    float rate, float *e) {
+    const int r, const int wide, size_t d, float *A, float *B, float *moments, const float *x, const float *t,
+    float scale, float rate, float *e) {
     const float c = 2.0f / (float)d * scale;
     float *squares = e + d;
     const coefficients h = project(r, wide, d, A, x), scaled_h = scaled(r, &h, scale);
@@ -72,7 +75,8 @@ INLINE float adam(
 
 #define ADAM(RANK, WIDE, NAME) \
     KERNEL static float NAME( \
-        size_t d, float *A, float *B, float *moments, const float *x, const float *t, float scale, float rate, float *e) { \
+        size_t d, float *A, float *B, float *moments, const float *x, const float *t, float scale, float rate, \
+        float *e) { \
         return adam(RANK, WIDE, d, A, B, moments, x, t, scale, rate, e); \
     }
 FOR_EACH_SHAPE(ADAM, adam)

@@ -1,4 +1,5 @@
-// Gradient descent by the mean gradient of a mini-batch: five products of small matrices, which the multiplications bound.
+// Gradient descent by the mean gradient of a mini-batch: five products of small matrices, which the multiplications
+// bound.
 //
 //   H = X A'     E = X - T + scale * H B     G = E B'     dL/dB ~ H' E     dL/dA ~ G' X
 //
@@ -20,8 +21,8 @@ size_t reference_scratch_size(size_t d, size_t r, size_t samples) {
 
 /// P [samples, r] = (add: +=) V M', over n columns.
 INLINE void project_batch(
-    const int r, const int add, size_t n, size_t samples, const float *M, size_t m_stride, const float *V, size_t v_stride,
-    float *P) {
+    const int r, const int add, size_t n, size_t samples, const float *M, size_t m_stride, const float *V,
+    size_t v_stride, float *P) {
     ROLLED for (size_t k = 0; k < (size_t)r; k += 4) {
         ROLLED for (size_t q = 0; q < samples; q += 4) {
             lanes tile = dot_tile(n, V + q * v_stride, v_stride, M + k * m_stride, m_stride);

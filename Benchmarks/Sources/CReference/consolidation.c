@@ -4,8 +4,8 @@
 //
 //   |g|^2 = |u v'|^2 + 2 penalty * <u v', F * p> + penalty^2 |F * p|^2
 //
-// and |F * p|^2 falls out of the passes that read p anyway. While |u v'| + penalty * |F * p| is at most the clip, so is |g|,
-// and the term in the middle is not needed at all; else one more pass computes it.
+// and |F * p|^2 falls out of the passes that read p anyway. While |u v'| + penalty * |F * p| is at most the clip, so
+// is |g|, and the term in the middle is not needed at all; else one more pass computes it.
 #include "passes.h"
 #include "reference.h"
 #if defined(__x86_64__)
@@ -44,8 +44,8 @@ INLINE coefficients project_and_square(
 
 /// e = x + B' h - t, whose squared length it returns; in `squares` |F * B|^2.
 INLINE float residual_and_square(
-    const int r, const int wide, size_t d, const float *B, const float *importance, const coefficients *h, const float *x,
-    const float *t, float *e, float *squares) {
+    const int r, const int wide, size_t d, const float *B, const float *importance, const coefficients *h,
+    const float *x, const float *t, float *e, float *squares) {
     lanes part[2] = {{0}, {0}}, ee = {0};
     if (wide) ROLLED for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
     const int group = wide ? 1 : r < 8 ? r : 8;
@@ -76,7 +76,8 @@ INLINE float residual_and_square(
 /// How far one matrix moves, and why.
 typedef struct { float rate, penalty; } motion;
 
-/// The step of one row with data gradient u v'. Returns the row's dot with v before the step, which only B's caller uses.
+/// The step of one row with data gradient u v'. Returns the row's dot with v before the step, which only B's caller
+/// uses.
 INLINE lanes consolidate_row(size_t d, float *row, float *importance, lanes u, const float *v, motion m) {
     // In units of the penalty: g / penalty = F * p + (u / penalty) v' saves a product.
     const lanes data = u * (1.0f / m.penalty), step = splat(-m.rate * m.penalty), keep = splat(0.9f);

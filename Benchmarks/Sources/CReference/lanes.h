@@ -7,14 +7,14 @@
 // Without min_vector_width the compiler keeps to 256-bit registers.
 #define KERNEL __attribute__((target("arch=x86-64-v4"), min_vector_width(512)))
 #define INLINE KERNEL static inline __attribute__((always_inline))
-// Loops over rows and vectors of a block are unrolled, those over columns stay as written: unrolled further, they run out of
-// registers for addresses.
+// Loops over rows and vectors of a block are unrolled, those over columns stay as written: unrolled further, they run
+// out of registers for addresses.
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define ROLLED _Pragma("clang loop unroll(disable)")
 
-// Only multiply_add() fuses. On the core this was tuned on (Zen 5) a fused multiply-add reads its third operand through the
-// port that also feeds stores: in passes that store as much as they compute, a product and a separate sum are up to 40 %
-// faster, because sums have units of their own.
+// Only multiply_add() fuses. On the core this was tuned on (Zen 5) a fused multiply-add reads its third operand
+// through the port that also feeds stores: in passes that store as much as they compute, a product and a separate sum
+// are up to 40 % faster, because sums have units of their own.
 #pragma clang fp contract(off)
 
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
@@ -31,8 +31,8 @@ INLINE lanes multiply_add(lanes a, lanes b, lanes c) { return __builtin_elementw
 
 // ---------------------------------------------------------------- sums
 //
-// A quad is 4 neighbouring lanes. Shuffles within quads take 2 cycles and those across them 5, so sums across lanes first
-// fold four vectors into one within quads, and then add its quads.
+// A quad is 4 neighbouring lanes. Shuffles within quads take 2 cycles and those across them 5, so sums across lanes
+// first fold four vectors into one within quads, and then add its quads.
 
 /// Lane k of every quad: that quad's part of the sum of the k-th argument.
 INLINE lanes fold_into_quads(lanes a, lanes b, lanes c, lanes d) {
@@ -81,8 +81,8 @@ INLINE float sum_of_lanes(lanes v) {
 
 // ---------------------------------------------------------------- r numbers, one for each row of A and B
 
-/// Number k is lane k % 4 of every quad of vector k / 4: from there to all lanes is one cheap shuffle, and no number ever
-/// takes the way through memory (11 cycles here).
+/// Number k is lane k % 4 of every quad of vector k / 4: from there to all lanes is one cheap shuffle, and no number
+/// ever takes the way through memory (11 cycles here).
 typedef struct { lanes quads[4]; } coefficients;
 
 INLINE lanes coefficient(const coefficients *c, const int k) { return spread(c->quads[k / 4], k % 4); }

@@ -19,6 +19,9 @@
 enum { CHAINS = 12, PEAK_STEPS = 20000 };
 static const size_t STREAM_FLOATS = (size_t)256 << 18;  // 256 MiB
 
+/// Read at run time, so that the compiler cannot compute ahead. Every chain tends to twice the second.
+static volatile float factor = 0.5f, addend = 1.0f;
+
 /// The number of floats that `peak` multiplies and adds for each of its steps.
 #define PEAK_FLOATS(BYTES) ((double)CHAINS * (BYTES) / sizeof(float))
 
@@ -31,10 +34,10 @@ static const size_t STREAM_FLOATS = (size_t)256 << 18;  // 256 MiB
     } \
     /* Twelve chains of fused multiply-adds hide the latency of each other. */ \
     ATTRIBUTES static float peak_##SUFFIX(size_t steps) { \
-        block_##SUFFIX chain[CHAINS], half = (block_##SUFFIX){0} + 0.5f, one = (block_##SUFFIX){0} + 1.0f; \
-        for (int k = 0; k < CHAINS; k++) chain[k] = one * (float)k; \
+        block_##SUFFIX chain[CHAINS], a = (block_##SUFFIX){0} + factor, b = (block_##SUFFIX){0} + addend; \
+        for (int k = 0; k < CHAINS; k++) chain[k] = b * (float)k; \
         for (size_t i = 0; i < steps; i++) { \
-            _Pragma("clang loop unroll(full)") for (int k = 0; k < CHAINS; k++) chain[k] = chain[k] * half + one; \
+            _Pragma("clang loop unroll(full)") for (int k = 0; k < CHAINS; k++) chain[k] = chain[k] * a + b; \
         } \
         for (int k = 1; k < CHAINS; k++) chain[0] += chain[k]; \
         return sum_##SUFFIX(&chain[0]); \

@@ -1,9 +1,9 @@
 // The passes over A, B and the vectors of length d that learning steps are made of.
 //
-// Two forms of each. In blocks, groups of rows advance together, column by column: the vector of length d is loaded once
-// for a group. By rows, one row after another: on Zen 5 the second-level cache delivers a line every 1.3 cycles to one
-// sequential stream, but only every 2 cycles to eight or sixteen of them at once. So blocks win while A and B fit the first
-// level, and rows as soon as they do not; `wide`, a constant wherever it is an argument, chooses rows.
+// Two forms of each. In blocks, groups of rows advance together, column by column: the vector of length d is loaded
+// once for a group. By rows, one row after another: on Zen 5 the second-level cache delivers a line every 1.3 cycles
+// to one sequential stream, but only every 2 cycles to eight or sixteen of them at once. So blocks win while A and B
+// fit the first level, and rows as soon as they do not; `wide`, a constant wherever it is an argument, chooses rows.
 #pragma once
 #include "lanes.h"
 #if defined(__x86_64__)
@@ -36,24 +36,19 @@ INLINE coefficients project(const int r, const int wide, size_t d, const float *
     lanes sum[16];
     if (wide) {
         UNROLL for (int k = 0; k < r; k++) sum[k] = row_dot(d, M + (size_t)k * d, x);
-    } else if (r < 16) {
-        lanes odd[16];
-        UNROLL for (int k = 0; k < r; k++) sum[k] = odd[k] = (lanes){0};
-        ROLLED for (size_t j = 0; j < d; j += 32) {
-            lanes x0 = load(x + j), x1 = load(x + j + 16);
-            UNROLL for (int k = 0; k < r; k++) {
-                const float *row = M + (size_t)k * d + j;
-                sum[k] = multiply_add(load(row), x0, sum[k]);
-                odd[k] = multiply_add(load(row + 16), x1, odd[k]);
+    } else {
+        // At least eight sums at once, to hide the latency of each.
+        const int vectors = r < 8 ? 2 : 1;
+        lanes part[16][2];
+        UNROLL for (int k = 0; k < r; k++) part[k][0] = part[k][1] = (lanes){0};
+        ROLLED for (size_t j = 0; j < d; j += 16 * (size_t)vectors) {
+            UNROLL for (int w = 0; w < vectors; w++) {
+                lanes xj = load(x + j + 16 * w);
+                UNROLL for (int k = 0; k < r; k++)
+                    part[k][w] = multiply_add(load(M + (size_t)k * d + j + 16 * w), xj, part[k][w]);
             }
         }
-        UNROLL for (int k = 0; k < r; k++) sum[k] += odd[k];
-    } else {
-        UNROLL for (int k = 0; k < r; k++) sum[k] = (lanes){0};
-        ROLLED for (size_t j = 0; j < d; j += 16) {
-            lanes xj = load(x + j);
-            UNROLL for (int k = 0; k < r; k++) sum[k] = multiply_add(load(M + (size_t)k * d + j), xj, sum[k]);
-        }
+        UNROLL for (int k = 0; k < r; k++) sum[k] = vectors == 1 ? part[k][0] : part[k][0] + part[k][1];
     }
     coefficients h;
     UNROLL for (int k = 0; k < r; k += 4)
@@ -99,7 +94,8 @@ INLINE void add_projected(
 
 /// e = x + B' h - t; returns its squared length.
 INLINE float residual(
-    const int r, const int wide, size_t d, const float *B, const coefficients *h, const float *x, const float *t, float *e) {
+    const int r, const int wide, size_t d, const float *B, const coefficients *h, const float *x, const float *t,
+    float *e) {
     if (wide) {
         ROLLED for (size_t j = 0; j < d; j += 16) store(e + j, load(x + j) - load(t + j));
         add_rows(r, d, B, h, e, e);
@@ -135,7 +131,8 @@ INLINE coefficients project_and_update(
                 lanes part[4] = {{0}, {0}, {0}, {0}};
                 ROLLED for (size_t j = 0; j < d; j += 64) {
                     UNROLL for (int w = 0; w < 4; w++) {
-                        lanes m = load(row + j + 16 * w), vj = load(v + j + 16 * w), product = m * vj, step = uk[k] * vj;
+                        lanes m = load(row + j + 16 * w), vj = load(v + j + 16 * w);
+                        lanes product = m * vj, step = uk[k] * vj;
                         part[w] += product;
                         store(row + j + 16 * w, m + step);
                     }

@@ -1,10 +1,10 @@
 // Gradient descent preconditioned by the inverse Gram matrices. Both gradients stay of rank one: a preconditioner only
 // changes the r coefficients, c = (G + K)^-1 g.
 //
-// A system with one right-hand side asks for a factorisation, not for an inverse. But elimination is a chain of r divisions,
-// each waiting for the one before, and the right-hand side g = B' e is there only after a pass over B. The Gram matrices need
-// nothing but A and B: so both are inverted early, in step with each other and while the pass for e runs, and once a
-// right-hand side is known a product is all that is left.
+// A system with one right-hand side asks for a factorisation, not for an inverse. But elimination is a chain of r
+// divisions, each waiting for the one before, and the right-hand side g = B' e is there only after a pass over B. The
+// Gram matrices need nothing but A and B: so both are inverted early, in step with each other and while the pass for
+// e runs, and once a right-hand side is known a product is all that is left.
 #include "passes.h"
 #include "reference.h"
 #include "tiles.h"
@@ -93,8 +93,8 @@ INLINE void load_damped(const int r, const gram_matrix *g, float damping, invers
     m->reciprocals = (lanes){0};
 }
 
-/// Gauss and Jordan's step k, in place: column k is eliminated from every other row, and what the unit matrix turns into
-/// takes its place. No row is exchanged, which a positive definite matrix allows.
+/// Gauss and Jordan's step k, in place: column k is eliminated from every other row, and what the unit matrix turns
+/// into takes its place. No row is exchanged, which a positive definite matrix allows.
 INLINE void eliminate(const int r, const int k, inverse *m) {
     const int per_vector = LANES / r, start = k % per_vector * r;
     const unsigned row = lanes_of_row(r, k), column = ((1u << r) - 1) << start;
@@ -183,7 +183,8 @@ INLINE float descend_riemannian(
 
 #define RIEMANNIAN(RANK, WIDE, NAME) \
     KERNEL static float NAME( \
-        size_t d, float *A, float *B, const float *x, const float *t, float scale, float rate, float damping, float *e) { \
+        size_t d, float *A, float *B, const float *x, const float *t, float scale, float rate, float damping, \
+        float *e) { \
         return descend_riemannian(RANK, WIDE, d, A, B, x, t, scale, rate, damping, e); \
     }
 FOR_EACH_SHAPE(RIEMANNIAN, riemannian)

@@ -41,7 +41,8 @@ INLINE lanes short_dot(const float *row, const lanes *v) {
 /// Lane k of every quad: the dot of the k-th of four rows with v.
 INLINE lanes four_short_dots(const float *rows, const lanes *v) {
     return add_quads(fold_into_quads(
-        short_dot(rows, v), short_dot(rows + SHORT, v), short_dot(rows + 2 * SHORT, v), short_dot(rows + 3 * SHORT, v)));
+        short_dot(rows, v), short_dot(rows + SHORT, v), short_dot(rows + 2 * SHORT, v),
+        short_dot(rows + 3 * SHORT, v)));
 }
 
 INLINE float short_squared_length(const lanes *v) {
@@ -75,8 +76,8 @@ INLINE void four_short_updates(float *rows, lanes u, const lanes *v) {
     }
 }
 
-/// Such a step is one chain of waits. So factors go into x, away from the sums, and the sums that the step of A waits for
-/// come before the step of B, because the processor starts first what is first in the program.
+/// So short a step is one chain of waits: A's last store to the next step's first load, two sums across lanes, four
+/// products. Factors go into x, away from that chain, and e never takes the way through memory.
 INLINE float descend_short(
     const int r, float *A, float *B, const float *x, const float *t, float scale, float rate) {
     const float c = 2.0f / SHORT;
@@ -86,18 +87,16 @@ INLINE float descend_short(
         scaled_x[j] = xs[j] * scale;
         e[j] = xs[j] - load(t + 16 * j);
     }
-    coefficients scaled_h, g, step_b;
+    coefficients scaled_h, g;
     UNROLL for (int k = 0; k < r; k += 4) scaled_h.quads[k / 4] = four_short_dots(A + k * SHORT, scaled_x);
     short_add_projected(r, B, &scaled_h, e);
 
-    float ee = 0;
+    // scaled_h holds the scale that the gradient is multiplied by.
+    const float ee = short_squared_length(e);
+    const coefficients step_b =
+        scaled(r, &scaled_h, -rate * c * clip_factor(c * c * ee * squared_norm(r, &scaled_h)));
     UNROLL for (int k = 0; k < r; k += 4) {
         g.quads[k / 4] = four_short_dots(B + k * SHORT, e);
-        if (k == 0) {
-            // scaled_h holds the scale that the gradient is multiplied by.
-            ee = short_squared_length(e);
-            step_b = scaled(r, &scaled_h, -rate * c * clip_factor(c * c * ee * squared_norm(r, &scaled_h)));
-        }
         four_short_updates(B + k * SHORT, step_b.quads[k / 4], e);
     }
     const float norm = c * c * scale * scale * squared_norm(r, &g) * short_squared_length(xs);

@@ -23,8 +23,8 @@ INLINE lanes dot_tile(size_t n, const float *left, size_t left_stride, const flo
     return gather_quads(folded[0], folded[1], folded[2], folded[3]);
 }
 
-/// Four rows with themselves: the ten dots on and above the diagonal, laid out as the whole symmetric tile. With x, adds
-/// the rows' dots with it to `*projected`, a vector of coefficients.
+/// Four rows with themselves: the ten dots on and above the diagonal, laid out as the whole symmetric tile. With x,
+/// adds the rows' dots with it to `*projected`, a vector of coefficients.
 INLINE lanes symmetric_tile(size_t n, const float *rows, size_t stride, const float *x, lanes *projected) {
     lanes sum[4][4], with_x[4];
     UNROLL for (int i = 0; i < 4; i++) {

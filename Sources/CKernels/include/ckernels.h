@@ -130,11 +130,14 @@ typedef struct attune_change {
     /// Coefficients of the new rows of up, [rank], and where the output that they give for x goes, [n]; or neither.
     const float *_Nullable next;
     float *_Nullable after;
+    /// What that output is compared with, [n], where it is wanted; and the sum of squared differences.
+    const float *_Nullable target;
+    float squared_residual;
 } attune_change;
 
 /// down[k] += change.down[k] x; up[k] = keep * (up[k] + change.up[k] error); bias = keep * (bias + bias_rate * error); where
 /// asked for, after = x + sum of next[k] * up[k] + bias with the new rows, in attune_forward's order.
-void attune_step(const attune_map *_Nonnull map, const attune_change *_Nonnull change);
+void attune_step(const attune_map *_Nonnull map, attune_change *_Nonnull change);
 
 /// Sum of (a[i] - b[i]) squared.
 float attune_squared_distance(const float *_Nonnull a, const float *_Nonnull b, size_t n);
@@ -184,10 +187,20 @@ void attune_adam_step(
     float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, const float *_Nonnull g, size_t n,
     const attune_adam *_Nonnull adam);
 
+/// What is wanted of the new rows of a factor as they are written.
+typedef struct attune_follow {
+    /// Their dots with x, [rows]; or none.
+    float *_Nullable dots;
+    /// after = from, then fma(next[k], row k, after) for k = 0, 1, ...; or none. `from` may be `after`.
+    const float *_Nullable next;
+    const float *_Nullable from;
+    float *_Nullable after;
+} attune_follow;
+
 /// The same for [rows, n] parameters with the gradient g[k][j] = c[k] * x[j], which is not formed.
 void attune_adam_rank_one(
     float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, size_t rows, size_t n, const float *_Nonnull c,
-    const float *_Nonnull x, const attune_adam *_Nonnull adam);
+    const float *_Nonnull x, const attune_adam *_Nonnull adam, const attune_follow *_Nonnull follow);
 
 /// [rows, n] parameters under protection.
 typedef struct attune_protected {
@@ -200,7 +213,7 @@ typedef struct attune_protected {
 /// theta[k] += c[k] * x, then attune_anchor_step; next[k][j] = decay * next[k][j] + (1 - decay) * (g[k] * x[j]) squared.
 void attune_protected_rank_one(
     const attune_protected *_Nonnull state, size_t rows, size_t n, const float *_Nonnull c, const float *_Nonnull g,
-    const float *_Nonnull x, float strength, float decay);
+    const float *_Nonnull x, float strength, float decay, const attune_follow *_Nonnull follow);
 
 /// The squared norms of the rows of m, each summed like a dot, added up in rising order.
 float attune_matrix_squared_norm(const float *_Nonnull m, size_t rows, size_t n);

@@ -16,7 +16,7 @@ extension LoRAAdapter {
         let protects = protection != nil
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
         let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
-        let capacity = stateCount + needs.floats + r * d + 2 * r * r + (judged == nil ? 0 : d + r)
+        let capacity = stateCount + needs.floats + Optimizer.workCount(shape) + (judged == nil ? 0 : d + r)
         // All are lent at once for both passes over the batch.
         let result = LentTargets.with(feedback, shape) { lent -> Result<StepOutcome, LoRAError> in
             Result { () throws(LoRAError) in
@@ -32,7 +32,7 @@ extension LoRAAdapter {
                             trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
                                 .run(feedback[0], self, configuration.objective, now: nil)
                         }
-                        let work = taker.take(r * d + 2 * r * r)
+                        let work = taker.take(Optimizer.workCount(shape))
                         return try step(feedback, &pass, batch, configuration, settings, work, trace)
                     } catch {
                         backup.restore(&self)

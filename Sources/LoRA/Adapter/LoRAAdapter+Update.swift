@@ -157,8 +157,8 @@ extension LoRAAdapter {
         if !isKnownUniquelyReferenced(&parameters) { parameters = parameters.copy() }
         guard extras != nil else { return }
         let own = ownExtras()
-        own.optimizerState?.makeUnique()
-        own.protection?.makeUnique()
+        if own.optimizerState != nil { own.optimizerState?.makeUnique() }
+        if own.protection != nil { own.protection?.makeUnique() }
     }
 }
 

@@ -53,7 +53,7 @@ private struct SingleStep {
     /// scale·A·x after the step, `[rank]`.
     let next: FloatBuffer
     let scores: FloatBuffer
-    /// `2·rank² + rank` floats.
+    /// ``Optimizer/rankOneWorkCount(_:)`` floats, and `rank + 2`.
     let work: FloatBuffer
     var loss = 0.0
     var errorNorm = 0.0
@@ -85,7 +85,7 @@ extension LoRAAdapter {
             target != nil ? 0 : ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective)
         let embedding = feedback[0].embedding
         let outcome = try scratch.arena.withScratch(
-            capacity: 3 * d + 5 * r + 2 * r * r + scoreCount, buffers: 10
+            capacity: 3 * d + 5 * r + 2 + Optimizer.rankOneWorkCount(shape) + scoreCount, buffers: 10
         ) { taker throws(LoRAError) in
             try embedding.withFloats { x throws(LoRAError) in
                 let output = taker.take(d)
@@ -96,7 +96,7 @@ extension LoRAAdapter {
                         hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
                         output: trace != nil || target == nil ? output : nil),
                     output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
-                    work: taker.take(2 * r * r + r))
+                    work: taker.take(Optimizer.rankOneWorkCount(shape) + r + 2))
                 guard let target else { return try take(&step, feedback, configuration, trace, judged) }
                 return try target.withFloats { target throws(LoRAError) in
                     step.target = target
@@ -252,15 +252,15 @@ extension LoRAAdapter {
             after = try lossAfter(step, feedback, configuration)
         }
         prepareState(configuration)
-        parameters.withBuffer {
+        let residual = parameters.withBuffer {
             Kernels.step(
                 shape.map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
-                after: isFused ? (next, step.after) : nil)
+                after: isFused ? (next, step.after) : nil, target: isFused ? step.target : nil)
         }
         if fadesToStart { fade(step.fading) }
-        if isFused, let target = step.target {
+        if isFused {
             trace?.complete(step.after)
-            after = plainLossAfter(step, target)
+            after = Double(residual) / Double(shape.dimension)
         }
         if let previous { try confirm(after, orRestore: previous) }
         return StepOutcome(
@@ -326,33 +326,55 @@ extension LoRAAdapter {
         // Without state there is memory to be made anyway.
         let previous = isSafe ? nil : self
         prepareState(configuration)
+        // The output after the step comes with it, unless something fades then.
         if let ewc = configuration.elasticWeightConsolidation {
             protectedStep(step, ewc, factors)
         } else {
             adamStep(step, configuration, factors)
-            fade(step.fading)
-            trace?.keep = Float(1 - step.fading)
-        }
-        let isFinite = parameters.withBuffer {
-            Kernels.forward(map($0), step.x, hidden: step.next, scaled: step.next, output: step.after)
+            if step.fading > 0 {
+                fade(step.fading)
+                trace?.keep = Float(1 - step.fading)
+                parameters.withBuffer {
+                    _ = Kernels.forward(map($0), step.x, hidden: step.next, scaled: step.next, output: step.after)
+                }
+            }
         }
         let after = plainLossAfter(step, target)
-        if let previous { try confirm(isFinite ? after : .nan, orRestore: previous) }
+        if let previous { try confirm(after, orRestore: previous) }
         return StepOutcome(
             loss: step.loss, lossAfter: after, norm: norms.global, clipFactor: factors.smallest)
     }
 
-    /// A part of the parameters, with the factors of its gradient and what clipping multiplies that by.
-    private typealias Block = (range: Range<Int>, coefficients: FloatBuffer, vector: FloatBuffer, factor: Double)
+    /// A part of the parameters, with the factors of its gradient, what clipping multiplies that by, and what is wanted of it
+    /// when it is written: A gives A·x, B and b then the output.
+    private struct Block {
+        let range: Range<Int>
+        let coefficients: FloatBuffer
+        let vector: FloatBuffer
+        let factor: Double
+        let follower: RowFollower
+    }
 
     /// Calls `body` with A, B and b.
     private func forEachBlock(_ step: SingleStep, _ factors: GradientNorms.Factors, _ body: (Block) -> Void) {
-        body((shape.downRange, step.gradient.back, step.x, factors.down))
-        body((shape.upRange, step.gradient.scaled, step.gradient.error, factors.up))
+        let (next, after) = (step.next, step.after)
+        body(
+            Block(
+                range: shape.downRange, coefficients: step.gradient.back, vector: step.x, factor: factors.down,
+                follower: .dots(into: next)))
+        for k in 0..<shape.rank { next[k] = shape.scale * next[k] }
+        body(
+            Block(
+                range: shape.upRange, coefficients: step.gradient.scaled, vector: step.gradient.error,
+                factor: factors.up, follower: .sum(next, from: step.x, into: after)))
         guard shape.hasBias else { return }
-        let one = step.work.slice(0..<1)
+        let (one, weight) = (step.work.slice(0..<1), step.work.slice(1..<2))
         one[0] = 1
-        body((shape.biasRange, one, step.gradient.error, factors.bias))
+        weight[0] = 1
+        body(
+            Block(
+                range: shape.biasRange, coefficients: one, vector: step.gradient.error, factor: factors.bias,
+                follower: .sum(weight, from: after, into: after)))
     }
 
     private mutating func protectedStep(
@@ -365,12 +387,12 @@ extension LoRAAdapter {
             own.protection?.withParts { anchor, fisher, next in
                 forEachBlock(step, factors) { block in
                     let range = block.range
-                    let c = step.work.slice(1..<(1 + block.coefficients.count))
+                    let c = step.work.slice(2..<(2 + block.coefficients.count))
                     for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
                     Kernels.protectedRankOne(
                         all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
                         next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
-                        decay: ewc.decay)
+                        decay: ewc.decay, block.follower)
                 }
             }
         }
@@ -383,17 +405,19 @@ extension LoRAAdapter {
         let own = ownExtras()
         guard
             let adam = configuration.optimizer.nextAdam(
-                &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay)
+                &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay),
+            let state = own.optimizerState?.storage
         else { preconditionFailure("not Adam") }
         let n = shape.parameterCount
         parameters.withBuffer { all in
-            own.optimizerState?.storage.withBuffer { moments in
+            state.withBuffer { moments in
                 let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
                 forEachBlock(step, factors) { block in
-                    Kernels.scale(block.coefficients, by: Float(block.factor))
+                    let factor = Float(block.factor)
+                    for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
                     Kernels.adamRankOne(
                         all.slice(block.range), first: first.slice(block.range), second: second.slice(block.range),
-                        block.coefficients, block.vector, adam)
+                        block.coefficients, block.vector, adam, block.follower)
                 }
             }
         }

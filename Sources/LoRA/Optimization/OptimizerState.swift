@@ -65,7 +65,7 @@ extension Optimizer {
     ///   - rate: The learning rate of this step.
     ///   - weightDecay: Added to the gradient, or decoupled for AdamW.
     ///   - state: The optimizer's state; `nil` exactly for optimizers that keep none.
-    ///   - scratch: `rank · dimension + 2 · rank²` floats, used by the Riemannian step.
+    ///   - scratch: ``workCount(_:)`` floats, used by the Riemannian step.
     func apply(
         to parameters: FloatBuffer, gradient: FloatBuffer, shape: AdapterShape, rate: Double, weightDecay: Float,
         state: inout OptimizerState?, scratch: FloatBuffer
@@ -169,58 +169,63 @@ extension Optimizer {
 
     // MARK: - Riemannian preconditioning
 
+    /// The floats of scratch that a dense step takes, and one of rank 1.
+    static func workCount(_ shape: AdapterShape) -> Int {
+        rankOneWorkCount(shape) + shape.rank * shape.rank + shape.rank * shape.dimension
+    }
+    static func rankOneWorkCount(_ shape: AdapterShape) -> Int {
+        DampedGram.scratchCount(rank: shape.rank) + shape.rank * shape.rank
+    }
+
     /// ∂A ← (BᵀB + δI)⁻¹·∂A and ∂B ← (AAᵀ + δI)⁻¹·∂B, with B stored transposed: BᵀB is the Gram matrix of its rows.
     private static func precondition(
         _ gradient: FloatBuffer, by parameters: FloatBuffer, _ shape: AdapterShape, _ damping: Float,
         _ scratch: FloatBuffer
     ) {
-        let r = shape.rank
-        let result = scratch.slice((2 * r * r)..<(2 * r * r + r * shape.dimension))
+        let (r, d) = (shape.rank, shape.dimension)
+        let used = rankOneWorkCount(shape)
+        let inverse = scratch.slice(used..<(used + r * r))
+        let result = scratch.slice((used + r * r)..<(used + r * r + r * d))
         for (target, other) in [(shape.downRange, shape.upRange), (shape.upRange, shape.downRange)] {
             let block = gradient.slice(target)
-            let inverse = dampedGramInverse(parameters.slice(other), shape, damping, scratch)
+            withDampedGram(of: parameters.slice(other), shape, damping, scratch) { factor in
+                // Column by column of the unit matrix; the inverse is symmetric, so that its rows serve as columns.
+                for column in 0..<r {
+                    let row = inverse.slice((column * r)..<((column + 1) * r))
+                    row.fill(0)
+                    row[column] = 1
+                    factor.solve(row)
+                }
+            }
             result.fill(0)
             for k in 0..<r {
                 Kernels.addRows(
-                    block, inverse.slice((k * r)..<((k + 1) * r)),
-                    to: result.slice((k * shape.dimension)..<((k + 1) * shape.dimension)))
+                    block, inverse.slice((k * r)..<((k + 1) * r)), to: result.slice((k * d)..<((k + 1) * d)))
             }
             block.copy(from: result)
         }
     }
 
     /// The same for gradients of rank 1, of which it changes the coefficients only: `down` those of ∂A, `up` those of ∂B, both
-    /// `[rank]`, in place.
+    /// `[rank]`, in place. Uses ``rankOneWorkCount(_:)`` floats of scratch.
     static func precondition(
         down: FloatBuffer, up: FloatBuffer, parameters: FloatBuffer, _ shape: AdapterShape, _ damping: Float,
         _ scratch: FloatBuffer
     ) {
-        let r = shape.rank
-        let gram = scratch.slice(0..<(r * r))
-        Kernels.gram(parameters.slice(shape.upRange), columns: shape.dimension, into: gram)
-        DampedGram.withFactor(of: gram, rank: r, damping) { $0.solve(down) }
-        Kernels.gram(parameters.slice(shape.downRange), columns: shape.dimension, into: gram)
-        DampedGram.withFactor(of: gram, rank: r, damping) { $0.solve(up) }
+        withDampedGram(of: parameters.slice(shape.upRange), shape, damping, scratch) { $0.solve(down) }
+        withDampedGram(of: parameters.slice(shape.downRange), shape, damping, scratch) { $0.solve(up) }
     }
 
-    /// (M·Mᵀ + δI)⁻¹ for M `[rank, dimension]`. Uses 2·rank² floats of scratch, of which it returns the second half.
-    private static func dampedGramInverse(
-        _ m: FloatBuffer, _ shape: AdapterShape, _ damping: Float, _ scratch: FloatBuffer
-    ) -> FloatBuffer {
+    private static func withDampedGram(
+        of matrix: FloatBuffer, _ shape: AdapterShape, _ damping: Float, _ scratch: FloatBuffer,
+        _ body: (DampedGram) -> Void
+    ) {
         let r = shape.rank
-        let gram = scratch.slice(0..<(r * r))
-        let inverse = scratch.slice((r * r)..<(2 * r * r))
-        Kernels.gram(m, columns: shape.dimension, into: gram)
-        DampedGram.withFactor(of: gram, rank: r, damping) { factor in
-            // Column by column of the unit matrix; the inverse is symmetric, so that its rows serve as columns.
-            for column in 0..<r {
-                let row = inverse.slice((column * r)..<((column + 1) * r))
-                row.fill(0)
-                row[column] = 1
-                factor.solve(row)
-            }
-        }
-        return inverse
+        // Its doubles first, where they are aligned.
+        let count = DampedGram.scratchCount(rank: r)
+        let gram = scratch.slice(count..<(count + r * r))
+        Kernels.gram(matrix, columns: shape.dimension, into: gram)
+        DampedGram.withFactor(of: gram, rank: r, damping, scratch: scratch.slice(0..<count), body)
     }
 }
 
@@ -230,17 +235,23 @@ extension Optimizer {
 private struct DampedGram {
     private let rank: Int
     /// L row by row, its diagonal inverted, then room for one vector.
-    private let memory: UnsafeMutableBufferPointer<Double>
+    private let memory: UnsafeMutablePointer<Double>
 
     @unsafe
-    private init(rank: Int, memory: UnsafeMutableBufferPointer<Double>) {
+    private init(rank: Int, memory: UnsafeMutablePointer<Double>) {
         self.rank = rank
         unsafe self.memory = memory
     }
 
-    static func withFactor(of gram: FloatBuffer, rank r: Int, _ damping: Float, _ body: (DampedGram) -> Void) {
-        precondition(gram.count == r * r, "DampedGram: not [\(r), \(r)]")
-        unsafe withUnsafeTemporaryAllocation(of: Double.self, capacity: r * r + r) { memory in
+    /// The floats of scratch that a factor takes.
+    static func scratchCount(rank r: Int) -> Int { 2 * (r * r + r) }
+
+    static func withFactor(
+        of gram: FloatBuffer, rank r: Int, _ damping: Float, scratch: FloatBuffer, _ body: (DampedGram) -> Void
+    ) {
+        precondition(
+            gram.count == r * r && scratch.count == scratchCount(rank: r), "DampedGram: not [\(r), \(r)]")
+        unsafe scratch.withDoubles { memory in
             for i in 0..<r {
                 for j in 0...i {
                     var sum = Double(gram[i * r + j]) + (i == j ? Double(damping) : 0)

@@ -104,18 +104,24 @@ extension Kernels {
 
     /// `A ← A + down·xᵀ`, `B ← keep·(B + up·errorᵀ)`, `b ← keep·(b + biasRate·error)`.
     ///
-    /// - Parameter after: Coefficients `[rank]` of the new rows of B, and where the output that they give for x goes.
+    /// - Parameters:
+    ///   - after: Coefficients `[rank]` of the new rows of B, and where the output that they give for x goes.
+    ///   - target: What that output is compared with.
+    /// - Returns: ‖after − target‖²; 0 without.
+    @discardableResult
     package static func step(
         _ map: AdapterMap, _ x: FloatBuffer, error: FloatBuffer, down: FloatBuffer, up: FloatBuffer, biasRate: Float,
-        keep: Float, after: (next: FloatBuffer, output: FloatBuffer)?
-    ) {
+        keep: Float, after: (next: FloatBuffer, output: FloatBuffer)?, target: FloatBuffer? = nil
+    ) -> Float {
         precondition(map.isRow(x) && map.isRow(error) && map.isColumn(down) && map.isColumn(up), "step")
         if let after { precondition(map.isColumn(after.next) && map.isRow(after.output), "step") }
-        unsafe withUnsafePointer(to: map.map) { map in
+        if let target { precondition(map.isRow(target), "step") }
+        return unsafe withUnsafePointer(to: map.map) { map in
             var change = unsafe attune_change(
                 x: x.base, error: error.base, down: down.base, up: up.base, bias_rate: biasRate, keep: keep,
-                next: after?.next.base, after: after?.output.base)
+                next: after?.next.base, after: after?.output.base, target: target?.base, squared_residual: 0)
             unsafe attune_step(map, &change)
+            return unsafe change.squared_residual
         }
     }
 

@@ -52,6 +52,15 @@ package struct FloatBuffer {
         }
     }
 
+    /// Lends the memory as half as many doubles, contents unspecified. It starts at a multiple of 8 bytes.
+    @unsafe
+    package func withDoubles<R>(_ body: (UnsafeMutablePointer<Double>) -> R) -> R {
+        precondition(unsafe UInt(bitPattern: base) % 8 == 0, "FloatBuffer: not aligned for doubles")
+        return unsafe UnsafeMutableRawPointer(base).withMemoryRebound(to: Double.self, capacity: count / 2) {
+            unsafe body($0)
+        }
+    }
+
     package func fill(_ value: Float) { unsafe base.update(repeating: value, count: count) }
 
     package var array: [Float] { unsafe Array(UnsafeBufferPointer(start: base, count: count)) }

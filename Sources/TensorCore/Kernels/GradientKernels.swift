@@ -134,6 +134,45 @@ package struct AdamScalars {
     }
 }
 
+/// What is wanted of the new rows of a factor as they are written.
+@safe
+package struct RowFollower {
+    fileprivate let follow: attune_follow
+    fileprivate let dots: FloatBuffer?
+    fileprivate let output: FloatBuffer?
+
+    /// Nothing.
+    package static var nothing: RowFollower {
+        unsafe RowFollower(
+            follow: attune_follow(dots: nil, next: nil, from: nil, after: nil), dots: nil, output: nil)
+    }
+
+    /// Their dots with x.
+    package static func dots(into dots: FloatBuffer) -> RowFollower {
+        unsafe RowFollower(
+            follow: attune_follow(dots: dots.base, next: nil, from: nil, after: nil), dots: dots, output: nil)
+    }
+
+    /// `output ← from + Σₖ next[k]·row k`; `from` may be the output.
+    package static func sum(_ next: FloatBuffer, from: FloatBuffer, into output: FloatBuffer) -> RowFollower {
+        precondition(from.count == output.count, "RowFollower: lengths disagree")
+        return unsafe RowFollower(
+            follow: attune_follow(dots: nil, next: next.base, from: from.base, after: output.base), dots: next,
+            output: output)
+    }
+
+    @unsafe
+    private init(follow: attune_follow, dots: FloatBuffer?, output: FloatBuffer?) {
+        unsafe self.follow = follow
+        self.dots = dots
+        self.output = output
+    }
+
+    fileprivate func fits(rows: Int, columns: Int) -> Bool {
+        dots?.count ?? rows == rows && output?.count ?? columns == columns
+    }
+}
+
 extension Kernels {
     /// Adam's arithmetic once its scalars are known: see `attune_adam_step`.
     package static func adamStep(
@@ -152,29 +191,36 @@ extension Kernels {
     /// The same with the gradient `c·xᵀ`; `parameters` is `[c.count, x.count]`.
     package static func adamRankOne(
         _ parameters: FloatBuffer, first: FloatBuffer, second: FloatBuffer, _ c: FloatBuffer, _ x: FloatBuffer,
-        _ adam: AdamScalars
+        _ adam: AdamScalars, _ follower: RowFollower = .nothing
     ) {
         precondition(
             first.count == parameters.count && second.count == parameters.count
-                && parameters.count == c.count * x.count, "adamRankOne: counts")
-        unsafe withUnsafePointer(to: adam.scalars) {
-            unsafe attune_adam_rank_one(
-                parameters.base, first.base, second.base, c.count, x.count, c.base, x.base, $0)
+                && parameters.count == c.count * x.count && follower.fits(rows: c.count, columns: x.count),
+            "adamRankOne: counts")
+        unsafe withUnsafePointer(to: adam.scalars) { adam in
+            unsafe withUnsafePointer(to: follower.follow) {
+                unsafe attune_adam_rank_one(
+                    parameters.base, first.base, second.base, c.count, x.count, c.base, x.base, adam, $0)
+            }
         }
     }
 
     /// `parameters ← anchorStep(parameters + c·xᵀ)` and `next ← decay·next + (1 − decay)·(g·xᵀ)²`, entry by entry.
     package static func protectedRankOne(
         _ parameters: FloatBuffer, anchor: FloatBuffer, fisher: FloatBuffer, next: FloatBuffer, _ c: FloatBuffer,
-        _ g: FloatBuffer, _ x: FloatBuffer, strength: Float, decay: Float
+        _ g: FloatBuffer, _ x: FloatBuffer, strength: Float, decay: Float,
+        _ follower: RowFollower = .nothing
     ) {
         let count = parameters.count
         precondition(
             anchor.count == count && fisher.count == count && next.count == count && count == c.count * x.count
-                && g.count == c.count, "protectedRankOne: counts")
+                && g.count == c.count && follower.fits(rows: c.count, columns: x.count), "protectedRankOne: counts")
         var state = unsafe attune_protected(
             theta: parameters.base, anchor: anchor.base, fisher: fisher.base, next: next.base)
-        unsafe attune_protected_rank_one(&state, c.count, x.count, c.base, g.base, x.base, strength, decay)
+        unsafe withUnsafePointer(to: follower.follow) {
+            unsafe attune_protected_rank_one(
+                &state, c.count, x.count, c.base, g.base, x.base, strength, decay, $0)
+        }
     }
 
     /// The squared Frobenius norm of `matrix`, `[rows, columns]`.

@@ -104,7 +104,7 @@ struct AdapterKernelCase {
 
     private func step(_ hasBias: Bool, _ keep: Float, _ looksAhead: Bool) -> [Float] {
         let (changed, after) = (Floats(parameters), Floats(count: dimension))
-        withMap(hasBias, changed) { map in
+        _ = withMap(hasBias, changed) { map in
             lend(Floats(x), Floats(target), Floats(a), Floats(c)) { x, error, a, c in
                 lend(Floats(next), after) { next, after in
                     Kernels.step(

@@ -1,8 +1,8 @@
 // The limit that Attune's kernels are measured against: the same work written by hand for one core with AVX-512.
 //
-// Nothing here is deterministic across machines: sums are ordered for speed, and small tricks (an estimate of the inverse
-// square root, an upper bound in place of a norm) are used wherever the result keeps a float's precision. So these kernels
-// tell how fast a step can be, and are no part of Attune.
+// Nothing here is deterministic across machines: sums are ordered for speed, and small tricks (an estimate of the
+// inverse square root, an upper bound in place of a norm) are used wherever the result keeps a float's precision. So
+// these kernels tell how fast a step can be, and are no part of Attune.
 //
 // Shapes, everywhere:
 //
@@ -17,8 +17,8 @@
 #pragma once
 #include <stddef.h>
 
-/// 1 where this processor runs the kernels: x86-64 with AVX-512 (level x86-64-v4). The two measurements of the machine at
-/// the end of this file work everywhere.
+/// 1 where this processor runs the kernels: x86-64 with AVX-512 (level x86-64-v4). The two measurements of the
+/// machine at the end of this file work everywhere.
 int reference_is_available(void);
 
 /// The number of floats of scratch that is enough for any kernel of this shape with up to `samples` samples. `samples`
@@ -30,13 +30,13 @@ void reference_forward(
     size_t d, size_t r, const float *_Nonnull A, const float *_Nonnull B, const float *_Nonnull x, float *_Nonnull y,
     float scale);
 
-// The learning steps below all minimise L = mean((y - t)^2) for the y of reference_forward, and return L as it was before
-// the step. The gradients of A and B are each clipped to norm 1.
+// The learning steps below all minimise L = mean((y - t)^2) for the y of reference_forward, and return L as it was
+// before the step. The gradients of A and B are each clipped to norm 1.
 
 /// One step of gradient descent: A -= rate * clipped dL/dA, and so for B.
 float reference_sgd(
-    size_t d, size_t r, float *_Nonnull A, float *_Nonnull B, const float *_Nonnull x, const float *_Nonnull t, float scale,
-    float rate, float *_Nonnull scratch);
+    size_t d, size_t r, float *_Nonnull A, float *_Nonnull B, const float *_Nonnull x, const float *_Nonnull t,
+    float scale, float rate, float *_Nonnull scratch);
 
 /// Gradient descent with online elastic weight consolidation, for each parameter p with importance F:
 ///
@@ -62,8 +62,8 @@ float reference_adam(
 ///
 /// both in terms of A and B before the step.
 float reference_riemannian(
-    size_t d, size_t r, float *_Nonnull A, float *_Nonnull B, const float *_Nonnull x, const float *_Nonnull t, float scale,
-    float rate, float damping, float *_Nonnull scratch);
+    size_t d, size_t r, float *_Nonnull A, float *_Nonnull B, const float *_Nonnull x, const float *_Nonnull t,
+    float scale, float rate, float damping, float *_Nonnull scratch);
 
 /// One step of gradient descent by the mean gradient of a mini-batch, which is clipped once for each matrix.
 /// X and T are [samples, d]; `samples` is a multiple of 4.
@@ -85,6 +85,6 @@ typedef struct reference_streams {
 /// The best of `passes` passes. Zeros when the arrays, 768 MiB together, cannot be had.
 reference_streams reference_memory_streams(size_t passes);
 
-/// The most that one core computes with the widest registers it has, in 10^9 floating-point operations a second; a fused
-/// multiply-add counts as two.
+/// The most that one core computes with the widest registers it has, in 10^9 floating-point operations a second; a
+/// fused multiply-add counts as two.
 double reference_peak_gigaflops(void);
