@@ -144,14 +144,7 @@ struct GradientPass {
         var loss = 0.0
         for i in 0..<count {
             let residual = Double(residuals[i])
-            guard residual.isFinite else {
-                do throws(LoRAError) {
-                    try feedback[i].validate(for: shape)
-                    throw LoRAAdapter.overflow("update")
-                } catch {
-                    throw error.at(i)
-                }
-            }
+            guard residual.isFinite else { throw nonFinite(feedback[i]).at(i) }
             loss += Double(weights[i]) * (residual / Double(d))
         }
         return loss
@@ -167,16 +160,16 @@ struct GradientPass {
             let isFinite = Kernels.forward(map, x, hidden: hidden, scaled: scaled, output: output)
             let norm = shape.normalizesOutput ? LoRAAdapter.normalize(output) : 1
             guard norm.isFinite, shape.normalizesOutput ? Kernels.allFinite(output) : isFinite else {
-                throw LoRAAdapter.overflow("update")
+                throw nonFinite(sample)
             }
             let value = try evaluator.evaluate(
                 sample, y: output, gradient: wants == .lossOnly ? nil : error, scores: scores,
                 wantsCurvature: wants == .gradientAndCurvature)
-            guard value.loss.isFinite else { throw LoRAAdapter.overflow("update") }
+            guard value.loss.isFinite else { throw nonFinite(sample) }
             result.loss += share * value.loss
             guard wants != .lossOnly else { return }
             if shape.normalizesOutput { Self.projectOut(output, from: error, norm: norm) }
-            guard Kernels.allFinite(error) else { throw LoRAAdapter.overflow("update") }
+            guard Kernels.allFinite(error) else { throw nonFinite(sample) }
             keep(x, error, row: row, weight: Float(share), parameters)
             guard wants == .gradientAndCurvature else { return }
             // ∂²loss/∂B² is (scale²·h hᵀ) ⊗ H and that of (B, b) together (scale²·‖h‖² + 1)·H; that of A is
@@ -186,6 +179,12 @@ struct GradientPass {
             result.smoothnessOfUp += share * value.curvature * (scaledNorm + (shape.hasBias ? 1 : 0))
             result.smoothnessOfDown += share * value.curvature * scale * scale * Double(Kernels.squaredNorm(x))
         }
+    }
+
+    /// What is wrong where numbers are not finite: a plain target's own, which nobody has looked at, or what comes of them.
+    private func nonFinite(_ sample: Feedback) -> LoRAError {
+        do throws(LoRAError) { try sample.validate(for: shape) } catch { return error }
+        return LoRAAdapter.overflow("update")
     }
 
     /// Keeps the factors of one sample's gradient.
