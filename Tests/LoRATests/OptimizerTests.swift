@@ -70,7 +70,7 @@ struct OptimizerTests {
         var state =
             optimizer.stateCountPerParameter > 0
             ? OptimizerState(for: optimizer, parameters: parameters.storage) : nil
-        let scratch = Floats(count: shape.rank * shape.dimension + 2 * shape.rank * shape.rank)
+        let scratch = Floats(count: Optimizer.workCount(shape))
         var worst = 0.0
         for t in 1...200 {
             let rate =

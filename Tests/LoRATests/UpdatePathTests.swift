@@ -134,7 +134,7 @@ struct UpdatePathTests {
         let shape = adapter.shape
         var state: OptimizerState?
         var byHand = adapter
-        let work = Floats(count: shape.rank * shape.dimension + 2 * shape.rank * shape.rank)
+        let work = Floats(count: Optimizer.workCount(shape))
         for step in 0..<12 {
             let batch = (0..<3).map { _ in random.feedback(random.pick(SignalKind.allCases), catalogue) }
             if step == 0, optimizer.stateCountPerParameter > 0 {
