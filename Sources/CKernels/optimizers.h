@@ -36,12 +36,12 @@ INLINE lanes flushed_lanes(lanes v) {
 /// Columns j ..< j + count of one Adam step with the gradient g; returns the new parameters.
 INLINE lanes adam_columns(
     float *theta, float *m, float *v, lanes g, const attune_adam *adam, size_t j, size_t count) {
-    lanes first = flushed_lanes(adam->beta1 * load_some(m + j, count) + (1.0f - adam->beta1) * g);
-    lanes second = flushed_lanes(adam->beta2 * load_some(v + j, count) + (1.0f - adam->beta2) * (g * g));
+    lanes first = flushed_lanes(FMA(splat(adam->beta1), load_some(m + j, count), (1.0f - adam->beta1) * g));
+    lanes second = flushed_lanes(FMA(splat(adam->beta2), load_some(v + j, count), (1.0f - adam->beta2) * (g * g)));
     store_some(m + j, first, count);
     store_some(v + j, second, count);
-    lanes root = __builtin_elementwise_sqrt(second) * adam->inverse_root_correction + adam->epsilon;
-    lanes stepped = load_some(theta + j, count) * adam->keep - adam->step * first / root;
+    lanes root = FMA(__builtin_elementwise_sqrt(second), splat(adam->inverse_root_correction), splat(adam->epsilon));
+    lanes stepped = FMA(load_some(theta + j, count), splat(adam->keep), -(adam->step * first / root));
     store_some(theta + j, stepped, count);
     return stepped;
 }
@@ -82,7 +82,7 @@ INLINE void adam_rank_one_body(
 
 INLINE lanes anchored(lanes theta, lanes anchor, lanes fisher, float strength) {
     lanes pull = strength * fisher;
-    return theta + pull / (1.0f + pull) * (anchor - theta);
+    return FMA(pull / (1.0f + pull), anchor - theta, theta);
 }
 
 INLINE void anchor_step_body(
@@ -102,7 +102,7 @@ INLINE lanes protected_columns(
     lanes gradient = g * x, stepped = FMA(c, x, load_some(theta + j, count));
     stepped = anchored(stepped, load_some(anchor + j, count), load_some(fisher + j, count), strength);
     store_some(theta + j, stepped, count);
-    store_some(next + j, decay * load_some(next + j, count) + (1.0f - decay) * (gradient * gradient), count);
+    store_some(next + j, FMA(splat(decay), load_some(next + j, count), (1.0f - decay) * (gradient * gradient)), count);
     return stepped;
 }
 

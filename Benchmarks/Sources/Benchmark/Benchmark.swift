@@ -1,21 +1,200 @@
+import Attune
 import Benchmarking
+import CReference
+import Foundation
+
+/// What this program does: see ``usage``.
 @main
 struct Benchmark {
-    static func main() async { await run() }
-    static func run() async {
+    // Only an await here: what stands in `main` itself runs on the main actor.
+    static func main() async { await run(Array(CommandLine.arguments.dropFirst())) }
+
+    static let usage = """
+        Usage: Benchmark kernels [--quick | --check] [--cases a,b] [--shapes 384/8,64/4] [--format text|json]
+               Benchmark scale [--quick] [--format text|json]
+               Benchmark start
+
+          kernels  Attune's cases and the fused reference's, in turns; set-up is outside the timer, results are checked.
+                   --quick takes under a minute; --check only sees that all results are right, its times are worthless.
+          scale    engines with 10^2 to 10^6 users: time, memory, threads, and ten times more users than fit. Each in a
+                   process of its own; takes minutes, and 5 GB for the largest. --quick ends at 10^4 users.
+          start    from the start of a process to its first personalized embedding.
+
+        """
+
+    static func run(_ arguments: [String]) async {
+        #if DEBUG
+            FileHandle.standardError.write(Data("Built without optimisation: times are worthless.\n".utf8))
+        #endif
         do {
-            let arguments = CommandLine.arguments.dropFirst()
-            let names = Set(arguments.filter { !$0.hasPrefix("-") && !$0.contains("/") })
-            let shapes = arguments.filter { $0.contains("/") }.map { text in
-                let parts = text.split(separator: "/").map { Int($0)! }
-                return KernelBenchmark.Shape(dimension: parts[0], rank: parts[1])
+            switch arguments.first {
+            case "kernels": try await kernels(Options(arguments.dropFirst()))
+            case "scale": try scale(Options(arguments.dropFirst()))
+            case "scale-one": try await scaleOne(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "start": try start()
+            case "first-embedding": try await firstEmbedding()
+            default: throw UsageError("a subcommand is needed")
             }
-            for shape in shapes.isEmpty ? KernelBenchmark.usualShapes : shapes {
-                for r in try await KernelBenchmark(
-                    effort: arguments.contains("--full") ? .full : .quick, cases: names.isEmpty ? Set(KernelBenchmark.names) : names).run(shape, with: { ReferenceCases(shape).cases(streamBytes: $0) }) {
-                    print(r.name, r.implementation, r.dimension, r.rank, r.minimum, r.median, r.allocations ?? -1, r.share)
+        } catch let error as UsageError {
+            FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))
+            exit(64)
+        } catch {
+            FileHandle.standardError.write(Data("Benchmark: \(error)\n".utf8))
+            exit(1)
+        }
+    }
+
+    // MARK: - Kernels
+
+    private static func kernels(_ options: Options) async throws {
+        var results: [BenchmarkResult] = []
+        let benchmark = KernelBenchmark(effort: options.effort, cases: options.cases ?? Set(KernelBenchmark.names))
+        if !options.isJSON { print(KernelTable.heading) }
+        for shape in options.shapes ?? KernelBenchmark.usualShapes {
+            let found = try await benchmark.run(shape) { ReferenceCases(shape).cases(streamBytes: $0) }
+            if !options.isJSON { for result in found { print(KernelTable.line(result, among: found)) } }
+            results += found
+        }
+        guard options.isJSON else { return }
+        let streams = reference_memory_streams(options.isCheck ? 1 : 5)
+        print(
+            KernelBenchmark.json(
+                results,
+                machine: [
+                    ("triad_gigabytes_per_second", streams.triad), ("read_gigabytes_per_second", streams.read),
+                    ("in_place_gigabytes_per_second", streams.update),
+                    ("peak_gigaflop_per_second", reference_peak_gigaflops()),
+                ], processor: processorName))
+    }
+
+    /// The processor's name, as Linux gives it.
+    static var processorName: String {
+        guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return "unknown" }
+        let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
+        return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
+    }
+
+    // MARK: - Start
+
+    /// Starts a process that personalizes one embedding, many times over.
+    private static func start() throws {
+        var times: [Double] = []
+        for _ in 0..<21 {
+            let clock = ContinuousClock()
+            let began = clock.now
+            _ = try child(["first-embedding"])
+            times.append((clock.now - began) / .milliseconds(1))
+        }
+        times.sort()
+        print("start to first personalized embedding, and exit: minimum \(rounded(times[0])) ms, "
+            + "median \(rounded(times[times.count / 2])) ms of \(times.count)")
+    }
+
+    private static func firstEmbedding() async throws {
+        let engine = try PersonalizationEngine(configuration: EngineConfiguration(dimension: 384))
+        let embedding = (0..<384).map { Float($0 % 7) / 70 }
+        try await engine.updateAdapter(
+            for: "ada", with: [Feedback(embedding: embedding, signal: .target(embedding.map { $0 + 0.01 }))])
+        let result = try await engine.personalize(embedding, for: "ada")
+        guard result.isPersonalized else { throw WrongResult("not personalized") }
+        print(result.embedding[0])
+    }
+
+    /// Runs this program; what it printed.
+    static func child(_ arguments: [String]) throws -> Data {
+        let process = Process()
+        guard let path = Bundle.main.executablePath else { throw WrongResult("this program's path is unknown") }
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw WrongResult("\(arguments.joined(separator: " ")) ended with \(process.terminationStatus)")
+        }
+        return data
+    }
+
+    static func rounded(_ value: Double) -> String {
+        let scale = value < 10 ? 100.0 : value < 100 ? 10 : 1
+        let number = (value * scale).rounded() / scale
+        return scale == 1 ? "\(Int(number))" : "\(number)"
+    }
+}
+
+/// A line of arguments that cannot be.
+struct UsageError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// The options of a subcommand.
+struct Options {
+    var isQuick = false
+    var isCheck = false
+    var isJSON = false
+    var cases: Set<String>?
+    var shapes: [KernelBenchmark.Shape]?
+
+    var effort: Effort { isCheck ? .check : isQuick ? .quick : .full }
+
+    init(_ arguments: ArraySlice<String>) throws {
+        var rest = arguments
+        while let argument = rest.popFirst() {
+            switch argument {
+            case "--quick": isQuick = true
+            case "--check": isCheck = true
+            case "--format":
+                guard let format = rest.popFirst(), ["text", "json"].contains(format) else {
+                    throw UsageError("--format is text or json")
                 }
+                isJSON = format == "json"
+            case "--cases":
+                let names = (rest.popFirst() ?? "").split(separator: ",").map(String.init)
+                guard !names.isEmpty, names.allSatisfy(KernelBenchmark.names.contains) else {
+                    throw UsageError("--cases are among \(KernelBenchmark.names.joined(separator: ", "))")
+                }
+                cases = Set(names)
+            case "--shapes":
+                shapes = try (rest.popFirst() ?? "").split(separator: ",").map { text in
+                    let parts = text.split(separator: "/").compactMap { Int($0) }
+                    guard parts.count == 2, parts[0] > 0, parts[1] > 0, parts[1] <= parts[0] else {
+                        throw UsageError("--shapes are dimension/rank, with commas between them; this is \(text)")
+                    }
+                    return KernelBenchmark.Shape(dimension: parts[0], rank: parts[1])
+                }
+            default: throw UsageError("there is no option \(argument)")
             }
-        } catch { print(error) }
+        }
+    }
+}
+
+/// The table that people read.
+enum KernelTable {
+    static let heading = line(
+        "case", "by", "d/r", "batch", "min ns", "median ns", "allocations", "GB/s", "GFLOP/s", "vs reference",
+        "cpu/wall")
+
+    /// A result, compared with the reference's where that is among the others.
+    static func line(_ result: BenchmarkResult, among others: [BenchmarkResult]) -> String {
+        let reference = others.first { $0.name == result.name && $0.implementation == "reference" }
+        let ratio = result.implementation == "reference" ? nil : reference.map { result.minimum / $0.minimum }
+        return line(
+            result.name, result.implementation, "\(result.dimension)/\(result.rank)", "\(result.batch)",
+            Benchmark.rounded(result.minimum), Benchmark.rounded(result.median),
+            result.allocations.map { Benchmark.rounded($0) } ?? "?",
+            Benchmark.rounded(Double(result.bytes) / result.minimum),
+            Benchmark.rounded(Double(result.operations) / result.minimum), ratio.map { Benchmark.rounded($0) } ?? "",
+            Benchmark.rounded(result.share))
+    }
+
+    private static func line(_ cells: String...) -> String {
+        let widths = [18, 10, 8, 6, 9, 10, 12, 6, 8, 13, 9]
+        return zip(cells, widths).enumerated().map { i, cell in
+            let gap = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
+            return i < 2 ? cell.0 + gap : gap + cell.0
+        }.joined(separator: " ")
     }
 }

@@ -139,6 +139,7 @@ final class ReferenceCases {
 }
 
 /// Floats at a multiple of 2 MiB, or of a cache line.
+@safe
 final class Block {
     let base: UnsafeMutablePointer<Float>
     private let count: Int

@@ -158,7 +158,7 @@ float attune_max(const float *_Nonnull v, size_t n);
 /// 1 when every v[i] is finite, else 0.
 int32_t attune_all_finite(const float *_Nonnull v, size_t n);
 
-// Elementwise optimizer arithmetic on n parameters: one correctly rounded operation after another. Moments smaller than
+// Elementwise optimizer arithmetic on n parameters: one correctly rounded operation after another, fused where written so. Moments smaller than
 // the least normal float are flushed to zero: denormal state slows every later step.
 
 /// velocity = first ? g : momentum * velocity + (1 - dampening) * g; theta -= rate * (nesterov ? g + momentum * velocity
@@ -181,8 +181,8 @@ typedef struct attune_adam {
     float keep;
 } attune_adam;
 
-/// m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g * g;
-/// theta = theta * keep - step * m / (sqrt(v) * inverse_root_correction + epsilon).
+/// m = fma(beta1, m, (1 - beta1) * g); v = fma(beta2, v, (1 - beta2) * (g * g));
+/// theta = fma(theta, keep, -(step * m / fma(sqrt(v), inverse_root_correction, epsilon))).
 void attune_adam_step(
     float *_Nonnull theta, float *_Nonnull m, float *_Nonnull v, const float *_Nonnull g, size_t n,
     const attune_adam *_Nonnull adam);
@@ -210,7 +210,7 @@ typedef struct attune_protected {
     float *_Nonnull next;
 } attune_protected;
 
-/// theta[k] += c[k] * x, then attune_anchor_step; next[k][j] = decay * next[k][j] + (1 - decay) * (g[k] * x[j]) squared.
+/// theta[k] += c[k] * x, then attune_anchor_step; next[k][j] = fma(decay, next[k][j], (1 - decay) * (g[k] * x[j]) squared).
 void attune_protected_rank_one(
     const attune_protected *_Nonnull state, size_t rows, size_t n, const float *_Nonnull c, const float *_Nonnull g,
     const float *_Nonnull x, float strength, float decay, const attune_follow *_Nonnull follow);
@@ -227,7 +227,7 @@ void attune_outer_sum(
 /// out[k][l] = dot(row k, row l) of m, [rows, rows].
 void attune_gram(const float *_Nonnull m, size_t rows, size_t n, float *_Nonnull out);
 
-/// theta += p / (1 + p) * (anchor - theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
+/// theta = fma(p / (1 + p), anchor - theta, theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
 /// its rounding error where p is small.
 void attune_anchor_step(
     float *_Nonnull theta, const float *_Nonnull anchor, const float *_Nonnull fisher, size_t n, float strength);

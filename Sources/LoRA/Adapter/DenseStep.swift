@@ -4,10 +4,32 @@ internal import TensorCore
 
 extension LoRAAdapter {
     /// One update with a batch of feedback.
-    mutating func denseStep(
-        _ feedback: [Feedback], _ batch: Batch, _ configuration: UpdateConfiguration, _ settings: UpdateSettings,
+    mutating func denseUpdate(
+        _ feedback: [Feedback], _ configuration: UpdateConfiguration, _ overrides: UpdateOverrides,
         _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
+        // All are lent at once for both passes over the batch.
+        let result = LentTargets.with(feedback, shape) { lent in
+            Result { () throws(LoRAError) in
+                if lent == nil { try feedback.validate(for: shape) }
+                let batch = try Batch(feedback, lent: lent, configuration)
+                let settings = UpdateSettings(
+                    rate: overrides.learningRate.map(Double.init)
+                        ?? batch.learningRate * scheduleFactor(configuration),
+                    threshold: overrides.clipThreshold.map(Double.init) ?? batch.clipThreshold,
+                    strength: overrides.consolidationStrength ?? configuration.elasticWeightConsolidation?.strength
+                        ?? 0)
+                let outcome = try denseStep(feedback, lent, batch, configuration, settings, scratch, trace, judged)
+                return finish(outcome, configuration, settings, samples: feedback.count)
+            }
+        }
+        return try result.get()
+    }
+
+    private mutating func denseStep(
+        _ feedback: [Feedback], _ lent: LentTargets?, _ batch: Batch, _ configuration: UpdateConfiguration,
+        _ settings: UpdateSettings, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
+    ) throws(LoRAError) -> StepOutcome {
         // A second reference: the step then writes to memory of its own.
         trace?.begin(previous: parameters)
         prepareState(configuration)
@@ -17,31 +39,25 @@ extension LoRAAdapter {
         let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
         let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
         let capacity = stateCount + needs.floats + Optimizer.workCount(shape) + (judged == nil ? 0 : d + r)
-        // All are lent at once for both passes over the batch.
-        let result = LentTargets.with(feedback, shape) { lent -> Result<StepOutcome, LoRAError> in
-            Result { () throws(LoRAError) in
-                try scratch.arena.withScratch(
-                    capacity: capacity, buffers: needs.buffers + 6
-                ) { taker throws(LoRAError) in
-                    let backup = Backup(of: self, &taker)
-                    do throws(LoRAError) {
-                        var pass = GradientPass(
-                            needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
-                        pass.lent = lent
-                        if let judged {
-                            trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
-                                .run(feedback[0], self, configuration.objective, now: nil)
-                        }
-                        let work = taker.take(Optimizer.workCount(shape))
-                        return try step(feedback, &pass, batch, configuration, settings, work, trace)
-                    } catch {
-                        backup.restore(&self)
-                        throw error
-                    }
+        return try scratch.arena.withScratch(
+            capacity: capacity, buffers: needs.buffers + 6
+        ) { taker throws(LoRAError) in
+            let backup = Backup(of: self, &taker)
+            do throws(LoRAError) {
+                var pass = GradientPass(
+                    needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
+                pass.lent = lent
+                if let judged {
+                    trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
+                        .run(feedback[0], self, configuration.objective, now: nil)
                 }
+                let work = taker.take(Optimizer.workCount(shape))
+                return try step(feedback, &pass, batch, configuration, settings, work, trace)
+            } catch {
+                backup.restore(&self)
+                throw error
             }
         }
-        return finish(try result.get(), configuration, settings, samples: feedback.count)
     }
 
     private mutating func step(

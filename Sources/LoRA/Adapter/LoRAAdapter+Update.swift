@@ -63,25 +63,17 @@ extension LoRAAdapter {
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
         if feedback.count == 1 {
-            let target = feedback[0].plainTarget(shape)
+            let target = feedback[0].plausibleTarget(shape)
             if configuration.usesFactors(hasPlainTarget: target != nil) {
                 return try singleUpdate(feedback, target, configuration, overrides, scratch, trace, judged)
             }
         }
         guard !feedback.isEmpty else { return emptyReport() }
-        if !feedback.arePlausibleTargets(shape) { try feedback.validate(for: shape) }
-        let batch = try Batch(feedback, configuration)
-        let settings = UpdateSettings(
-            rate: overrides.learningRate.map(Double.init)
-                ?? batch.learningRate * scheduleFactor(configuration),
-            threshold: overrides.clipThreshold.map(Double.init) ?? batch.clipThreshold,
-            strength: overrides.consolidationStrength ?? configuration.elasticWeightConsolidation?.strength ?? 0)
-
         // Where this update makes or drops optimizer state, the old value (a second reference to its memory) is the way back
         // from a failure; in the steady state a copy in scratch memory is, and nothing is allocated.
         let previous = hasState(for: configuration) ? nil : self
         do throws(LoRAError) {
-            return try denseStep(feedback, batch, configuration, settings, scratch, trace, judged)
+            return try denseUpdate(feedback, configuration, overrides, scratch, trace, judged)
         } catch {
             if let previous { self = previous }
             throw error
@@ -135,17 +127,15 @@ extension LoRAAdapter {
     }
 
     func hasState(for configuration: UpdateConfiguration) -> Bool {
-        let needed = configuration.optimizer.stateCountPerParameter > 0 ? configuration.optimizer.stateName : nil
-        return optimizerState?.name == needed
-            && (protection != nil) == (configuration.elasticWeightConsolidation != nil)
+        let protects = configuration.elasticWeightConsolidation != nil
+        guard let extras else { return configuration.optimizer.stateKind == nil && !protects }
+        return extras.optimizerState?.kind == configuration.optimizer.stateKind && (extras.protection != nil) == protects
     }
 
     /// Makes the memory that the step writes present, and this value's own.
     mutating func prepareState(_ configuration: UpdateConfiguration) {
         if !hasState(for: configuration) {
-            if configuration.optimizer.stateCountPerParameter == 0 {
-                optimizerState = nil
-            } else if optimizerState?.name != configuration.optimizer.stateName {
+            if optimizerState?.kind != configuration.optimizer.stateKind {
                 optimizerState = OptimizerState(for: configuration.optimizer, parameters: parameters)
             }
             if configuration.elasticWeightConsolidation == nil {

@@ -276,7 +276,7 @@ extension LoRAAdapter {
 
     /// The output, in memory that may not overlap the input; says whether it is finite.
     package func forward(_ input: FloatBuffer, output: FloatBuffer) -> Bool {
-        withUnsafeScratch(shape.rank) { forward(input, hidden: $0, output: output) }
+        FloatBuffer.temporary(shape.rank) { forward(input, hidden: $0, output: output) }
     }
 
     /// Personalizes many embeddings; each row's result is the same, to the bit, as ``forward(_:)-([Float])``'s.
@@ -291,7 +291,7 @@ extension LoRAAdapter {
         var outputs = Matrix<Float>(rows: inputs.rows, columns: inputs.columns)
         var failed: Int?
         let d = shape.dimension
-        withUnsafeScratch(shape.rank) { hidden in
+        FloatBuffer.temporary(shape.rank) { hidden in
             inputs.withSpan { span in
                 span.withBuffer { x in
                     outputs.withMutableSpan { result in
@@ -344,12 +344,5 @@ extension LoRAAdapter {
 
     package static func overflow(_ operation: String) -> LoRAError {
         LoRAError(.nonFinite, operation, "the result is beyond the range of Float: scale the embeddings down")
-    }
-
-    private func withUnsafeScratch<R>(_ count: Int, _ body: (FloatBuffer) -> R) -> R {
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count, 1)) { memory in
-            guard let base = memory.baseAddress else { preconditionFailure("no stack memory") }
-            return unsafe body(FloatBuffer(base: base, count: count))
-        }
     }
 }

@@ -7,7 +7,7 @@ internal import TensorCore
 extension UpdateConfiguration {
     /// Whether one feedback's step is taken from its gradient's factors.
     ///
-    /// - Parameter hasPlainTarget: Whether the feedback has a ``Feedback/plainTarget(_:)``.
+    /// - Parameter hasPlainTarget: Whether the feedback has a ``Feedback/plausibleTarget(_:)``.
     func usesFactors(hasPlainTarget: Bool) -> Bool {
         guard !certifiesSteps, clipping != .byValue else { return false }
         let isProtected = elasticWeightConsolidation != nil
@@ -65,12 +65,12 @@ extension LoRAAdapter {
 
     /// One update with a batch of one feedback, in a configuration that ``UpdateConfiguration/usesFactors(hasPlainTarget:)``.
     ///
-    /// - Parameter target: Its ``Feedback/plainTarget(_:)``.
+    /// - Parameter target: Its ``Feedback/plausibleTarget(_:)``.
     mutating func singleUpdate(
         _ feedback: [Feedback], _ target: [Float]?, _ configuration: UpdateConfiguration,
         _ overrides: UpdateOverrides, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
-        if !feedback[0].isPlausibleTarget(shape) { try feedback[0].validateAlone(shape) }
+        if target == nil { try feedback[0].validateAlone(shape) }
         let kind =
             target != nil ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
         let settings = UpdateSettings(
@@ -234,8 +234,8 @@ extension LoRAAdapter {
         // Seldom: numbers so large that only trying tells. This value's memory is then shared, and the step writes to a copy.
         let previous = isSafe && isOutputSafe ? nil : self
 
-        let keep = start == nil ? Float(1 - step.fading) : 1
         let fadesToStart = step.fading > 0 && start != nil
+        let keep = fadesToStart ? 1 : Float(1 - step.fading)
         if let trace {
             trace.keep = Float(1 - step.fading)
             trace.record(
@@ -461,11 +461,8 @@ extension LoRAAdapter {
         guard gradient < Self.safeMagnitude, raw < Self.safeMagnitude else { return false }
         let rate = step.settings.rate
         var (change, growth) = (rate * gradient, 1.0)
-        if let state = extras?.optimizerState {
-            var moment = state.momentBound
-            if !moment.isFinite { moment = Double(state.largestMagnitude) }
-            moment = max(moment, gradient)
-            ownExtras().optimizerState?.momentBound = moment
+        if configuration.optimizer.stateKind != nil {
+            let moment = ownExtras().includeInMomentBound(gradient)
             (change, growth) = configuration.optimizer.adamBound(
                 moment, rate: rate, weightDecay: configuration.weightDecay)
         }

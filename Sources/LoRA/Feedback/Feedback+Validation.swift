@@ -57,27 +57,18 @@ extension Feedback {
 // MARK: - Plain targets
 
 extension Feedback {
-    /// The target where the loss is its squared distance from the map's output: the kernels form that with the output.
-    func plainTarget(_ shape: AdapterShape) -> [Float]? {
-        if case .target(let target) = signal, !shape.normalizesOutput { target } else { nil }
-    }
-
-    /// Whether this is a plain target in order, but for whether its numbers are finite: that shows in the sums of a step, and
-    /// then ``validate(for:)`` says where.
-    func isPlausibleTarget(_ shape: AdapterShape) -> Bool {
-        guard case .target(let target) = signal, !shape.normalizesOutput else { return false }
-        return embedding.count == shape.dimension && target.count == shape.dimension && weight > 0 && weight <= 1e6
-            && propensity == nil
+    /// The target where the loss is its squared distance from the map's output, which the kernels form with the output, and the
+    /// feedback is in order but for whether its numbers are finite: that shows in the sums of a step, and then
+    /// ``validate(for:)`` says where.
+    func plausibleTarget(_ shape: AdapterShape) -> [Float]? {
+        guard case .target(let target) = signal, !shape.normalizesOutput, embedding.count == shape.dimension,
+            target.count == shape.dimension, weight > 0, weight <= 1e6, propensity == nil
+        else { return nil }
+        return target
     }
 }
 
 extension Array<Feedback> {
-    /// Whether all are plain targets in order, as far as ``Feedback/isPlausibleTarget(_:)`` tells.
-    func arePlausibleTargets(_ shape: AdapterShape) -> Bool {
-        for i in indices where !self[i].isPlausibleTarget(shape) { return false }
-        return true
-    }
-
     /// Checks every one; the error names its position.
     func validate(for shape: AdapterShape) throws(LoRAError) {
         for (i, sample) in enumerated() {

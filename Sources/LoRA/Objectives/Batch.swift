@@ -1,3 +1,5 @@
+internal import TensorCore
+
 /// A batch's weights, resolved: propensities applied, rates, thresholds and fading averaged over the kinds of objective in it.
 struct Batch {
     private let totalWeight: Double
@@ -11,6 +13,9 @@ struct Batch {
     func share(of sample: Feedback) -> Double {
         sample.weight(highestInverse) / totalWeight
     }
+
+    /// The share of a target that is lent.
+    func share(_ lent: LentTargets, _ i: Int) -> Double { Double(lent.weights[i]) / totalWeight }
 
     /// Each sample's share.
     static func shares(_ feedback: [Feedback], _ objective: ObjectiveConfiguration) throws(LoRAError) -> [Double] {
@@ -31,7 +36,19 @@ struct Batch {
         return total
     }
 
-    init(_ feedback: [Feedback], _ configuration: UpdateConfiguration) throws(LoRAError) {
+    /// - Parameter lent: The batch where it is all targets.
+    init(
+        _ feedback: [Feedback], lent: LentTargets? = nil, _ configuration: UpdateConfiguration
+    ) throws(LoRAError) {
+        if let lent {
+            totalWeight = lent.totalWeight
+            highestInverse = 1
+            learningRate = Double(configuration.learningRates.target)
+            clipThreshold = Double(configuration.clipThresholds.target)
+            fading = Double(configuration.fading.target)
+            scratchCount = 0
+            return
+        }
         totalWeight = try Self.totalWeight(feedback, configuration.objective)
         highestInverse = configuration.objective.highestInversePropensity
         var (rate, threshold, fading, scratch) = (0.0, 0.0, 0.0, 0)

@@ -124,7 +124,7 @@ struct GradientPass {
         let (d, r, count) = (shape.dimension, shape.rank, feedback.count)
         let map = shape.map(parameters)
         let residuals = residuals.slice(0..<count)
-        for i in 0..<count { weights[i] = Float(batch.share(of: feedback[i])) }
+        for i in 0..<count { weights[i] = Float(batch.share(lent, i)) }
         let targets = TargetBatch(
             xs: lent.xs, targets: lent.targets, weights: weights.slice(0..<count),
             errors: errors.slice(0..<(count * d)), scaled: scaleds.slice(0..<(count * r)),
@@ -145,7 +145,7 @@ struct GradientPass {
         for i in 0..<count {
             let residual = Double(residuals[i])
             guard residual.isFinite else { throw nonFinite(feedback[i]).at(i) }
-            loss += Double(weights[i]) * (residual / Double(d))
+            loss += batch.share(lent, i) * (residual / Double(d))
         }
         return loss
     }

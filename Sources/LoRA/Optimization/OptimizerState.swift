@@ -2,8 +2,24 @@ package import TensorCore
 
 /// What an optimizer remembers of one adapter between updates.
 package struct OptimizerState: Sendable {
-    /// The optimizer that the numbers belong to; another optimizer starts afresh.
-    let name: String
+    /// What optimizers' numbers are; those of one kind go on with each other's.
+    enum Kind: UInt8 {
+        case momentum, adaGrad, adam, adamW, doG
+
+        var name: String {
+            switch self {
+            case .momentum: "momentum"
+            case .adaGrad: "adagrad"
+            case .adam: "adam"
+            case .adamW: "adamw"
+            case .doG: "dog"
+            }
+        }
+    }
+
+    /// Whose numbers they are; another optimizer starts afresh.
+    let kind: Kind
+    var name: String { kind.name }
     /// The steps taken since the state was made, which bias corrections count.
     package internal(set) var steps: UInt64 = 0
     /// `stateCountPerParameter` blocks of one number for each parameter.
@@ -15,8 +31,10 @@ package struct OptimizerState: Sendable {
     /// Adam: a bound of the first moment's entries; infinite where none is known. No part of the state: it follows from it.
     var momentBound = Double.infinity
 
-    init(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
-        name = optimizer.stateName
+    /// - Returns: `nil` for an optimizer that keeps none.
+    init?(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
+        guard let kind = optimizer.stateKind else { return nil }
+        self.kind = kind
         storage = AlignedStorage(count: optimizer.stateCountPerParameter * parameters.count)
         switch optimizer {
         case .adaGrad(_, let initial): storage.withBuffer { $0.fill(initial) }
@@ -38,6 +56,13 @@ package struct OptimizerState: Sendable {
         distance.isFinite && squaredGradients.isFinite && storage.withBuffer { Kernels.allFinite($0) }
     }
 
+    /// Takes a gradient's entries, of so much at most, into ``momentBound``, which it returns: the first moment is a mean of
+    /// gradients.
+    mutating func includeInMomentBound(_ gradient: Double) -> Double {
+        momentBound = max(momentBound.isFinite ? momentBound : largestMagnitude, gradient)
+        return momentBound
+    }
+
     /// The largest magnitude in the state.
     var largestMagnitude: Double { Double(storage.withBuffer { Kernels.largestMagnitude($0) }) }
 
@@ -51,8 +76,17 @@ package struct OptimizerState: Sendable {
 }
 
 extension Optimizer {
-    /// Nesterov's form keeps the same velocity as heavy-ball momentum.
-    var stateName: String { name == "nesterov" ? "momentum" : name }
+    /// The kind of state that it keeps; Nesterov's form keeps the same velocity as heavy-ball momentum.
+    var stateKind: OptimizerState.Kind? {
+        switch self {
+        case .sgd, .riemannian: nil
+        case .momentum: .momentum
+        case .adaGrad: .adaGrad
+        case .adam: .adam
+        case .adamW: .adamW
+        case .doG: .doG
+        }
+    }
 }
 
 extension Optimizer {

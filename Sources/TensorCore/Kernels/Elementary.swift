@@ -82,7 +82,8 @@ package enum Elementary {
         var square = base
         var left = n
         while left > 0 {
-            if left & 1 == 1 { result *= square }
+            // A factor and no branch: nobody predicts the bits of n.
+            result *= left & 1 == 1 ? square : 1
             square *= square
             left >>= 1
         }

@@ -235,10 +235,10 @@ struct AdapterKernelCase {
         for k in 0..<rank {
             for j in 0..<dimension {
                 let (i, g) = (k * dimension + j, c[k] * x[j])
-                first[i] = beta1 * first[i] + (1 - beta1) * g
-                second[i] = beta2 * second[i] + (1 - beta2) * (g * g)
-                let root = second[i].squareRoot() * 1.5 + 1e-6
-                theta[i] = theta[i] * 0.99 - 0.01 * first[i] / root
+                first[i] = ((1 - beta1) * g).addingProduct(beta1, first[i])
+                second[i] = ((1 - beta2) * (g * g)).addingProduct(beta2, second[i])
+                let root = Float(1e-6).addingProduct(second[i].squareRoot(), 1.5)
+                theta[i] = (-(0.01 * first[i] / root)).addingProduct(theta[i], 0.99)
             }
         }
         return theta + first + second
@@ -252,8 +252,8 @@ struct AdapterKernelCase {
                 let (i, g) = (k * dimension + j, a[k] * x[j])
                 theta[i].addProduct(c[k], x[j])
                 let pull = 0.4 * state[1][i]
-                theta[i] += pull / (1 + pull) * (state[0][i] - theta[i])
-                next[i] = decay * next[i] + (1 - decay) * (g * g)
+                theta[i].addProduct(pull / (1 + pull), state[0][i] - theta[i])
+                next[i] = ((1 - decay) * (g * g)).addingProduct(decay, next[i])
             }
         }
         return theta + next

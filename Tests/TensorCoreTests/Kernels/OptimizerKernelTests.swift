@@ -57,9 +57,10 @@ struct OptimizerKernelTests {
         let beta1: Float = 0.9
         let beta2: Float = 0.999
         for i in 0..<n {
-            m[i] = beta1 * m[i] + (1 - beta1) * g[i]
-            v[i] = beta2 * v[i] + (1 - beta2) * (g[i] * g[i])
-            theta[i] = theta[i] * 0.99 - rate * m[i] / (v[i].squareRoot() * 1.5 + 1e-8)
+            m[i] = ((1 - beta1) * g[i]).addingProduct(beta1, m[i])
+            v[i] = ((1 - beta2) * (g[i] * g[i])).addingProduct(beta2, v[i])
+            let root = Float(1e-8).addingProduct(v[i].squareRoot(), 1.5)
+            theta[i] = (-(rate * m[i] / root)).addingProduct(theta[i], 0.99)
         }
         #expect(sameBits(t.array, theta))
         #expect(sameBits(first.array, m))
