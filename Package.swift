@@ -47,7 +47,8 @@ let package = Package(
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(
-            name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
+            name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
+        ),
         module("Benchmarking", ["Evaluation", "Personalization", "LoRA", "TensorCore", "CAllocations"]),
         .executableTarget(
             name: "AttuneCommand", dependencies: ["Attune", "Benchmarking", "TensorCore"], swiftSettings: settings),

@@ -53,7 +53,8 @@ public struct WrongResult: Error, CustomStringConvertible {
         let error = zip(values, expected).reduce(0) { max($0, abs(Double($1.0) - $1.1)) }
         guard values.count == expected.count, error <= tolerance * largest else {
             throw WrongResult(
-                "\(what): \(values.count) values off by \(error), where \(expected.count) up to \(largest) are expected")
+                "\(what): \(values.count) values off by \(error), where \(expected.count) up to \(largest) are expected"
+            )
         }
     }
 }

@@ -60,7 +60,8 @@ final class EngineCases {
 
     private var update: BenchmarkCase {
         BenchmarkCase(
-            name: "update-sgd-engine", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
+            name: "update-sgd-engine", dimension: work.shape.dimension, rank: work.shape.rank,
+            bytes: work.updateBytes(),
             operations: work.updateOperations,
             run: { range in
                 for number in range {

@@ -34,7 +34,7 @@ struct DeterminismTests {
         Run(
             testDescription: "SGD, protected, normalised",
             configuration: settings(.sgd, .sampledSoftmax(negatives: 3), protects: true), normalizes: true,
-            hash: 16_632_662_956_563_136_928),
+            hash: 8_674_588_814_836_721_887),
         Run(
             testDescription: "Riemannian, per matrix",
             configuration: settings(.riemannian(), .catalogueSoftmax, .constant, .perMatrix), hasBias: false,
@@ -51,11 +51,11 @@ struct DeterminismTests {
         Run(
             testDescription: "Adam, exponential",
             configuration: settings(.adam(), .catalogueSoftmax, .exponential(factor: 0.99)),
-            hash: 14_671_341_724_539_375_083),
+            hash: 2_351_233_602_097_638_175),
         Run(
             testDescription: "AdamW, inverse square root",
             configuration: settings(.adamW(), .sampledSoftmax(negatives: 2), .inverseSquareRoot(offset: 9)),
-            hash: 7_314_100_581_292_618_899),
+            hash: 4_084_382_486_442_564_834),
         Run(
             testDescription: "DoG, plateau",
             configuration: settings(.doG(), .catalogueSoftmax, .reduceOnPlateau(patience: 2), fading: 0.02),

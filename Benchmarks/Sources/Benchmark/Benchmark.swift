@@ -86,8 +86,9 @@ struct Benchmark {
             times.append((clock.now - began) / .milliseconds(1))
         }
         times.sort()
-        print("start to first personalized embedding, and exit: minimum \(rounded(times[0])) ms, "
-            + "median \(rounded(times[times.count / 2])) ms of \(times.count)")
+        print(
+            "start to first personalized embedding, and exit: minimum \(rounded(times[0])) ms, "
+                + "median \(rounded(times[times.count / 2])) ms of \(times.count)")
     }
 
     private static func firstEmbedding() async throws {

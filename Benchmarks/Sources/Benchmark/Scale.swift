@@ -152,12 +152,14 @@ private final class ManyUsers: Sendable {
         var output = [Float](repeating: 0, count: dimension)
         let byHandle = try await best(calls) { users in
             for user in users {
-                try await self.engine.personalize(self.feedback[user & 3][0].embedding, for: self.handles[user], into: &output)
+                try await self.engine.personalize(
+                    self.feedback[user & 3][0].embedding, for: self.handles[user], into: &output)
             }
         }
         let byID = try await best(calls) { users in
             for user in users {
-                blackHole(try await self.engine.personalize(self.feedback[user & 3][0].embedding, for: self.names[user]))
+                blackHole(
+                    try await self.engine.personalize(self.feedback[user & 3][0].embedding, for: self.names[user]))
             }
         }
         let tight = try await tenthResident()

@@ -12,9 +12,6 @@ final class AdapterExtras: @unchecked Sendable {
         protection = other?.protection
         plateau = other?.plateau
     }
-
-    /// Takes a gradient's entries, of so much at most, into the bound of the first moment's, which it returns.
-    func includeInMomentBound(_ gradient: Double) -> Double { optimizerState?.includeInMomentBound(gradient) ?? 0 }
 }
 
 extension LoRAAdapter {

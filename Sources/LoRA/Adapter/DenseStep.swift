@@ -200,4 +200,3 @@ private struct Backup {
         if let accumulated { adapter.protection?.accumulated = accumulated }
     }
 }
-

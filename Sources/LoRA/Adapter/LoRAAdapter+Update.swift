@@ -129,7 +129,8 @@ extension LoRAAdapter {
     func hasState(for configuration: UpdateConfiguration) -> Bool {
         let protects = configuration.elasticWeightConsolidation != nil
         guard let extras else { return configuration.optimizer.stateKind == nil && !protects }
-        return extras.optimizerState?.kind == configuration.optimizer.stateKind && (extras.protection != nil) == protects
+        return extras.optimizerState?.kind == configuration.optimizer.stateKind
+            && (extras.protection != nil) == protects
     }
 
     /// Makes the memory that the step writes present, and this value's own.

@@ -38,7 +38,7 @@ extension Feedback {
 }
 
 /// What one step works with, in scratch memory.
-private struct SingleStep {
+struct SingleStep {
     let x: FloatBuffer
     /// A plain target.
     var target: FloatBuffer?
@@ -60,9 +60,6 @@ private struct SingleStep {
 }
 
 extension LoRAAdapter {
-    /// Below this in magnitude, sums over the largest dimension of products of two numbers stay within the range of Float.
-    private static var safeMagnitude: Double { 1e15 }
-
     /// One update with a batch of one feedback, in a configuration that ``UpdateConfiguration/usesFactors(hasPlainTarget:)``.
     ///
     /// - Parameter target: Its ``Feedback/plausibleTarget(_:)``.
@@ -193,13 +190,13 @@ extension LoRAAdapter {
     }
 
     /// The loss of a plain target after the step.
-    private func plainLossAfter(_ step: SingleStep, _ target: FloatBuffer) -> Double {
+    func plainLossAfter(_ step: SingleStep, _ target: FloatBuffer) -> Double {
         Double(Kernels.squaredDistance(step.after, target)) / Double(shape.dimension)
     }
 
     // MARK: - Steps
 
-    private func norms(_ gradient: AdapterGradient, error: Double) throws(LoRAError) -> GradientNorms {
+    func norms(_ gradient: AdapterGradient, error: Double) throws(LoRAError) -> GradientNorms {
         try GradientNorms(
             down: (Double(gradient.squaredBack) * Double(gradient.squaredInput)).squareRoot(),
             up: Double(gradient.squaredScaled).squareRoot() * error, bias: shape.hasBias ? error : 0)
@@ -226,13 +223,11 @@ extension LoRAAdapter {
         }
         let (next, share, squaredNext) = coefficients(step, Float(-rate * factors.down), Float(-rate * factors.up))
         let biasRate = shape.hasBias ? Float(-rate * factors.bias) : 0
-        let isSafe = reserve(change)
-        let isOutputSafe =
-            Double(squaredInput).squareRoot()
-            + ((Double(shape.rank) * squaredNext).squareRoot() + 1) * (Double(magnitude) + change)
-            < Self.safeMagnitude
+        let size = Double(squaredInput).squareRoot()
+        let reach = (Double(shape.rank) * squaredNext).squareRoot() + 1
+        let isSafe = isSafe(change: change) { size + reach * $0 }
         // Seldom: numbers so large that only trying tells. This value's memory is then shared, and the step writes to a copy.
-        let previous = isSafe && isOutputSafe ? nil : self
+        let previous = isSafe ? nil : self
 
         let fadesToStart = step.fading > 0 && start != nil
         let keep = fadesToStart ? 1 : Float(1 - step.fading)
@@ -290,7 +285,7 @@ extension LoRAAdapter {
     }
 
     /// Ends a step that might have gone beyond the range of Float: where it has, this value is as it was.
-    private mutating func confirm(_ lossAfter: Double, orRestore previous: LoRAAdapter) throws(LoRAError) {
+    mutating func confirm(_ lossAfter: Double, orRestore previous: LoRAAdapter) throws(LoRAError) {
         guard lossAfter.isFinite, isFinite else {
             self = previous
             throw Self.overflow("update")
@@ -311,164 +306,5 @@ extension LoRAAdapter {
             Kernels.addRows(values.slice(shape.upRange), next, to: after)
             if shape.hasBias { Kernels.axpy(share, values.slice(shape.biasRange), to: after) }
         }
-    }
-
-    /// Adam's step, or a protected one, for a plain target: elementwise, from the factors.
-    private mutating func elementwiseStep(
-        _ step: inout SingleStep, _ configuration: UpdateConfiguration, _ trace: StepTrace?
-    ) throws(LoRAError) -> StepOutcome {
-        guard let target = step.target else { preconditionFailure("no plain target") }
-        let norms = try norms(step.gradient, error: step.errorNorm)
-        let factors = norms.factors(configuration.clipping, step.settings.threshold)
-        let largest = max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
-        let isSafe =
-            hasState(for: configuration) && isSafe(step, configuration, gradient: largest, raw: norms.global)
-        // Without state there is memory to be made anyway.
-        let previous = isSafe ? nil : self
-        prepareState(configuration)
-        // The output after the step comes with it, unless something fades then.
-        if let ewc = configuration.elasticWeightConsolidation {
-            protectedStep(step, ewc, factors)
-        } else {
-            adamStep(step, configuration, factors)
-            if step.fading > 0 {
-                fade(step.fading)
-                trace?.keep = Float(1 - step.fading)
-                parameters.withBuffer {
-                    _ = Kernels.forward(map($0), step.x, hidden: step.next, scaled: step.next, output: step.after)
-                }
-            }
-        }
-        let after = plainLossAfter(step, target)
-        if let previous { try confirm(after, orRestore: previous) }
-        return StepOutcome(
-            loss: step.loss, lossAfter: after, norm: norms.global, clipFactor: factors.smallest)
-    }
-
-    /// A part of the parameters, with the factors of its gradient, what clipping multiplies that by, and what is wanted of it
-    /// when it is written: A gives A·x, B and b then the output.
-    private struct Block {
-        let range: Range<Int>
-        let coefficients: FloatBuffer
-        let vector: FloatBuffer
-        let factor: Double
-        let follower: RowFollower
-    }
-
-    /// Calls `body` with A, B and b.
-    private func forEachBlock(_ step: SingleStep, _ factors: GradientNorms.Factors, _ body: (Block) -> Void) {
-        let (next, after) = (step.next, step.after)
-        body(
-            Block(
-                range: shape.downRange, coefficients: step.gradient.back, vector: step.x, factor: factors.down,
-                follower: .dots(into: next)))
-        for k in 0..<shape.rank { next[k] = shape.scale * next[k] }
-        body(
-            Block(
-                range: shape.upRange, coefficients: step.gradient.scaled, vector: step.gradient.error,
-                factor: factors.up, follower: .sum(next, from: step.x, into: after)))
-        guard shape.hasBias else { return }
-        let (one, weight) = (step.work.slice(0..<1), step.work.slice(1..<2))
-        one[0] = 1
-        weight[0] = 1
-        body(
-            Block(
-                range: shape.biasRange, coefficients: one, vector: step.gradient.error, factor: factors.bias,
-                follower: .sum(weight, from: after, into: after)))
-    }
-
-    private mutating func protectedStep(
-        _ step: SingleStep, _ ewc: ElasticWeightConsolidation, _ factors: GradientNorms.Factors
-    ) {
-        let pull = Float(step.settings.rate) * step.settings.strength
-        let rate = step.settings.rate
-        let own = ownExtras()
-        parameters.withBuffer { all in
-            own.protection?.withParts { anchor, fisher, next in
-                forEachBlock(step, factors) { block in
-                    let range = block.range
-                    let c = step.work.slice(2..<(2 + block.coefficients.count))
-                    for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
-                    Kernels.protectedRankOne(
-                        all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
-                        next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
-                        decay: ewc.decay, block.follower)
-                }
-            }
-        }
-        own.protection?.accumulated += 1
-    }
-
-    private mutating func adamStep(
-        _ step: SingleStep, _ configuration: UpdateConfiguration, _ factors: GradientNorms.Factors
-    ) {
-        let own = ownExtras()
-        guard
-            let adam = configuration.optimizer.nextAdam(
-                &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay),
-            let state = own.optimizerState?.storage
-        else { preconditionFailure("not Adam") }
-        let n = shape.parameterCount
-        parameters.withBuffer { all in
-            state.withBuffer { moments in
-                let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
-                forEachBlock(step, factors) { block in
-                    let factor = Float(block.factor)
-                    for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
-                    Kernels.adamRankOne(
-                        all.slice(block.range), first: first.slice(block.range), second: second.slice(block.range),
-                        block.coefficients, block.vector, adam, block.follower)
-                }
-            }
-        }
-    }
-
-    // MARK: - Bounds
-
-    /// Takes a change of so much at most of any parameter into the bound of their magnitudes; says whether all numbers that come
-    /// of them stay within Float's range. Where the bound has grown too large it is found anew.
-    private mutating func reserve(_ change: Double, growth: Double = 1) -> Bool {
-        // A little more for what rounding adds, in this sum too.
-        let factor = growth * 1.000_001
-        var next = Double(magnitude) * factor + change
-        if !(next < Self.safeMagnitude) {
-            magnitude = largestMagnitude
-            next = Double(magnitude) * factor + change
-        }
-        guard next < Self.safeMagnitude else { return false }
-        magnitude = Float(next).nextUp
-        return true
-    }
-
-    /// Bounds are found anew by the next step.
-    mutating func forgetBounds() {
-        magnitude = .infinity
-        if extras != nil { ownExtras().optimizerState?.momentBound = .infinity }
-    }
-
-    /// The largest magnitude among the parameters and what they are drawn to.
-    private var largestMagnitude: Float {
-        func largest(_ storage: AlignedStorage<Float>?) -> Float {
-            storage?.withBuffer { Kernels.largestMagnitude($0) } ?? 0
-        }
-        return max(largest(parameters), largest(start?.parameters), largest(protection?.storage))
-    }
-
-    /// Whether an elementwise step can be taken without a way back.
-    private mutating func isSafe(
-        _ step: SingleStep, _ configuration: UpdateConfiguration, gradient: Double, raw: Double
-    ) -> Bool {
-        guard gradient < Self.safeMagnitude, raw < Self.safeMagnitude else { return false }
-        let rate = step.settings.rate
-        var (change, growth) = (rate * gradient, 1.0)
-        if configuration.optimizer.stateKind != nil {
-            let moment = ownExtras().includeInMomentBound(gradient)
-            (change, growth) = configuration.optimizer.adamBound(
-                moment, rate: rate, weightDecay: configuration.weightDecay)
-        }
-        guard change.isFinite, reserve(change, growth: growth) else { return false }
-        let size = Double(shape.dimension).squareRoot() * Double(step.gradient.squaredInput).squareRoot()
-        let output = (Double(shape.scale) * Double(shape.rank) * Double(magnitude) * size + 1) * (Double(magnitude) + size)
-        return output < Self.safeMagnitude
     }
 }

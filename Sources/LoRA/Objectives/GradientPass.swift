@@ -105,7 +105,8 @@ struct GradientPass {
             for i in 0..<count {
                 do throws(LoRAError) {
                     try add(
-                        feedback[first + i], row: i, share: batch.share(of: feedback[first + i]), parameters, wants, &evaluator,
+                        feedback[first + i], row: i, share: batch.share(of: feedback[first + i]), parameters, wants,
+                        &evaluator,
                         &result)
                 } catch {
                     throw error.at(first + i)

@@ -28,8 +28,6 @@ package struct OptimizerState: Sendable {
     var distance = 0.0
     /// DoG: the sum of squared gradient norms.
     var squaredGradients = 0.0
-    /// Adam: a bound of the first moment's entries; infinite where none is known. No part of the state: it follows from it.
-    var momentBound = Double.infinity
 
     /// - Returns: `nil` for an optimizer that keeps none.
     init?(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
@@ -55,16 +53,6 @@ package struct OptimizerState: Sendable {
     var isFinite: Bool {
         distance.isFinite && squaredGradients.isFinite && storage.withBuffer { Kernels.allFinite($0) }
     }
-
-    /// Takes a gradient's entries, of so much at most, into ``momentBound``, which it returns: the first moment is a mean of
-    /// gradients.
-    mutating func includeInMomentBound(_ gradient: Double) -> Double {
-        momentBound = max(momentBound.isFinite ? momentBound : largestMagnitude, gradient)
-        return momentBound
-    }
-
-    /// The largest magnitude in the state.
-    var largestMagnitude: Double { Double(storage.withBuffer { Kernels.largestMagnitude($0) }) }
 
     func combine(into hash: inout StableHash) {
         hash.combine(name)
@@ -160,15 +148,18 @@ extension Optimizer {
         return adamScalars(at: state?.steps ?? 1, rate: rate, weightDecay: weightDecay)
     }
 
-    /// Bounds of the next step of Adam: the most that a parameter changes by, its first moment being at most `moment`, and the
-    /// factor that it is multiplied by before.
-    func adamBound(
-        _ moment: Double, rate: Double, weightDecay: Float
-    ) -> (change: Double, growth: Double) {
-        guard case .adam(let beta1, _, let epsilon) = asAdam else { return (.infinity, 1) }
-        // The bias correction is smallest at the first step.
-        let correction = 1 - Double(beta1)
-        return (rate / correction * moment / Double(epsilon), max(1, abs(kept(rate, weightDecay))))
+    /// Bounds of a step of Adam: the most that a parameter changes by, and the factor that it is multiplied by before; `nil` for
+    /// other optimizers.
+    ///
+    /// For moments that come of the same gradients, starting from zero, abs(m) ≤ √v · (1 − β₁) / √((1 − β₂)·(1 − β₁²/β₂)), by
+    /// Cauchy and Schwarz, if β₁² < β₂; else this tells nothing. Bias correction adds at most 1 / (1 − β₁).
+    func adamBound(rate: Double, weightDecay: Float) -> (change: Double, growth: Double)? {
+        guard case .adam(let beta1, let beta2, _) = asAdam else { return nil }
+        let (first, second) = (Double(beta1), Double(beta2))
+        guard first * first < second else { return (.infinity, 1) }
+        let ratio = 1 / ((1 - second) * (1 - first * first / second)).squareRoot()
+        // And some for rounding: moments are a few hundred of them deep, and those below the least normal number are zero.
+        return (1.01 * rate * ratio + 1e-6 * rate, max(1, abs(kept(rate, weightDecay))))
     }
 
     /// Adam for Adam and AdamW, whose moments are the same.

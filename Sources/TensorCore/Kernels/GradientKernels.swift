@@ -80,7 +80,8 @@ package struct TargetBatch {
 
     fileprivate func lend(_ factor: Float, _ body: (UnsafePointer<attune_batch>) -> Void) {
         var batch = unsafe attune_batch(
-            count: xs.count, xs: UnsafePointer(xs.pointers), targets: UnsafePointer(targets.pointers), weights: weights.base, factor: factor,
+            count: xs.count, xs: UnsafePointer(xs.pointers), targets: UnsafePointer(targets.pointers),
+            weights: weights.base, factor: factor,
             errors: errors.base, scaled: scaled.base, back: back.base, residuals: residuals.base)
         unsafe withUnsafePointer(to: &batch) { unsafe body($0) }
     }

@@ -91,7 +91,8 @@ struct AdapterKernelCase {
                             gradient.squaredBack,
                         ]
                         all.append(
-                            ("target_gradient", hidden.array + scaled.array + back.array + error.array + y.array + sums))
+                            ("target_gradient", hidden.array + scaled.array + back.array + error.array + y.array + sums)
+                        )
                         back.fill(.nan)
                         Kernels.pullBack(map, x, &gradient)
                         all.append(("pull_back", back.array + [gradient.squaredBack]))

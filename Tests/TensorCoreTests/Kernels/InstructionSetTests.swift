@@ -117,7 +117,8 @@ struct InstructionSetTests {
         lend(theta, moment, positive, g) {
             Kernels.adamStep(
                 $0, first: $1, second: $2, gradient: $3,
-                AdamScalars(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 0.013, inverseRootCorrection: 3.3, keep: 0.998))
+                AdamScalars(
+                    beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: 0.013, inverseRootCorrection: 3.3, keep: 0.998))
         }
         record("adam_step \(what)", theta.array + moment.array + positive.array)
         lend(theta, g, positive) { Kernels.anchorStep($0, anchor: $1, fisher: $2, strength: 0.7) }

@@ -52,7 +52,8 @@ struct OptimizerKernelTests {
         lend(t, first, second, Floats(g)) {
             Kernels.adamStep(
                 $0, first: $1, second: $2, gradient: $3,
-                AdamScalars(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: rate, inverseRootCorrection: 1.5, keep: 0.99))
+                AdamScalars(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, step: rate, inverseRootCorrection: 1.5, keep: 0.99)
+            )
         }
         let beta1: Float = 0.9
         let beta2: Float = 0.999
