@@ -43,7 +43,7 @@ public struct KernelBenchmark: Sendable {
     /// Times all cases at one shape, in turns.
     ///
     /// - Parameter others: Cases of other implementations at that shape, which take their turns with ours; given the bytes that
-    ///   those over many adapters may take.
+    ///   those over many adapters may take, or 0 where none are wanted.
     /// - Throws: ``WrongResult``; what an engine throws.
     public func run(
         _ shape: Shape, with others: (Int) throws -> [BenchmarkCase] = { _ in [] }
@@ -55,7 +55,7 @@ public struct KernelBenchmark: Sendable {
         if wanted.contains("update-stream") {
             cases.append(try StreamCase(work, bytes: effort.streamBytes).benchmark)
         }
-        cases += try others(effort.streamBytes)
+        cases += try others(wanted.contains("update-stream") ? effort.streamBytes : 0)
         let results = try await effort.measure(cases.filter { wanted.contains($0.name) })
         // A case beside its peers.
         return Self.names.flatMap { name in results.filter { $0.name == name } }

@@ -55,7 +55,7 @@ final class ReferenceCases {
 
     /// All cases; none where the processor does not run the reference.
     ///
-    /// - Parameter streamBytes: What many adapters may take.
+    /// - Parameter streamBytes: What many adapters may take; without them for 0.
     func cases(streamBytes: Int) -> [BenchmarkCase] {
         guard reference_is_available() != 0 else { return [] }
         let (d, r) = (shape.dimension, shape.rank)
@@ -75,8 +75,8 @@ final class ReferenceCases {
             single("update-riemannian") { x, t in
                 unsafe blackHole(reference_riemannian(d, r, a, b, x, t, 1, Self.rate, 1e-2, self.scratch.base))
             },
-            batched, mixed, stream(streamBytes),
-        ]
+            batched, mixed,
+        ] + (streamBytes > 0 ? [stream(streamBytes)] : [])
     }
 
     private var batched: BenchmarkCase {
