@@ -195,10 +195,12 @@ extension PersonalizationEngine {
         let stored = try await reportingFailures {
             try await storing("users", user: nil) { try await store.users() }
         }
-        var all = Set(stored.map(UserKey.init))
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
+        for user in stored { all.insert(UserKey(user)) }
         return all.sorted().map(\.user)
     }
+        // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
+        var all: Set<UserKey> = []
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
 
     /// What the engine has done and holds.
     ///
