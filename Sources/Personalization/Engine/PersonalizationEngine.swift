@@ -153,7 +153,14 @@ extension PersonalizationEngine {
     func adapter(for user: String, _ operation: String) async throws -> LoRAAdapter? {
         try Self.check(user, operation)
         let shard = shard(of: user)
-        if let adapter = shard.state.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
+        let epoch = resident.epoch
+        let held = shard.state.withLock { state in
+            state.withSlot(user) { slot -> LoRAAdapter? in
+                slot.lastUse = epoch
+                return slot.adapter
+            } ?? nil
+        }
+        if let held { return held }
         return try await withLoaded(user, operation) { shard in
             shard.state.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
         }
@@ -333,7 +340,13 @@ extension PersonalizationEngine {
 
     /// Makes sure that the user's adapter is in memory if the store has one. In the user's line only.
     func load(_ user: String, _ operation: String, _ shard: Shard) async throws {
-        let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+        let epoch = resident.epoch
+        let isResident = shard.state.withLock { state in
+            state.withSlot(user) { slot in
+                slot.lastUse = epoch
+                return slot.adapter != nil
+            } ?? false
+        }
         if isResident { return }
         if let record = try await storing(operation, user: user, { try await store.load(user) }) {
             try check(record, of: user, operation)
