@@ -11,8 +11,9 @@ final class ResidentMemory: Sendable {
     /// Orders sweeps: one at a time.
     let gate = FIFOGate()
     private let count = Atomic<Int>(0)
-    /// Counts the adapters that came into memory. Two uses with none between them are equally old.
-    private let epochs = Atomic<UInt32>(0)
+    /// Counts the adapters that came into memory. Two uses with none between them are equally old. Starts just before it wraps
+    /// around: every engine does that soon, and not one in production after years.
+    private let epochs = Atomic<UInt32>(.max - 63)
 
     init(limit: Int?) { self.limit = limit }
 
