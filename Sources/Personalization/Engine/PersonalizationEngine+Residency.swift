@@ -138,26 +138,36 @@ extension PersonalizationEngine {
             candidates.sort { (now &- $0.lastUse, $1.shard, $1.place) > (now &- $1.lastUse, $0.shard, $0.place) }
             var byShard: [Int: [Candidate]] = [:]
             for candidate in candidates.prefix(excess) { byShard[candidate.shard, default: []].append(candidate) }
-            for (i, chosen) in byShard.sorted(by: { $0.key < $1.key }) { await release(chosen, from: allShards[i]) }
+            var canSave = true
+            for (i, chosen) in byShard.sorted(by: { $0.key < $1.key }) {
+                canSave = await release(chosen, from: allShards[i], saving: canSave)
+            }
         }
     }
 
-    private func release(_ chosen: [Candidate], from shard: Shard) async {
+    /// - Parameter isSaving: Whether to save what is not; it stays otherwise.
+    /// - Returns: Whether there is a point in saving more: not after the store has failed, which one sweep finds out once.
+    private func release(_ chosen: [Candidate], from shard: Shard, saving isSaving: Bool) async -> Bool {
         await storeGate.pass {
-            let records = shard.state.withLock { state in
-                chosen.compactMap { candidate in
-                    state.withUse(candidate.place, candidate.lastUse) { slot in
-                        slot.isUnsaved
-                            ? slot.adapter.map {
-                                StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
-                            } : nil
-                    } ?? nil
+            var canSave = isSaving
+            var records: [StoredAdapter] = []
+            if isSaving {
+                records = shard.state.withLock { state in
+                    chosen.compactMap { candidate in
+                        state.withUse(candidate.place, candidate.lastUse) { slot in
+                            slot.isUnsaved
+                                ? slot.adapter.map {
+                                    StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
+                                } : nil
+                        } ?? nil
+                    }
                 }
             }
             do {
-                if !records.isEmpty { try await save(records, from: shard) }
-            } catch let error as EngineError {
-                report(error)
+                if !records.isEmpty {
+                    let failure = try await save(records, from: shard, "evict").failure
+                    canSave = failure == nil || failure?.code == .staleVersion
+                }
             } catch {
                 // Cancelled: the next load makes room.
             }
@@ -169,6 +179,7 @@ extension PersonalizationEngine {
                         guard !slot.isUnsaved else { return false }
                         if let pending = slot.memory?.takePending() { arrivals.append(pending.settled()) }
                         slot.memory = nil
+                canSave = false
                         slot.adapter = nil
                         return true
                     }
@@ -191,6 +202,7 @@ extension ShardState {
     fileprivate mutating func withUse<R>(_ place: Int32, _ lastUse: UInt32, _ body: (inout Slot) -> R) -> R? {
         guard isInUse(place) else { return nil }
         return withPlace(place) { slot in
+            return canSave
             guard slot.adapter != nil, slot.lastUse == lastUse, slot.holders == 0, !slot.isPinned else { return nil }
             return body(&slot)
         }

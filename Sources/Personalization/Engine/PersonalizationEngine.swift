@@ -265,31 +265,40 @@ extension PersonalizationEngine {
                     return records
                 }
                 if records.isEmpty { continue }
-                do {
-                    try await save(records, from: shard)
-                    saved += records.count
-                } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
-                    for record in records {
-                        do {
-                            try await save([record], from: shard)
-                            saved += 1
-                        } catch let failure as EngineError {
-                            report(failure)
-                            firstFailure = firstFailure ?? failure
-                        }
-                    }
-                } catch let failure as EngineError {
-                    report(failure)
-                    firstFailure = firstFailure ?? failure
-                }
+                let done = try await save(records, from: shard, "checkpoint")
+                saved += done.saved
+                firstFailure = firstFailure ?? done.failure
             }
             if let firstFailure { throw firstFailure }
             return saved
         }
     }
 
-    func save(_ records: [StoredAdapter], from shard: Shard) async throws {
-        try await storing("checkpoint", user: nil) { try await store.save(records) }
+    /// Saves what can be saved: in one call, and one by one where the store refuses a stale version among them.
+    ///
+    /// - Returns: How many were saved, and the first failure; all of them are reported.
+    /// - Throws: `CancellationError`.
+    func save(
+        _ records: [StoredAdapter], from shard: Shard, _ operation: String
+    ) async throws -> (saved: Int, failure: EngineError?) {
+        do {
+            try await saveAll(records, from: shard, operation)
+            return (records.count, nil)
+        } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
+            var all: (saved: Int, failure: EngineError?) = (0, nil)
+            for record in records {
+                let one = try await save([record], from: shard, operation)
+                all = (all.saved + one.saved, all.failure ?? one.failure)
+            }
+            return all
+        } catch let failure as EngineError {
+            report(failure)
+            return (0, failure)
+        }
+    }
+
+    private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
+        try await storing(operation, user: nil) { try await store.save(records) }
         shard.state.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in
