@@ -98,14 +98,19 @@ extension PersonalizationEngine {
 
     private static var loadsAtOnce: Int { 16 }
 
-    /// Counts an adapter that came into memory or left it in a user's line, and makes room where there are too many.
-    func noteResidency(of key: UserKey, in shard: Shard, hadAdapter: Bool) async {
-        let hasAdapter = shard.state.withLock { state in state.withSlot(key) { $0.adapter != nil } ?? false }
-        guard hasAdapter != hadAdapter else { return }
-        let epoch = resident.change(by: hasAdapter ? 1 : -1)
-        guard hasAdapter else { return }
-        shard.state.withLock { state in _ = state.withSlot(key) { $0.lastUse = epoch } }
-        if resident.excess > 0 { await makeRoom() }
+    /// Counts an adapter that came into memory or left it in a user's line.
+    ///
+    /// - Returns: Whether one came that makes them too many.
+    func noteResidency(of key: UserKey, in shard: Shard, hadAdapter: Bool) -> Bool {
+        shard.state.withLock { state in
+            state.withSlot(key) { slot in
+                guard (slot.adapter != nil) != hadAdapter else { return false }
+                let epoch = resident.change(by: hadAdapter ? -1 : 1)
+                if hadAdapter { return false }
+                slot.lastUse = epoch
+                return resident.excess > 0
+            } ?? false
+        }
     }
 
     /// An adapter that may go.
@@ -120,7 +125,8 @@ extension PersonalizationEngine {
     /// room goes on without.
     ///
     /// - Complexity: O(adapters in memory), once for a sixteenth of the limit.
-    private func makeRoom() async {
+    /// - Parameter newcomer: The one for whom there was no room. Stays: with more pinned than fit, it would be gone at once.
+    func makeRoom(for newcomer: UserKey) async {
         await resident.gate.pass {
             let excess = resident.excess
             guard excess > 0 else { return }
@@ -128,7 +134,9 @@ extension PersonalizationEngine {
             for (i, shard) in allShards.enumerated() {
                 shard.state.withLock { state in
                     state.updateAll { place, slot in
-                        guard slot.adapter != nil, slot.holders == 0, !slot.isPinned else { return }
+                        guard slot.adapter != nil, slot.holders == 0, !slot.isPinned, slot.key != newcomer else {
+                            return
+                        }
                         candidates.append(Candidate(lastUse: slot.lastUse, shard: i, place: place))
                     }
                 }

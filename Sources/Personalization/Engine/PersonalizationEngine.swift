@@ -199,15 +199,15 @@ extension PersonalizationEngine {
     ///
     /// - Throws: ``EngineError`` (`storeFailed`).
     public func users() async throws -> [String] {
+        // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
+        var all: Set<UserKey> = []
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
         let stored = try await reportingFailures {
             try await storing("users", user: nil) { try await store.users() }
         }
         for user in stored { all.insert(UserKey(user)) }
         return all.sorted().map(\.user)
     }
-        // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
-        var all: Set<UserKey> = []
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
 
     /// What the engine has done and holds.
     ///
@@ -322,20 +322,28 @@ extension PersonalizationEngine {
     /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
     func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
         let key = UserKey(user)
-        let shard = shard(of: key)
+        var isTooMany = false
+        let result: Result<R, any Error>
+        do {
+            result = .success(try await inLine(key, shard(of: key), &isTooMany, body))
+        } catch {
+            result = .failure(error)
+        }
+        // Out of the line: who comes next in it does not wait for others' adapters to be saved.
+        if isTooMany { await makeRoom(for: key) }
+        return try result.get()
+    }
+
+    private func inLine<R>(
+        _ key: UserKey, _ shard: Shard, _ isTooMany: inout Bool, _ body: (Shard) async throws -> R
+    ) async throws -> R {
         let gate = shard.state.withLock { $0.joinLine(key) }
         defer { shard.state.withLock { $0.leaveLine(key) } }
         return try await gate.pass {
             try Task.checkCancellation()
             let hadAdapter = shard.state.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
-            do {
-                let result = try await body(shard)
-                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
-                return result
-            } catch {
-                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
-                throw error
-            }
+            defer { isTooMany = noteResidency(of: key, in: shard, hadAdapter: hadAdapter) }
+            return try await body(shard)
         }
     }
 
