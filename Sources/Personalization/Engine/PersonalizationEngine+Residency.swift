@@ -70,7 +70,8 @@ extension PersonalizationEngine {
     ///
     /// - Parameter users: As many as fit in memory; of more the first ones are gone again when the last are loaded.
     /// - Returns: How many of them have an adapter, in memory now.
-    /// - Throws: ``EngineError`` of the first that cannot be loaded; the others' loads that have begun are finished.
+    /// - Throws: ``EngineError`` of the first that cannot be loaded; the others' loads that have begun are cancelled, and what
+    ///   was loaded stays. `CancellationError`.
     @discardableResult
     public func prefetch(_ users: [String]) async throws -> Int {
         try await reportingFailures {
@@ -124,8 +125,8 @@ extension PersonalizationEngine {
     /// users and of users who stand in a line stay, and what cannot be saved: that failure is reported, and whoever waited for
     /// room goes on without.
     ///
-    /// - Complexity: O(adapters in memory), once for a sixteenth of the limit.
     /// - Parameter newcomer: The one for whom there was no room. Stays: with more pinned than fit, it would be gone at once.
+    /// - Complexity: O(adapters in memory), once for a sixteenth of the limit.
     func makeRoom(for newcomer: UserKey) async {
         await resident.gate.pass {
             let excess = resident.excess
@@ -178,6 +179,7 @@ extension PersonalizationEngine {
                 }
             } catch {
                 // Cancelled: the next load makes room.
+                canSave = false
             }
             let released = shard.state.withLock { state in
                 var arrivals: [EpisodeQueue.Arrival] = []
@@ -187,7 +189,6 @@ extension PersonalizationEngine {
                         guard !slot.isUnsaved else { return false }
                         if let pending = slot.memory?.takePending() { arrivals.append(pending.settled()) }
                         slot.memory = nil
-                canSave = false
                         slot.adapter = nil
                         return true
                     }
@@ -201,6 +202,7 @@ extension PersonalizationEngine {
             resident.change(by: -released.count)
             if released.count > 0 { reporting.count("attune_evictions_total", by: released.count) }
             for arrival in released.arrivals { arrival.finish() }
+            return canSave
         }
     }
 }
@@ -210,7 +212,6 @@ extension ShardState {
     fileprivate mutating func withUse<R>(_ place: Int32, _ lastUse: UInt32, _ body: (inout Slot) -> R) -> R? {
         guard isInUse(place) else { return nil }
         return withPlace(place) { slot in
-            return canSave
             guard slot.adapter != nil, slot.lastUse == lastUse, slot.holders == 0, !slot.isPinned else { return nil }
             return body(&slot)
         }
