@@ -71,8 +71,9 @@ extension PersonalizationEngine {
     ///   - embeddings: One row for each user, shape `[users.count, dimension]`, finite.
     ///   - users: The users, in any order and with repetitions.
     ///   - output: Receives the results, `[users.count, dimension]`; made that shape where it is not. Unspecified after an error.
-    ///   - applied: Receives what was applied to each row.
-    /// - Throws: ``EngineError`` with the row in ``EngineError/position``: as for one embedding.
+    ///   - applied: Receives what was applied to each row. Unspecified after an error.
+    /// - Throws: ``EngineError`` with the row in ``EngineError/position``: the first one with a bad embedding if there is one, and
+    ///   nobody's adapter is loaded then; otherwise as for one embedding.
     /// - Complexity: O(users.count · rank · dimension).
     public func personalize(
         _ embeddings: Matrix<Float>, for users: [UserHandle], into output: inout Matrix<Float>,
@@ -92,8 +93,9 @@ extension PersonalizationEngine {
         if applied.count != users.count {
             applied = [AppliedVersion](repeating: .none, count: users.count)
         }
+        let reads: Int
         do throws(EngineError) {
-            try readResident(embeddings, users, &output, &applied)
+            reads = try readResident(embeddings, users, &output, &applied)
         } catch {
             report(error)
             throw error
@@ -110,14 +112,19 @@ extension PersonalizationEngine {
                 throw error.at(i)
             }
         }
+        // All shards' numbers are added up, so one of them takes those of the whole call.
+        if let first = users.first { shard(of: first.key).state.withLock { $0.statistics.reads += reads } }
     }
 
-    /// Answers the rows of users in memory; the others are marked with ``AppliedVersion/none``.
+    /// Answers the rows of users in memory; the others are checked and marked with ``AppliedVersion/none``.
+    ///
+    /// - Returns: How many were answered.
     private func readResident(
         _ embeddings: Matrix<Float>, _ users: [UserHandle], _ output: inout Matrix<Float>,
         _ applied: inout [AppliedVersion]
-    ) throws(EngineError) {
+    ) throws(EngineError) -> Int {
         let d = shape.dimension
+        var reads = 0
         var failure: EngineError?
         embeddings.withSpan { inputs in
             output.withMutableSpan { outputs in
@@ -128,10 +135,9 @@ extension PersonalizationEngine {
                         applied[i] = try shard(of: handle.key).state.withLock { state throws(LoRAError) in
                             guard let place = state.place(of: handle) else { return .none }
                             var y = outputs._mutatingExtracting((i * d)..<((i + 1) * d))
-                            guard let version = try forward(x, at: place, &state, &y) else { return .none }
-                            state.statistics.reads += 1
-                            return version
+                            return try forward(x, at: place, &state, &y) ?? .none
                         }
+                        if applied[i] == .none { try shape.check(x, "personalize") } else { reads += 1 }
                     } catch {
                         failure = EngineError(
                             .refusedEmbedding, "personalize", user: handle.user, position: i, cause: error)
@@ -141,6 +147,7 @@ extension PersonalizationEngine {
             }
         }
         if let failure { throw failure }
+        return reads
     }
 }
 

@@ -11,8 +11,9 @@ final class ResidentMemory: Sendable {
     /// Orders sweeps: one at a time.
     let gate = FIFOGate()
     private let count = Atomic<Int>(0)
-    /// Counts the adapters that came into memory. Two uses with none between them are equally old.
-    private let epochs = Atomic<UInt32>(0)
+    /// Counts the adapters that came into memory. Two uses with none between them are equally old. Starts just before it wraps
+    /// around: every engine does that soon, and not one in production after years.
+    private let epochs = Atomic<UInt32>(.max - 63)
 
     init(limit: Int?) { self.limit = limit }
 
@@ -69,7 +70,8 @@ extension PersonalizationEngine {
     ///
     /// - Parameter users: As many as fit in memory; of more the first ones are gone again when the last are loaded.
     /// - Returns: How many of them have an adapter, in memory now.
-    /// - Throws: ``EngineError`` of the first that cannot be loaded; the others' loads that have begun are finished.
+    /// - Throws: ``EngineError`` of the first that cannot be loaded; the others' loads that have begun are cancelled, and what
+    ///   was loaded stays. `CancellationError`.
     @discardableResult
     public func prefetch(_ users: [String]) async throws -> Int {
         try await reportingFailures {
@@ -97,14 +99,19 @@ extension PersonalizationEngine {
 
     private static var loadsAtOnce: Int { 16 }
 
-    /// Counts an adapter that came into memory or left it in a user's line, and makes room where there are too many.
-    func noteResidency(of key: UserKey, in shard: Shard, hadAdapter: Bool) async {
-        let hasAdapter = shard.state.withLock { state in state.withSlot(key) { $0.adapter != nil } ?? false }
-        guard hasAdapter != hadAdapter else { return }
-        let epoch = resident.change(by: hasAdapter ? 1 : -1)
-        guard hasAdapter else { return }
-        shard.state.withLock { state in _ = state.withSlot(key) { $0.lastUse = epoch } }
-        if resident.excess > 0 { await makeRoom() }
+    /// Counts an adapter that came into memory or left it in a user's line.
+    ///
+    /// - Returns: Whether one came that makes them too many.
+    func noteResidency(of key: UserKey, in shard: Shard, hadAdapter: Bool) -> Bool {
+        shard.state.withLock { state in
+            state.withSlot(key) { slot in
+                guard (slot.adapter != nil) != hadAdapter else { return false }
+                let epoch = resident.change(by: hadAdapter ? -1 : 1)
+                if hadAdapter { return false }
+                slot.lastUse = epoch
+                return resident.excess > 0
+            } ?? false
+        }
     }
 
     /// An adapter that may go.
@@ -118,8 +125,9 @@ extension PersonalizationEngine {
     /// users and of users who stand in a line stay, and what cannot be saved: that failure is reported, and whoever waited for
     /// room goes on without.
     ///
+    /// - Parameter newcomer: The one for whom there was no room. Stays: with more pinned than fit, it would be gone at once.
     /// - Complexity: O(adapters in memory), once for a sixteenth of the limit.
-    private func makeRoom() async {
+    func makeRoom(for newcomer: UserKey) async {
         await resident.gate.pass {
             let excess = resident.excess
             guard excess > 0 else { return }
@@ -127,7 +135,9 @@ extension PersonalizationEngine {
             for (i, shard) in allShards.enumerated() {
                 shard.state.withLock { state in
                     state.updateAll { place, slot in
-                        guard slot.adapter != nil, slot.holders == 0, !slot.isPinned else { return }
+                        guard slot.adapter != nil, slot.holders == 0, !slot.isPinned, slot.key != newcomer else {
+                            return
+                        }
                         candidates.append(Candidate(lastUse: slot.lastUse, shard: i, place: place))
                     }
                 }
@@ -137,28 +147,39 @@ extension PersonalizationEngine {
             candidates.sort { (now &- $0.lastUse, $1.shard, $1.place) > (now &- $1.lastUse, $0.shard, $0.place) }
             var byShard: [Int: [Candidate]] = [:]
             for candidate in candidates.prefix(excess) { byShard[candidate.shard, default: []].append(candidate) }
-            for (i, chosen) in byShard.sorted(by: { $0.key < $1.key }) { await release(chosen, from: allShards[i]) }
+            var canSave = true
+            for (i, chosen) in byShard.sorted(by: { $0.key < $1.key }) {
+                canSave = await release(chosen, from: allShards[i], saving: canSave)
+            }
         }
     }
 
-    private func release(_ chosen: [Candidate], from shard: Shard) async {
+    /// - Parameter isSaving: Whether to save what is not; it stays otherwise.
+    /// - Returns: Whether there is a point in saving more: not after the store has failed, which one sweep finds out once.
+    private func release(_ chosen: [Candidate], from shard: Shard, saving isSaving: Bool) async -> Bool {
         await storeGate.pass {
-            let records = shard.state.withLock { state in
-                chosen.compactMap { candidate in
-                    state.withUse(candidate.place, candidate.lastUse) { slot in
-                        slot.isUnsaved
-                            ? slot.adapter.map {
-                                StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
-                            } : nil
-                    } ?? nil
+            var canSave = isSaving
+            var records: [StoredAdapter] = []
+            if isSaving {
+                records = shard.state.withLock { state in
+                    chosen.compactMap { candidate in
+                        state.withUse(candidate.place, candidate.lastUse) { slot in
+                            slot.isUnsaved
+                                ? slot.adapter.map {
+                                    StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
+                                } : nil
+                        } ?? nil
+                    }
                 }
             }
             do {
-                if !records.isEmpty { try await save(records, from: shard) }
-            } catch let error as EngineError {
-                report(error)
+                if !records.isEmpty {
+                    let failure = try await save(records, from: shard, "evict").failure
+                    canSave = failure == nil || failure?.code == .staleVersion
+                }
             } catch {
                 // Cancelled: the next load makes room.
+                canSave = false
             }
             let released = shard.state.withLock { state in
                 var arrivals: [EpisodeQueue.Arrival] = []
@@ -181,6 +202,7 @@ extension PersonalizationEngine {
             resident.change(by: -released.count)
             if released.count > 0 { reporting.count("attune_evictions_total", by: released.count) }
             for arrival in released.arrivals { arrival.finish() }
+            return canSave
         }
     }
 }

@@ -153,7 +153,14 @@ extension PersonalizationEngine {
     func adapter(for user: String, _ operation: String) async throws -> LoRAAdapter? {
         try Self.check(user, operation)
         let shard = shard(of: user)
-        if let adapter = shard.state.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
+        let epoch = resident.epoch
+        let held = shard.state.withLock { state in
+            state.withSlot(user) { slot -> LoRAAdapter? in
+                slot.lastUse = epoch
+                return slot.adapter
+            } ?? nil
+        }
+        if let held { return held }
         return try await withLoaded(user, operation) { shard in
             shard.state.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
         }
@@ -192,11 +199,13 @@ extension PersonalizationEngine {
     ///
     /// - Throws: ``EngineError`` (`storeFailed`).
     public func users() async throws -> [String] {
+        // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
+        var all: Set<UserKey> = []
+        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
         let stored = try await reportingFailures {
             try await storing("users", user: nil) { try await store.users() }
         }
-        var all = Set(stored.map(UserKey.init))
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
+        for user in stored { all.insert(UserKey(user)) }
         return all.sorted().map(\.user)
     }
 
@@ -256,31 +265,40 @@ extension PersonalizationEngine {
                     return records
                 }
                 if records.isEmpty { continue }
-                do {
-                    try await save(records, from: shard)
-                    saved += records.count
-                } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
-                    for record in records {
-                        do {
-                            try await save([record], from: shard)
-                            saved += 1
-                        } catch let failure as EngineError {
-                            report(failure)
-                            firstFailure = firstFailure ?? failure
-                        }
-                    }
-                } catch let failure as EngineError {
-                    report(failure)
-                    firstFailure = firstFailure ?? failure
-                }
+                let done = try await save(records, from: shard, "checkpoint")
+                saved += done.saved
+                firstFailure = firstFailure ?? done.failure
             }
             if let firstFailure { throw firstFailure }
             return saved
         }
     }
 
-    func save(_ records: [StoredAdapter], from shard: Shard) async throws {
-        try await storing("checkpoint", user: nil) { try await store.save(records) }
+    /// Saves what can be saved: in one call, and one by one where the store refuses a stale version among them.
+    ///
+    /// - Returns: How many were saved, and the first failure; all of them are reported.
+    /// - Throws: `CancellationError`.
+    func save(
+        _ records: [StoredAdapter], from shard: Shard, _ operation: String
+    ) async throws -> (saved: Int, failure: EngineError?) {
+        do {
+            try await saveAll(records, from: shard, operation)
+            return (records.count, nil)
+        } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
+            var all: (saved: Int, failure: EngineError?) = (0, nil)
+            for record in records {
+                let one = try await save([record], from: shard, operation)
+                all = (all.saved + one.saved, all.failure ?? one.failure)
+            }
+            return all
+        } catch let failure as EngineError {
+            report(failure)
+            return (0, failure)
+        }
+    }
+
+    private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
+        try await storing(operation, user: nil) { try await store.save(records) }
         shard.state.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in
@@ -304,20 +322,28 @@ extension PersonalizationEngine {
     /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
     func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
         let key = UserKey(user)
-        let shard = shard(of: key)
+        var isTooMany = false
+        let result: Result<R, any Error>
+        do {
+            result = .success(try await inLine(key, shard(of: key), &isTooMany, body))
+        } catch {
+            result = .failure(error)
+        }
+        // Out of the line: who comes next in it does not wait for others' adapters to be saved.
+        if isTooMany { await makeRoom(for: key) }
+        return try result.get()
+    }
+
+    private func inLine<R>(
+        _ key: UserKey, _ shard: Shard, _ isTooMany: inout Bool, _ body: (Shard) async throws -> R
+    ) async throws -> R {
         let gate = shard.state.withLock { $0.joinLine(key) }
         defer { shard.state.withLock { $0.leaveLine(key) } }
         return try await gate.pass {
             try Task.checkCancellation()
             let hadAdapter = shard.state.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
-            do {
-                let result = try await body(shard)
-                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
-                return result
-            } catch {
-                await noteResidency(of: key, in: shard, hadAdapter: hadAdapter)
-                throw error
-            }
+            defer { isTooMany = noteResidency(of: key, in: shard, hadAdapter: hadAdapter) }
+            return try await body(shard)
         }
     }
 
@@ -331,7 +357,13 @@ extension PersonalizationEngine {
 
     /// Makes sure that the user's adapter is in memory if the store has one. In the user's line only.
     func load(_ user: String, _ operation: String, _ shard: Shard) async throws {
-        let isResident = shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+        let epoch = resident.epoch
+        let isResident = shard.state.withLock { state in
+            state.withSlot(user) { slot in
+                slot.lastUse = epoch
+                return slot.adapter != nil
+            } ?? false
+        }
         if isResident { return }
         if let record = try await storing(operation, user: user, { try await store.load(user) }) {
             try check(record, of: user, operation)

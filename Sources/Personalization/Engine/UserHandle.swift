@@ -27,7 +27,12 @@ extension PersonalizationEngine {
     /// - Parameter user: The user's id; with or without an adapter.
     /// - Throws: ``EngineError`` (`invalidUser`).
     public func handle(for user: String) throws(EngineError) -> UserHandle {
-        try Self.check(user, "handle")
+        do throws(EngineError) {
+            try Self.check(user, "handle")
+        } catch {
+            report(error)
+            throw error
+        }
         let handle = UserHandle(UserKey(user))
         shard(of: handle.key).state.withLock { if let place = $0.place(of: handle.key) { handle.remember(place) } }
         return handle

@@ -15,6 +15,12 @@ struct UserKey: Hashable, Sendable {
     /// A hash of the bytes, seeded anew in each process: whoever chooses ids cannot make them collide.
     let hash: Int
 
+    /// A key with a hash of its own: how tests make two collide.
+    init(_ user: String, hash: Int) {
+        self.user = user
+        self.hash = hash
+    }
+
     init(_ user: String) {
         self.user = user
         var hasher = Hasher()

@@ -206,6 +206,7 @@ extension PersonalizationEngine {
         }
         guard let report else { return nil }
         slot.isUnsaved = true
+        slot.lastUse = resident.epoch
         // Taken by the queue under this lock: forgetting the user finds the episode in one place or the other.
         let arrival = memory.pending.map { pending in
             pending.connection.take(

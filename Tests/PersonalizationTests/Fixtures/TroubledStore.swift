@@ -44,6 +44,9 @@ final class TroubledStore: AdapterStore {
     /// Makes the next calls fail, one for each error.
     func fail(_ call: Call, with errors: any Error...) { state.withLock { $0.faults[call, default: []] += errors } }
 
+    /// Lets calls that were to fail work after all.
+    func work(_ call: Call) { state.withLock { $0.faults[call] = nil } }
+
     /// Makes the next call that is not held yet hang.
     func hold(_ call: Call) -> Hold {
         let hold = Hold()
