@@ -61,7 +61,7 @@ let package = Package(
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
         tests(
             "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "TensorCore"]),
+        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -13,6 +13,12 @@ let package = Package(
                 "CReference",
             ], path: "Sources/Benchmark",
             swiftSettings: [.strictMemorySafety()]),
+        // What scripts/gate runs under callgrind.
+        .executableTarget(
+            name: "Gate",
+            dependencies: [
+                .product(name: "Attune", package: "attune"), .product(name: "Benchmarking", package: "attune"),
+            ], path: "Sources/Gate", swiftSettings: [.strictMemorySafety()]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -65,14 +65,22 @@ private struct Timer {
 
     mutating func warmUp(until enough: Duration) async throws {
         while try await run() < enough { calls *= 2 }
-        if attune_allocations_begin() != 0 {
-            let result: Result<Duration, any Error>
-            do { result = .success(try await run()) } catch { result = .failure(error) }
-            let count = attune_allocations_end()
-            _ = try result.get()
-            // What starting a chunk takes is not a call's.
-            allocations = Double(count) / Double(calls) < 0.01 ? 0 : Double(count) / Double(calls)
+        // What starting a chunk takes is not a call's: it is in both counts.
+        if let once = try await allocations(of: calls), let twice = try await allocations(of: 2 * calls) {
+            let each = Double(twice - once) / Double(calls)
+            // Less is somebody else's, now and then.
+            allocations = each < 0.01 ? 0 : each
         }
+    }
+
+    private mutating func allocations(of calls: Int) async throws -> Int? {
+        guard attune_allocations_begin() != 0 else { return nil }
+        let result: Result<Void, any Error>
+        do { result = .success(try await item.run(next..<(next + calls))) } catch { result = .failure(error) }
+        let count = attune_allocations_end()
+        next += calls
+        try result.get()
+        return Int(count)
     }
 
     mutating func time() async throws {

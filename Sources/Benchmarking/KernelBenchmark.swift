@@ -64,7 +64,19 @@ public struct KernelBenchmark: Sendable {
     /// The instruction set that the kernels run with.
     public static var instructionSet: String { Kernels.instructionSet.rawValue }
 
-    /// Results as JSON: `{"cases":[{"name":…,"dimension":…,"rank":…,"batch":…,"threads":…,"median_ns":…,"min_ns":…}]}`.
+    /// Whether the kernels were built for debugging, which makes their times worthless.
+    public static var isDebugBuild: Bool {
+        #if DEBUG
+            true
+        #else
+            false
+        #endif
+    }
+
+    /// Results as JSON:
+    /// `{"cases":[{"name":…,"dimension":…,"rank":…,"batch":…,"threads":…,"median_ns":…,"min_ns":…,"allocations":…}]}`.
+    ///
+    /// `machine` stands before them; `allocations` is `null` where they can't be counted.
     ///
     /// - Parameter machine: Facts of the machine, printed before.
     public static func json(
@@ -82,7 +94,10 @@ public struct KernelBenchmark: Sendable {
             ])
         }
         let facts =
-            [("processor", JSONText.string(processor)), ("instruction_set", .string(instructionSet))]
+            [
+                ("processor", JSONText.string(processor)), ("instruction_set", .string(instructionSet)),
+                ("build", .string(isDebugBuild ? "debug" : "release")),
+            ]
             + machine.map { ($0.name, .number($0.number)) }
         return JSONText.object([("machine", .object(facts)), ("cases", .array(cases))]).text
     }

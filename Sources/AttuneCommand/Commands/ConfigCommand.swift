@@ -11,7 +11,10 @@ struct ConfigCommand: Command {
             "Every setting with its value and unit: dimension and rank limits, objective, learning rate, clipping, "
                 + "optimizer, schedule, protection against forgetting, seed. These are the values that the library "
                 + "uses where a program doesn't set its own, and that the method 'engine' of 'attune evaluate' runs "
-                + "with."
+                + "with.",
+            "Below them this machine: the processor, the instructions that the kernels use, and which BLAS runs how. A "
+                + "line 'blas note' says when OpenBLAS uses its kernels for an older processor, what decides that and "
+                + "what to set.",
         ],
         arguments: [],
         options: [.format],
@@ -70,18 +73,5 @@ extension Setting.Value {
         case .integer(let value): .integer(value)
         case .flag(let value): .bool(value)
         }
-    }
-}
-
-/// What the arithmetic runs on.
-struct MachineDescription {
-    let facts: [(name: String, value: String)]
-
-    static var current: MachineDescription {
-        let blas = BLASConfiguration.current
-        return MachineDescription(facts: [
-            ("kernels", Kernels.instructionSet.rawValue), ("blas", blas.library), ("blas core", blas.core),
-            ("blas threads", "\(blas.threads)"),
-        ])
     }
 }

@@ -2,6 +2,8 @@ import Attune
 
 /// Rows of text in aligned columns.
 struct TextTable {
+    /// The columns whose cells stand at the right, as numbers do.
+    var rightAligned: Set<Int> = []
     private var rows: [[String]] = []
 
     mutating func add(_ cells: [String]) { rows.append(cells) }
@@ -12,7 +14,9 @@ struct TextTable {
         let widths = (0..<columns).map { c in rows.compactMap { c < $0.count ? $0[c].count : nil }.max() ?? 0 }
         return rows.map { row in
             let cells = row.enumerated().map { c, cell in
-                c == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[c] - cell.count)
+                let space = String(repeating: " ", count: widths[c] - cell.count)
+                if rightAligned.contains(c) { return space + cell }
+                return c == row.count - 1 ? cell : cell + space
             }
             return "  " + cells.joined(separator: "  ") + "\n"
         }.joined()

@@ -1,5 +1,13 @@
 internal import COpenBLAS
 
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
 /// Which BLAS is at work, for `attune config` and bug reports; and its number of threads.
 ///
 /// OpenBLAS starts a thread per core and would spread every larger product over all of them. Here many tasks call it at once,
@@ -10,14 +18,25 @@ package struct BLASConfiguration: Sendable {
     package let library: String
     /// The processor whose kernels were chosen.
     package let core: String
+    /// The core that the environment asks for: the value of `OPENBLAS_CORETYPE`, which OpenBLAS reads once, when it is loaded.
+    package let chosenCore: String?
     /// The number of threads a single call may use.
     package let threads: Int
+
+    /// A configuration; ``current`` is this process's own.
+    package init(library: String, core: String, chosenCore: String?, threads: Int) {
+        self.library = library
+        self.core = core
+        self.chosenCore = chosenCore
+        self.threads = threads
+    }
 
     /// The configuration as it is now.
     package static var current: BLASConfiguration {
         prepare()
         return BLASConfiguration(
             library: unsafe text(openblas_get_config()), core: unsafe text(openblas_get_corename()),
+            chosenCore: unsafe getenv("OPENBLAS_CORETYPE").map { unsafe String(cString: $0) },
             threads: Int(openblas_get_num_threads()))
     }
 
