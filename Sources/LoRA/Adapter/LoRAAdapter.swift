@@ -268,6 +268,20 @@ extension LoRAAdapter {
         guard isFinite else { throw nonFinite(x) }
     }
 
+    /// ``forward(_:into:)`` and the version that it used. Changes nothing: it is mutating so that a value inside another is lent,
+    /// and not copied with a reference to each of its parts.
+    package mutating func lentForward(
+        _ x: Span<Float>, into output: inout MutableSpan<Float>
+    ) throws(LoRAError) -> UInt64 {
+        try forward(x, into: &output)
+        return version
+    }
+
+    /// The same into a new array.
+    package mutating func lentForward(_ x: [Float]) throws(LoRAError) -> (output: [Float], version: UInt64) {
+        (try forward(x), version)
+    }
+
     /// What is wrong where the output is not finite: the embedding, or what comes of it.
     private func nonFinite(_ x: Span<Float>) -> LoRAError {
         do throws(LoRAError) { try shape.check(x, "forward") } catch { return error }

@@ -58,8 +58,8 @@ extension PersonalizationEngine {
     ) throws(LoRAError) -> AppliedVersion? {
         let epoch = resident.epoch
         return try state.withPlace(place) { slot throws(LoRAError) -> AppliedVersion? in
-            guard let version = slot.adapter?.version else { return nil }
-            try slot.adapter?.forward(x, into: &output)
+            guard slot.adapter != nil else { return nil }
+            let version = try slot.adapter!.lentForward(x, into: &output)
             slot.lastUse = epoch
             return AppliedVersion(version: version, isPersonalized: true)
         }

@@ -161,9 +161,8 @@ extension PersonalizationEngine {
         let epoch = resident.epoch
         do throws(LoRAError) {
             return try state.withPlace(place) { slot throws(LoRAError) -> PersonalizedEmbedding? in
-                guard let version = slot.adapter?.version, let y = try slot.adapter?.forward(embedding) else {
-                    return nil
-                }
+                guard slot.adapter != nil else { return nil }
+                let (y, version) = try slot.adapter!.lentForward(embedding)
                 slot.lastUse = epoch
                 return PersonalizedEmbedding(embedding: y, user: key.user, version: version, isPersonalized: true)
             }
