@@ -132,20 +132,34 @@ private final class ManyUsers: Sendable {
         return best
     }
 
-    private func update(_ users: ArraySlice<Int>) async throws {
-        for (i, user) in users.enumerated() {
+    /// Feedback in memory of its own: counting references to the same arrays, two threads would wait for each other.
+    private func ownFeedback() -> [[Feedback]] {
+        feedback.map { batch in
+            batch.map { sample in
+                guard case .target(let target) = sample.signal else { return sample }
+                return Feedback(
+                    embedding: sample.embedding.map { $0 }, signal: .target(target.map { $0 }))
+            }
+        }
+    }
+
+    private func update(_ users: [Int]) async throws {
+        let (engine, handles, feedback) = (engine, handles, ownFeedback())
+        var i = 0
+        for user in users {
             try await engine.updateAdapter(for: handles[user], with: feedback[i & 3])
+            i += 1
         }
     }
 
     func measure() async throws -> ScaleResult {
         let calls = 200_000
         // Users of one half and of the other, so that two threads never meet in one.
-        let single = try await best(calls) { try await self.update($0[...]) }
+        let single = try await best(calls) { try await self.update($0) }
         let double = try await best(calls) { users in
             let halves = [users.filter { $0 & 1 == 0 }, users.filter { $0 & 1 == 1 }]
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for half in halves { group.addTask { try await self.update(half[...]) } }
+                for half in halves { group.addTask { try await self.update(half) } }
                 try await group.waitForAll()
             }
         }

@@ -240,7 +240,7 @@ extension LoRAAdapter {
         var isFinite = false
         let y = unsafe [Float](unsafeUninitializedCapacity: d) { memory, count in
             guard let base = memory.baseAddress else { preconditionFailure("an array without memory") }
-            isFinite = x.span.withBuffer { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+            isFinite = x.withFloats { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
             count = d
         }
         guard isFinite else { throw nonFinite(x.span) }
@@ -263,7 +263,7 @@ extension LoRAAdapter {
         }
         let isFinite = unsafe output.withUnsafeMutableBufferPointer { memory in
             guard let base = memory.baseAddress else { return false }
-            return x.withBuffer { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+            return x.withFloats { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
         }
         guard isFinite else { throw nonFinite(x) }
     }
@@ -307,7 +307,7 @@ extension LoRAAdapter {
         let d = shape.dimension
         FloatBuffer.temporary(shape.rank) { hidden in
             inputs.withSpan { span in
-                span.withBuffer { x in
+                span.withFloats { x in
                     outputs.withMutableSpan { result in
                         unsafe result.withUnsafeMutableBufferPointer { memory in
                             guard let base = memory.baseAddress else { return }

@@ -36,16 +36,3 @@ struct LentTargets {
         }
     }
 }
-
-extension Array<Float> {
-    /// Lends the numbers to the kernels, which only read them.
-    @inline(__always)
-    func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
-        try unsafe withUnsafeBufferPointer { source throws(E) in
-            guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
-                preconditionFailure("the address 64 is not null")
-            }
-            return try body(unsafe FloatBuffer(base: UnsafeMutablePointer(mutating: start), count: source.count))
-        }
-    }
-}

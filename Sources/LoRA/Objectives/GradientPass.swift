@@ -155,7 +155,7 @@ struct GradientPass {
         _ sample: Feedback, row: Int, share: Double, _ parameters: FloatBuffer, _ wants: Wanted,
         _ evaluator: inout ObjectiveEvaluator, _ result: inout Result
     ) throws(LoRAError) {
-        try sample.embedding.span.withBuffer { x throws(LoRAError) in
+        try sample.embedding.withFloats { x throws(LoRAError) in
             let map = shape.map(parameters)
             let error = errors.slice((row * shape.dimension)..<((row + 1) * shape.dimension))
             let isFinite = Kernels.forward(map, x, hidden: hidden, scaled: scaled, output: output)

@@ -52,14 +52,6 @@ package struct FloatBuffer {
         }
     }
 
-    /// Lends `count` floats of the stack, contents unspecified; up to 256 of them are certain not to come from the heap.
-    package static func temporary<R>(_ count: Int, _ body: (FloatBuffer) -> R) -> R {
-        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count, 1)) { memory in
-            guard let base = memory.baseAddress else { preconditionFailure("no stack memory") }
-            return body(unsafe FloatBuffer(base: base, count: count))
-        }
-    }
-
     /// Lends the memory as half as many doubles, contents unspecified. It starts at a multiple of 8 bytes.
     @unsafe
     package func withDoubles<R>(_ body: (UnsafeMutablePointer<Double>) -> R) -> R {

@@ -1,0 +1,41 @@
+internal import TensorCore
+
+// Memory lent to the kernels for the time of a closure. In this module and always inlined: a generic function of another one is
+// called with its closure and its types, which takes longer than a small kernel.
+
+extension Array<Float> {
+    /// Lends the numbers to the kernels, which only read them.
+    @inline(__always)
+    func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
+        try unsafe withUnsafeBufferPointer { source throws(E) in try body(unsafe FloatBuffer(lending: source)) }
+    }
+}
+
+extension Span<Float> {
+    /// Lends the numbers to the kernels, which only read them.
+    @inline(__always)
+    func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
+        try unsafe withUnsafeBufferPointer { source throws(E) in try body(unsafe FloatBuffer(lending: source)) }
+    }
+}
+
+extension FloatBuffer {
+    @unsafe
+    @inline(__always)
+    fileprivate init(lending source: UnsafeBufferPointer<Float>) {
+        // Nothing may have no address; any aligned one that nobody reads will do.
+        guard let start = unsafe source.baseAddress ?? UnsafePointer(bitPattern: 64) else {
+            preconditionFailure("the address 64 is not null")
+        }
+        unsafe self.init(base: UnsafeMutablePointer(mutating: start), count: source.count)
+    }
+
+    /// Lends `count` floats of the stack, contents unspecified; up to 256 of them are certain not to come from the heap.
+    @inline(__always)
+    static func temporary<R>(_ count: Int, _ body: (FloatBuffer) -> R) -> R {
+        unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: max(count, 1)) { memory in
+            guard let base = memory.baseAddress else { preconditionFailure("no stack memory") }
+            return body(unsafe FloatBuffer(base: base, count: count))
+        }
+    }
+}
