@@ -72,7 +72,7 @@ struct InstructionSetTests {
                     record("rank_one \(what)", one.array)
                     lend(one, Floats(c), Floats(x)) { Kernels.addSquaredOuter($0, $1, $2, weight: 0.37) }
                     record("add_squared_outer \(what)", one.array)
-                    if rows > 0, n > 0 {
+                    if [1, 4, 8, 9].contains(rows), [1, 17, 64, 384].contains(n) {
                         for (name, values) in AdapterKernelCase(rank: rows, dimension: n, make).results() {
                             record("\(name) \(what)", values)
                         }
