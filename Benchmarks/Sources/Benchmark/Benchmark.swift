@@ -67,9 +67,10 @@ struct Benchmark {
                 ], processor: processorName))
     }
 
-    /// The processor's name, as Linux gives it.
+    /// The processor's name, where Linux gives it.
     static var processorName: String {
-        guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else { return "unknown" }
+        guard let data = FileManager.default.contents(atPath: "/proc/cpuinfo") else { return "unknown" }
+        let text = String(decoding: data, as: UTF8.self)
         let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
         return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
     }

@@ -106,12 +106,12 @@ private final class ManyUsers: Sendable {
         update.fading = PerObjective(all: 0)
         configuration = EngineConfiguration(dimension: dimension, rank: rank, hasBias: false, update: update)
         names = (0..<users).map { "user-\($0)" }
-        memoryBefore = residentMemory()
+        memoryBefore = try residentMemory()
         engine = try PersonalizationEngine(configuration: configuration)
         var handles: [UserHandle] = []
         handles.reserveCapacity(users)
         for name in names { try await engine.updateAdapter(for: name, with: feedback[0]) }
-        memoryAfter = residentMemory()
+        memoryAfter = try residentMemory()
         for name in names { handles.append(try engine.handle(for: name)) }
         self.handles = handles
     }
@@ -213,8 +213,10 @@ private final class ManyUsers: Sendable {
 }
 
 /// The process's memory, in bytes.
-private func residentMemory() -> Int {
-    guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
-    let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+private func residentMemory() throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+    guard let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
+        throw WrongResult("/proc/self/statm holds \(text)")
+    }
     return pages * 4096
 }

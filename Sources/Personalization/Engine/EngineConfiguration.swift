@@ -117,7 +117,7 @@ extension EngineConfiguration {
         return copies * AlignedStorage<Float>.byteCount(for: shape.parameterCount) + Self.bytesBesides
     }
 
-    /// What an adapter takes besides its numbers, measured (docs/performance.md).
+    /// About what an adapter takes besides its numbers: 260 to 270 bytes where they are many (docs/performance.md).
     private static var bytesBesides: Int { 256 }
 
     /// The most adapters in memory.
