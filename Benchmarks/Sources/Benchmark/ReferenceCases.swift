@@ -61,18 +61,18 @@ final class ReferenceCases {
         let (d, r) = (shape.dimension, shape.rank)
         let (a, b) = unsafe (parameters.base, parameters.base + r * d)
         return [
-            single("forward") { x, _ in unsafe reference_forward(d, r, a, b, x, self.output.base, 1) },
-            single("update-sgd") { x, t in
+            unsafe single("forward") { x, _ in unsafe reference_forward(d, r, a, b, x, self.output.base, 1) },
+            unsafe single("update-sgd") { x, t in
                 unsafe blackHole(reference_sgd(d, r, a, b, x, t, 1, Self.rate, self.scratch.base))
             },
-            single("update-adam", state: 2) { x, t in
+            unsafe single("update-adam", state: 2) { x, t in
                 unsafe blackHole(reference_adam(d, r, a, b, self.moments.base, x, t, 1, 1e-4, self.scratch.base))
             },
-            single("update-ewc", state: 1) { x, t in
+            unsafe single("update-ewc", state: 1) { x, t in
                 unsafe blackHole(
                     reference_ewc(d, r, a, b, self.importance.base, x, t, 1, Self.rate, 0.5, self.scratch.base))
             },
-            single("update-riemannian") { x, t in
+            unsafe single("update-riemannian") { x, t in
                 unsafe blackHole(reference_riemannian(d, r, a, b, x, t, 1, Self.rate, 1e-2, self.scratch.base))
             },
             batched, mixed,
