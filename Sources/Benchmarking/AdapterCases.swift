@@ -30,17 +30,20 @@ final class AdapterCases {
         let held = Held(adapter)
         let feedback = work.feedback
         let scratch = UpdateScratch()
+        // The reference's work, which ends with the step.
+        var configuration = configuration
+        configuration.measuresLossAfter = false
         return BenchmarkCase(
             name: name, dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(state: state),
             operations: work.updateOperations,
-            run: { range in
+            run: { [configuration] range in
                 for number in range {
                     _ = try held.adapter.update(
                         with: feedback[number & (Workload.count - 1)], configuration: configuration,
                         overrides: UpdateOverrides(), scratch: scratch)
                 }
             },
-            check: {
+            check: { [configuration] in
                 var (adapter, expected) = (adapter, PlainAdapter(adapter))
                 for i in 0..<Workload.count {
                     _ = try adapter.update(with: feedback[i], configuration: configuration)

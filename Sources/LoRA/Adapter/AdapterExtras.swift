@@ -1,58 +1,80 @@
 /// What only some adapters have, apart from them: an adapter under plain SGD takes no room for it. Part of a value: whoever
 /// changes it owns the only reference, or a copy.
+///
+/// `@safe` and with a pointer because the parts are lent from one place, ``lend(_:)``, by owners that are checked for exclusive
+/// access themselves; a class's stored properties would be checked again each time, which takes longer than a small step.
+@safe
 final class AdapterExtras: @unchecked Sendable {
-    var start: WarmStart?
-    var optimizerState: OptimizerState?
-    var protection: ProtectionState?
-    var plateau: PlateauState?
+    struct Contents {
+        var start: WarmStart?
+        var optimizerState: OptimizerState?
+        var protection: ProtectionState?
+        var plateau: PlateauState?
+    }
+
+    fileprivate let contents: UnsafeMutablePointer<Contents>
 
     init(_ other: AdapterExtras? = nil) {
-        start = other?.start
-        optimizerState = other?.optimizerState
-        protection = other?.protection
-        plateau = other?.plateau
+        unsafe contents = .allocate(capacity: 1)
+        unsafe contents.initialize(to: other?.contents.pointee ?? Contents())
     }
+
+    deinit {
+        unsafe contents.deinitialize(count: 1)
+        unsafe contents.deallocate()
+    }
+
+    /// Lends everything. Whoever writes owns the only reference, and nobody asks again inside.
+    @inline(__always)
+    func lend<R>(_ body: (inout Contents) -> R) -> R { unsafe body(&contents.pointee) }
 }
 
 extension LoRAAdapter {
     /// What the adapter started from, shared with others; `nil` for a cold start.
     package var start: WarmStart? {
-        get { extras?.start }
-        set { if newValue != nil || extras != nil { ownExtras().start = newValue } }
+        get { extras?.lend { $0.start } }
+        set { if newValue != nil || extras != nil { lendExtras { $0.start = newValue } } }
     }
     package var plateau: PlateauState? {
-        get { extras?.plateau }
-        set { if newValue != nil || extras != nil { ownExtras().plateau = newValue } }
+        get { extras?.lend { $0.plateau } }
+        set { if newValue != nil || extras != nil { lendExtras { $0.plateau = newValue } } }
     }
     package var optimizerState: OptimizerState? {
-        get { extras?.optimizerState }
+        get { extras?.lend { $0.optimizerState } }
         _modify {
             if extras != nil {
-                yield &ownExtras().optimizerState
+                makeExtrasUnique()
+                yield unsafe &extras!.contents.pointee.optimizerState
             } else {
                 var made: OptimizerState?
                 yield &made
-                if made != nil { ownExtras().optimizerState = made }
+                if made != nil { lendExtras { $0.optimizerState = made } }
             }
         }
     }
     package var protection: ProtectionState? {
-        get { extras?.protection }
+        get { extras?.lend { $0.protection } }
         _modify {
             if extras != nil {
-                yield &ownExtras().protection
+                makeExtrasUnique()
+                yield unsafe &extras!.contents.pointee.protection
             } else {
                 var made: ProtectionState?
                 yield &made
-                if made != nil { ownExtras().protection = made }
+                if made != nil { lendExtras { $0.protection = made } }
             }
         }
     }
 
-    /// The extras, this value's own. Accessors that lend a part of them take memory for it, so an update goes this way.
-    mutating func ownExtras() -> AdapterExtras {
+    private mutating func makeExtrasUnique() {
         // No binding before the question: it would be a second reference.
         if extras == nil || !isKnownUniquelyReferenced(&extras) { extras = AdapterExtras(extras) }
-        return extras!
+    }
+
+    /// Lends the extras, this value's own. Accessors that lend a part of them take memory for it, so an update goes this way.
+    @inline(__always)
+    mutating func lendExtras<R>(_ body: (inout AdapterExtras.Contents) -> R) -> R {
+        makeExtrasUnique()
+        return extras!.lend(body)
     }
 }

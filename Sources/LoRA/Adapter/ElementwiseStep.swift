@@ -15,21 +15,24 @@ extension LoRAAdapter {
             hasState(for: configuration) && isSafe(step, configuration, largest: largest, raw: norms.global)
         // Without state there is memory to be made anyway.
         let previous = isSafe ? nil : self
+        let looksAhead = step.looksAhead || previous != nil
         prepareState(configuration)
         // The output after the step comes with it, unless something fades then.
         if let ewc = configuration.elasticWeightConsolidation {
-            protectedStep(step, ewc, factors)
+            protectedStep(step, ewc, factors, looksAhead)
         } else {
-            adamStep(step, configuration, factors)
+            adamStep(step, configuration, factors, looksAhead && step.fading == 0)
             if step.fading > 0 {
                 fade(step.fading)
                 trace?.keep = Float(1 - step.fading)
+            }
+            if step.fading > 0, looksAhead {
                 parameters.withBuffer {
                     _ = Kernels.forward(map($0), step.x, hidden: step.next, scaled: step.next, output: step.after)
                 }
             }
         }
-        let after = plainLossAfter(step, target)
+        let after = looksAhead ? plainLossAfter(step, target) : .nan
         if let previous { try confirm(after, orRestore: previous) }
         return StepOutcome(
             loss: step.loss, lossAfter: after, norm: norms.global, clipFactor: factors.smallest)
@@ -46,17 +49,23 @@ extension LoRAAdapter {
     }
 
     /// Calls `body` with A, B and b.
-    private func forEachBlock(_ step: SingleStep, _ factors: GradientNorms.Factors, _ body: (Block) -> Void) {
+    ///
+    /// - Parameter looksAhead: Whether the output after the step is wanted.
+    @inline(__always)
+    private static func forEachBlock(
+        _ shape: AdapterShape, _ step: SingleStep, _ factors: GradientNorms.Factors, looksAhead: Bool,
+        _ body: (Block) -> Void
+    ) {
         let (next, after) = (step.next, step.after)
         body(
             Block(
                 range: shape.downRange, coefficients: step.gradient.back, vector: step.x, factor: factors.down,
-                follower: .dots(into: next)))
-        for k in 0..<shape.rank { next[k] = shape.scale * next[k] }
+                follower: looksAhead ? .dots(into: next) : .nothing))
+        if looksAhead { for k in 0..<shape.rank { next[k] = shape.scale * next[k] } }
         body(
             Block(
                 range: shape.upRange, coefficients: step.gradient.scaled, vector: step.gradient.error,
-                factor: factors.up, follower: .sum(next, from: step.x, into: after)))
+                factor: factors.up, follower: looksAhead ? .sum(next, from: step.x, into: after) : .nothing))
         guard shape.hasBias else { return }
         let (one, weight) = (step.work.slice(0..<1), step.work.slice(1..<2))
         one[0] = 1
@@ -64,50 +73,53 @@ extension LoRAAdapter {
         body(
             Block(
                 range: shape.biasRange, coefficients: one, vector: step.gradient.error, factor: factors.bias,
-                follower: .sum(weight, from: after, into: after)))
+                follower: looksAhead ? .sum(weight, from: after, into: after) : .nothing))
     }
 
     private mutating func protectedStep(
-        _ step: SingleStep, _ ewc: ElasticWeightConsolidation, _ factors: GradientNorms.Factors
+        _ step: SingleStep, _ ewc: ElasticWeightConsolidation, _ factors: GradientNorms.Factors, _ looksAhead: Bool
     ) {
         let pull = Float(step.settings.rate) * step.settings.strength
-        let rate = step.settings.rate
-        let own = ownExtras()
+        let (rate, shape) = (step.settings.rate, shape)
         parameters.withBuffer { all in
-            own.protection?.withParts { anchor, fisher, next in
-                forEachBlock(step, factors) { block in
-                    let range = block.range
-                    let c = step.work.slice(2..<(2 + block.coefficients.count))
-                    for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
-                    Kernels.protectedRankOne(
-                        all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
-                        next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
-                        decay: ewc.decay, block.follower)
+            lendExtras { own in
+                own.protection?.withParts { anchor, fisher, next in
+                    Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
+                        let range = block.range
+                        let c = step.work.slice(2..<(2 + block.coefficients.count))
+                        for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
+                        Kernels.protectedRankOne(
+                            all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
+                            next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
+                            decay: ewc.decay, block.follower)
+                    }
                 }
+                own.protection?.accumulated += 1
             }
         }
-        own.protection?.accumulated += 1
     }
 
     private mutating func adamStep(
-        _ step: SingleStep, _ configuration: UpdateConfiguration, _ factors: GradientNorms.Factors
+        _ step: SingleStep, _ configuration: UpdateConfiguration, _ factors: GradientNorms.Factors,
+        _ looksAhead: Bool
     ) {
-        let own = ownExtras()
-        guard
-            let adam = configuration.optimizer.nextAdam(
-                &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay),
-            let state = own.optimizerState?.storage
-        else { preconditionFailure("not Adam") }
-        let n = shape.parameterCount
+        let (shape, n) = (shape, shape.parameterCount)
         parameters.withBuffer { all in
-            state.withBuffer { moments in
-                let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
-                forEachBlock(step, factors) { block in
-                    let factor = Float(block.factor)
-                    for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
-                    Kernels.adamRankOne(
-                        all.slice(block.range), first: first.slice(block.range), second: second.slice(block.range),
-                        block.coefficients, block.vector, adam, block.follower)
+            lendExtras { own in
+                guard
+                    let adam = configuration.optimizer.nextAdam(
+                        &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay)
+                else { preconditionFailure("not Adam") }
+                own.optimizerState?.storage.withBuffer { moments in
+                    let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
+                    Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
+                        let factor = Float(block.factor)
+                        for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
+                        Kernels.adamRankOne(
+                            all.slice(block.range), first: first.slice(block.range),
+                            second: second.slice(block.range), block.coefficients, block.vector, adam,
+                            block.follower)
+                    }
                 }
             }
         }

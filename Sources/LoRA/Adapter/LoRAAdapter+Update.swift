@@ -128,9 +128,10 @@ extension LoRAAdapter {
 
     func hasState(for configuration: UpdateConfiguration) -> Bool {
         let protects = configuration.elasticWeightConsolidation != nil
-        guard let extras else { return configuration.optimizer.stateKind == nil && !protects }
-        return extras.optimizerState?.kind == configuration.optimizer.stateKind
-            && (extras.protection != nil) == protects
+        guard extras != nil else { return configuration.optimizer.stateKind == nil && !protects }
+        return extras!.lend {
+            $0.optimizerState?.kind == configuration.optimizer.stateKind && ($0.protection != nil) == protects
+        }
     }
 
     /// Makes the memory that the step writes present, and this value's own.
@@ -147,9 +148,10 @@ extension LoRAAdapter {
         }
         if !isKnownUniquelyReferenced(&parameters) { parameters = parameters.copy() }
         guard extras != nil else { return }
-        let own = ownExtras()
-        if own.optimizerState != nil { own.optimizerState?.makeUnique() }
-        if own.protection != nil { own.protection?.makeUnique() }
+        lendExtras {
+            $0.optimizerState?.makeUnique()
+            $0.protection?.makeUnique()
+        }
     }
 }
 

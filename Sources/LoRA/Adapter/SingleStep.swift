@@ -55,6 +55,8 @@ struct SingleStep {
     let scores: FloatBuffer
     /// ``Optimizer/rankOneWorkCount(_:)`` floats, and `rank + 2`.
     let work: FloatBuffer
+    /// Whether the loss after the step is wanted, or what it follows from.
+    let looksAhead: Bool
     var loss = 0.0
     var errorNorm = 0.0
 }
@@ -80,11 +82,10 @@ extension LoRAAdapter {
         let (d, r) = (shape.dimension, shape.rank)
         let scoreCount =
             target != nil ? 0 : ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective)
-        let embedding = feedback[0].embedding
         let outcome = try scratch.arena.withScratch(
             capacity: 3 * d + 5 * r + 2 + Optimizer.rankOneWorkCount(shape) + scoreCount, buffers: 10
         ) { taker throws(LoRAError) in
-            try embedding.withFloats { x throws(LoRAError) in
+            try feedback[0].embedding.withFloats { x throws(LoRAError) in
                 let output = taker.take(d)
                 var step = SingleStep(
                     x: x, target: nil, settings: settings,
@@ -93,7 +94,8 @@ extension LoRAAdapter {
                         hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
                         output: trace != nil || target == nil ? output : nil),
                     output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
-                    work: taker.take(Optimizer.rankOneWorkCount(shape) + r + 2))
+                    work: taker.take(Optimizer.rankOneWorkCount(shape) + r + 2),
+                    looksAhead: configuration.measuresLossAfter || trace != nil)
                 guard let target else { return try take(&step, feedback, configuration, trace, judged) }
                 return try target.withFloats { target throws(LoRAError) in
                     step.target = target
@@ -240,7 +242,8 @@ extension LoRAAdapter {
         }
         // The kernels form a plain target's output as they write B; others' losses can fail, and are asked before.
         let isFused = step.target != nil && !fadesToStart
-        var after = 0.0
+        let looksAhead = step.looksAhead || previous != nil
+        var after = Double.nan
         if !isFused {
             predict(step, up: c, biasRate: biasRate)
             if !fadesToStart { trace?.complete(step.after) }
@@ -250,10 +253,11 @@ extension LoRAAdapter {
         let residual = parameters.withBuffer {
             Kernels.step(
                 shape.map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
-                after: isFused ? (next, step.after) : nil, target: isFused ? step.target : nil)
+                after: isFused && looksAhead ? (next, step.after) : nil,
+                target: isFused && looksAhead ? step.target : nil)
         }
         if fadesToStart { fade(step.fading) }
-        if isFused {
+        if isFused, looksAhead {
             trace?.complete(step.after)
             after = Double(residual) / Double(shape.dimension)
         }

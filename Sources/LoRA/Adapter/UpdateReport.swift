@@ -2,7 +2,8 @@
 public struct UpdateReport: Sendable, Hashable {
     /// The batch's mean loss before the step; NaN when there was no feedback.
     public var lossBefore: Double
-    /// The batch's mean loss after it, against the same items; NaN when there was no feedback.
+    /// The batch's mean loss after it, against the same items; NaN when there was no feedback, and where it was not to be
+    /// measured (``UpdateConfiguration/measuresLossAfter``).
     public var lossAfter: Double
     /// The Euclidean norm of the data gradient over A, B and b, before clipping.
     public var gradientNorm: Double

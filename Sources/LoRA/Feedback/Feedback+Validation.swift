@@ -60,6 +60,7 @@ extension Feedback {
     /// The target where the loss is its squared distance from the map's output, which the kernels form with the output, and the
     /// feedback is in order but for whether its numbers are finite: that shows in the sums of a step, and then
     /// ``validate(for:)`` says where.
+    @inline(__always)
     func plausibleTarget(_ shape: AdapterShape) -> [Float]? {
         guard case .target(let target) = signal, !shape.normalizesOutput, embedding.count == shape.dimension,
             target.count == shape.dimension, weight > 0, weight <= 1e6, propensity == nil

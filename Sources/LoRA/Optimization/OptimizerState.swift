@@ -135,11 +135,15 @@ extension Optimizer {
     /// Adam's scalars of the given step, the first being 1; `nil` for other optimizers.
     private func adamScalars(at step: UInt64, rate: Double, weightDecay: Float) -> AdamScalars? {
         guard case .adam(let beta1, let beta2, let epsilon) = asAdam else { return nil }
-        let correction1 = 1 - Elementary.power(Double(beta1), step)
-        let correction2 = 1 - Elementary.power(Double(beta2), step)
+        let (correction1, correction2) = (Self.biasCorrection(beta1, step), Self.biasCorrection(beta2, step))
         return AdamScalars(
             beta1: beta1, beta2: beta2, epsilon: epsilon, step: Float(rate / correction1),
             inverseRootCorrection: Float(1 / correction2.squareRoot()), keep: Float(kept(rate, weightDecay)))
+    }
+
+    /// 1 − βᵗ. βᵗ ≤ e^(−t·(1 − β)), which is less than 1 can tell once the exponent is below −40.
+    private static func biasCorrection(_ beta: Float, _ step: UInt64) -> Double {
+        Double(step) * (1 - Double(beta)) > 40 ? 1 : 1 - Elementary.power(Double(beta), step)
     }
 
     /// Counts a step of Adam and gives its scalars; `nil` for other optimizers.

@@ -68,6 +68,10 @@ public struct UpdateConfiguration: Sendable, Hashable {
     /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's
     /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay or protection; nothing fades then.
     public var certifiesSteps: Bool
+    /// Whether ``UpdateReport/lossAfter`` is measured. Without it a step with targets is up to a fifth faster, and the report
+    /// says NaN. It changes nothing else: where only the loss shows whether a step stays within the range of Float, and for
+    /// other signals than targets, it is measured all the same, and so it is with a reasoning bank.
+    public var measuresLossAfter: Bool
 
     /// Update settings; every default is stated here and in ``ObjectiveConfiguration``.
     ///
@@ -86,7 +90,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
         weightDecay: Float = 0,
         fading: PerObjective = PerObjective(target: 0, preference: 0, ranking: 0.03, reward: 0),
         elasticWeightConsolidation: ElasticWeightConsolidation? = nil,
-        certifiesSteps: Bool = false
+        certifiesSteps: Bool = false,
+        measuresLossAfter: Bool = true
     ) {
         self.objective = objective
         self.optimizer = optimizer
@@ -101,6 +106,7 @@ public struct UpdateConfiguration: Sendable, Hashable {
         self.fading = fading
         self.elasticWeightConsolidation = elasticWeightConsolidation
         self.certifiesSteps = certifiesSteps
+        self.measuresLossAfter = measuresLossAfter
     }
 
     /// Checks every setting, alone and together.

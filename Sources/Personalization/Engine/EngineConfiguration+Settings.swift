@@ -97,6 +97,7 @@ extension EngineConfiguration {
                 "ItemCatalogue.defaultPopularityWeight", ItemCatalogue.defaultPopularityWeight,
                 "κ of an item's offset κ·log(1 + popularity); evaluate tries others on donors"),
             flag("update.certifiesSteps", update.certifiesSteps, "whether no step may raise its own loss"),
+            flag("update.measuresLossAfter", update.measuresLossAfter, "whether reports have the loss after the step"),
         ]
         all += reasoningSettings
         return all

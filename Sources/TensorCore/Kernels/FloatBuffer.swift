@@ -94,15 +94,30 @@ extension Span where Element == Float {
 ///
 /// Not `Sendable`: each shard of the engine and each thread of a benchmark has its own. Grows to the largest request and
 /// then allocates no more.
+@safe
 @usableFromInline
 package final class ScratchArena {
+    private var storage = AlignedStorage<Float>(count: 0)
+    /// The storage's window, behind a pointer: reading it is neither counted nor checked for exclusive access, which computations
+    /// one at a time do not need.
     @usableFromInline
-    package var storage: AlignedStorage<Float>
+    let window: UnsafeMutablePointer<FloatBuffer>
 
-    package init() { storage = AlignedStorage(count: 0) }
+    package init() {
+        unsafe window = .allocate(capacity: 1)
+        unsafe window.initialize(to: FloatBuffer(base: storage.base, count: 0))
+    }
+
+    deinit { unsafe window.deallocate() }
 
     /// The bytes held.
     package var byteCount: Int { AlignedStorage<Float>.byteCount(for: storage.count) }
+
+    @usableFromInline
+    func grow(to count: Int) {
+        storage = AlignedStorage(count: count)
+        unsafe window.pointee = FloatBuffer(base: storage.base, count: count)
+    }
 
     /// Lends a taker of buffers with `capacity` floats in all, plus what rounding to whole cache lines needs for
     /// `buffers` buffers. Their contents are unspecified.
@@ -111,12 +126,9 @@ package final class ScratchArena {
         capacity: Int, buffers: Int, _ body: (inout Taker) throws(E) -> R
     ) throws(E) -> R {
         let needed = capacity + 16 * buffers
-        if storage.count < needed { storage = AlignedStorage(count: needed) }
-        let held = storage
-        return try held.withBuffer { buffer throws(E) in
-            var taker = Taker(buffer: buffer)
-            return try body(&taker)
-        }
+        if unsafe window.pointee.count < needed { grow(to: needed) }
+        var taker = unsafe Taker(buffer: window.pointee)
+        return try body(&taker)
     }
 
     @usableFromInline
