@@ -148,12 +148,13 @@ final class StreamCase {
     }
 
     var benchmark: BenchmarkCase {
-        let configuration = Workload.configuration()
+        var configuration = Workload.configuration()
+        configuration.measuresLossAfter = false
         let scratch = UpdateScratch()
         return BenchmarkCase(
             name: "update-stream", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
             operations: work.updateOperations,
-            run: { range in
+            run: { [configuration] range in
                 for number in range {
                     let place = Int(self.order[number % self.order.count])
                     _ = try self.adapters[place].update(
@@ -161,7 +162,7 @@ final class StreamCase {
                         overrides: UpdateOverrides(), scratch: scratch)
                 }
             },
-            check: {
+            check: { [configuration] in
                 let place = Int(self.order[0])
                 var expected = PlainAdapter(self.adapters[place])
                 let sample = (self.work.embeddings[0], self.work.targets[0])

@@ -121,6 +121,15 @@ attune_kernel_level attune_kernels_select(attune_kernel_level wanted) {
 
 __attribute__((constructor)) static void select_best(void) { attune_kernels_select(ATTUNE_KERNEL_AVX512); }
 
+int32_t attune_address_sanitizer(void) {
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    return 1;
+#endif
+#endif
+    return 0;
+}
+
 attune_kernel_level attune_kernels_level(void) { return selected()->level; }
 
 KERNELS(CALL, , )

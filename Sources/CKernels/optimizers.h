@@ -106,6 +106,9 @@ INLINE lanes protected_columns(
     return stepped;
 }
 
+/// How many floats ahead of their use the rows are asked for.
+enum { AHEAD = 256 };
+
 INLINE void protected_rank_one_body(
     const size_t block, const attune_protected *state, size_t rows, size_t n, const float *c, const float *g,
     const float *x, float strength, float decay, const attune_follow *following) {
@@ -116,6 +119,10 @@ INLINE void protected_rank_one_body(
         const lanes ck = splat(c[k]), gk = splat(g[k]);
         lanes dot = {0};
         FOR_COLUMNS(0, n, {
+            // Four matrices of a row each are more than the first cache holds, and than the processor fetches ahead by itself.
+            __builtin_prefetch(anchor + j + AHEAD);
+            __builtin_prefetch(fisher + j + AHEAD);
+            __builtin_prefetch(next + j + AHEAD);
             const lanes xv = load_some(x + j, COUNT);
             lanes stepped =
                 protected_columns(theta, anchor, fisher, next, ck, gk, xv, strength, decay, j, COUNT);

@@ -25,6 +25,9 @@ attune_kernel_level attune_kernels_select(attune_kernel_level wanted);
 /// The level in use.
 attune_kernel_level attune_kernels_level(void);
 
+/// Whether this code is compiled for the address sanitizer.
+int32_t attune_address_sanitizer(void);
+
 /// Sum of a[i] * b[i].
 float attune_dot(const float *_Nonnull a, const float *_Nonnull b, size_t n);
 

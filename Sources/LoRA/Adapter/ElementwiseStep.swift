@@ -81,21 +81,19 @@ extension LoRAAdapter {
     ) {
         let pull = Float(step.settings.rate) * step.settings.strength
         let (rate, shape) = (step.settings.rate, shape)
-        parameters.withBuffer { all in
-            lendExtras { own in
-                own.protection?.withParts { anchor, fisher, next in
-                    Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
-                        let range = block.range
-                        let c = step.work.slice(2..<(2 + block.coefficients.count))
-                        for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
-                        Kernels.protectedRankOne(
-                            all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
-                            next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
-                            decay: ewc.decay, block.follower)
-                    }
+        lendAll { all, own in
+            own.protection?.withParts { anchor, fisher, next in
+                Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
+                    let range = block.range
+                    let c = step.work.slice(2..<(2 + block.coefficients.count))
+                    for k in 0..<c.count { c[k] = Float(-rate * block.factor) * block.coefficients[k] }
+                    Kernels.protectedRankOne(
+                        all.slice(range), anchor: anchor.slice(range), fisher: fisher.slice(range),
+                        next: next.slice(range), c, block.coefficients, block.vector, strength: pull,
+                        decay: ewc.decay, block.follower)
                 }
-                own.protection?.accumulated += 1
             }
+            own.protection?.accumulated += 1
         }
     }
 
@@ -104,22 +102,20 @@ extension LoRAAdapter {
         _ looksAhead: Bool
     ) {
         let (shape, n) = (shape, shape.parameterCount)
-        parameters.withBuffer { all in
-            lendExtras { own in
-                guard
-                    let adam = configuration.optimizer.nextAdam(
-                        &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay)
-                else { preconditionFailure("not Adam") }
-                own.optimizerState?.storage.withBuffer { moments in
-                    let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
-                    Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
-                        let factor = Float(block.factor)
-                        for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
-                        Kernels.adamRankOne(
-                            all.slice(block.range), first: first.slice(block.range),
-                            second: second.slice(block.range), block.coefficients, block.vector, adam,
-                            block.follower)
-                    }
+        lendAll { all, own in
+            guard
+                let adam = configuration.optimizer.nextAdam(
+                    &own.optimizerState, rate: step.settings.rate, weightDecay: configuration.weightDecay)
+            else { preconditionFailure("not Adam") }
+            own.optimizerState?.storage.withBuffer { moments in
+                let (first, second) = (moments.slice(0..<n), moments.slice(n..<(2 * n)))
+                Self.forEachBlock(shape, step, factors, looksAhead: looksAhead) { block in
+                    let factor = Float(block.factor)
+                    for k in 0..<block.coefficients.count { block.coefficients[k] *= factor }
+                    Kernels.adamRankOne(
+                        all.slice(block.range), first: first.slice(block.range),
+                        second: second.slice(block.range), block.coefficients, block.vector, adam,
+                        block.follower)
                 }
             }
         }

@@ -19,6 +19,15 @@ extension Span<Float> {
     }
 }
 
+extension LoRAAdapter {
+    /// Lends the parameters without a reference of its own: as it is mutating, nobody else can let go of them meanwhile. Whoever
+    /// writes owns the only reference.
+    @inline(__always)
+    mutating func lendParameters<R>(_ body: (FloatBuffer) -> R) -> R {
+        unsafe Unmanaged.passUnretained(parameters)._withUnsafeGuaranteedRef { $0.withBuffer(body) }
+    }
+}
+
 extension FloatBuffer {
     @unsafe
     @inline(__always)

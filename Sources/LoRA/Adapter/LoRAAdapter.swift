@@ -57,7 +57,7 @@ public struct LoRAAdapter: Sendable {
     public init(shape: AdapterShape, identity: AdapterIdentity) {
         self.shape = shape
         self.identity = identity
-        parameters = AlignedStorage(count: shape.parameterCount)
+        parameters = AlignedStorage(count: shape.parameterCount, in: .shared)
         var generator = PhiloxGenerator(seed: identity.seed, stream: identity.stream, purpose: .initialization)
         let bound = shape.coldBound
         parameters.withBuffer { all in
@@ -102,7 +102,7 @@ public struct LoRAAdapter: Sendable {
         self.identity = identity
         self.version = version
         self.steps = steps
-        parameters = AlignedStorage(count: shape.parameterCount)
+        parameters = AlignedStorage(count: shape.parameterCount, in: .shared)
         parameters.withBuffer { all in
             down.withSpan { all.slice(shape.downRange).copy(from: $0) }
             up.withSpan { all.slice(shape.upRange).copy(from: $0) }
@@ -261,11 +261,21 @@ extension LoRAAdapter {
                 x.count == d ? "the output" : "the embedding", "forward", expected: d,
                 actual: x.count == d ? output.count : x.count)
         }
-        let isFinite = unsafe output.withUnsafeMutableBufferPointer { memory in
+        guard parameters.withBuffer({ Self.forward(x, shape, $0, &output) }) else { throw nonFinite(x) }
+    }
+
+    /// The output of a map with these parameters; says whether it is finite.
+    @inline(__always)
+    private static func forward(
+        _ x: Span<Float>, _ shape: AdapterShape, _ parameters: FloatBuffer, _ output: inout MutableSpan<Float>
+    ) -> Bool {
+        unsafe output.withUnsafeMutableBufferPointer { memory in
             guard let base = memory.baseAddress else { return false }
-            return x.withFloats { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+            let y = unsafe FloatBuffer(base: base, count: shape.dimension)
+            return x.withFloats { x in
+                FloatBuffer.temporary(shape.rank) { forward(x, shape, parameters, hidden: $0, output: y) }
+            }
         }
-        guard isFinite else { throw nonFinite(x) }
     }
 
     /// ``forward(_:into:)`` and the version that it used. Changes nothing: it is mutating so that a value inside another is lent,
@@ -273,7 +283,15 @@ extension LoRAAdapter {
     package mutating func lentForward(
         _ x: Span<Float>, into output: inout MutableSpan<Float>
     ) throws(LoRAError) -> UInt64 {
-        try forward(x, into: &output)
+        let d = shape.dimension
+        let shape = shape
+        guard x.count == d, output.count == d,
+            lendParameters({ Self.forward(x, shape, $0, &output) })
+        else {
+            // Seldom, and then it says what is wrong.
+            try forward(x, into: &output)
+            return version
+        }
         return version
     }
 
@@ -329,12 +347,19 @@ extension LoRAAdapter {
     /// `output ← map(input)`, `hidden ← A·input`; says whether the output is finite, which it is only where the input is. `output`
     /// may not overlap `input`.
     package func forward(_ input: FloatBuffer, hidden: FloatBuffer, output: FloatBuffer) -> Bool {
-        parameters.withBuffer { all in
-            let isFinite = Kernels.forward(map(all), input, hidden: hidden, scaled: hidden, output: output)
-            guard shape.normalizesOutput else { return isFinite }
-            _ = Self.normalize(output)
-            return Kernels.allFinite(output)
-        }
+        parameters.withBuffer { Self.forward(input, shape, $0, hidden: hidden, output: output) }
+    }
+
+    @inline(__always)
+    private static func forward(
+        _ input: FloatBuffer, _ shape: AdapterShape, _ parameters: FloatBuffer, hidden: FloatBuffer,
+        output: FloatBuffer
+    ) -> Bool {
+        let isFinite = Kernels.forward(
+            shape.map(parameters), input, hidden: hidden, scaled: hidden, output: output)
+        guard shape.normalizesOutput else { return isFinite }
+        _ = normalize(output)
+        return Kernels.allFinite(output)
     }
 
     /// The parameters as the kernels see them.

@@ -125,12 +125,12 @@ extension LoRAAdapter {
 
     // MARK: - Gradients
 
-    private func targetGradient(
+    private mutating func targetGradient(
         _ step: inout SingleStep, _ target: FloatBuffer, _ feedback: [Feedback]
     ) throws(LoRAError) {
         let shape = shape
         let factor = 2 / Float(shape.dimension)
-        parameters.withBuffer {
+        lendParameters {
             Kernels.targetGradient(shape.map($0), step.x, target: target, factor: factor, into: &step.gradient)
         }
         let residual = Double(step.gradient.squaredResidual)
@@ -250,7 +250,7 @@ extension LoRAAdapter {
             after = try lossAfter(step, feedback, configuration)
         }
         prepareState(configuration)
-        let residual = parameters.withBuffer {
+        let residual = lendParameters {
             Kernels.step(
                 shape.map($0), step.x, error: step.gradient.error, down: a, up: c, biasRate: biasRate, keep: keep,
                 after: isFused && looksAhead ? (next, step.after) : nil,

@@ -11,7 +11,7 @@ package struct ProtectionState: Sendable {
     /// nothing is held, unless `uniform` asks for F = 1, which pulls every parameter back to a warm start alike.
     init(anchoredAt parameters: AlignedStorage<Float>, uniform: Bool = false) {
         let n = parameters.count
-        storage = AlignedStorage(count: 3 * n)
+        storage = AlignedStorage(count: 3 * n, in: .shared)
         storage.withBuffer { all in
             parameters.withBuffer { all.slice(0..<n).copy(from: $0) }
             if uniform { all.slice(n..<(2 * n)).fill(1) }

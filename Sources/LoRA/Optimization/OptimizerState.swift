@@ -33,7 +33,8 @@ package struct OptimizerState: Sendable {
     init?(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
         guard let kind = optimizer.stateKind else { return nil }
         self.kind = kind
-        storage = AlignedStorage(count: optimizer.stateCountPerParameter * parameters.count)
+        storage = AlignedStorage(
+            count: optimizer.stateCountPerParameter * parameters.count, in: .shared)
         switch optimizer {
         case .adaGrad(_, let initial): storage.withBuffer { $0.fill(initial) }
         case .doG(let relative, _):

@@ -41,7 +41,7 @@ extension PersonalizationEngine {
         _ embedding: [Float], _ handle: UserHandle, _ output: inout [Float]
     ) throws(EngineError) -> AppliedVersion? {
         do throws(LoRAError) {
-            return try shard(of: handle.key).state.withLock { state throws(LoRAError) -> AppliedVersion? in
+            return try shard(of: handle.key).withLock { state throws(LoRAError) -> AppliedVersion? in
                 guard let place = state.place(of: handle) else { return nil }
                 var span = output.mutableSpan
                 let applied = try forward(embedding.span, at: place, &state, &span)
@@ -113,7 +113,7 @@ extension PersonalizationEngine {
             }
         }
         // All shards' numbers are added up, so one of them takes those of the whole call.
-        if let first = users.first { shard(of: first.key).state.withLock { $0.statistics.reads += reads } }
+        if let first = users.first { shard(of: first.key).withLock { $0.statistics.reads += reads } }
     }
 
     /// Answers the rows of users in memory; the others are checked and marked with ``AppliedVersion/none``.
@@ -132,7 +132,7 @@ extension PersonalizationEngine {
                     let handle = users[i]
                     let x = inputs.extracting((i * d)..<((i + 1) * d))
                     do throws(LoRAError) {
-                        applied[i] = try shard(of: handle.key).state.withLock { state throws(LoRAError) in
+                        applied[i] = try shard(of: handle.key).withLock { state throws(LoRAError) in
                             guard let place = state.place(of: handle) else { return .none }
                             var y = outputs._mutatingExtracting((i * d)..<((i + 1) * d))
                             return try forward(x, at: place, &state, &y) ?? .none

@@ -29,11 +29,11 @@ extension PersonalizationEngine {
     private func inLine<R>(
         _ key: UserKey, _ shard: Shard, _ isTooMany: inout Bool, _ body: (Shard) async throws -> R
     ) async throws -> R {
-        let gate = shard.state.withLock { $0.joinLine(key) }
-        defer { shard.state.withLock { $0.leaveLine(key) } }
+        let gate = shard.withLock { $0.joinLine(key) }
+        defer { shard.withLock { $0.leaveLine(key) } }
         return try await gate.pass {
             try Task.checkCancellation()
-            let hadAdapter = shard.state.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
+            let hadAdapter = shard.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
             defer { isTooMany = noteResidency(of: key, in: shard, hadAdapter: hadAdapter) }
             return try await body(shard)
         }
@@ -50,7 +50,7 @@ extension PersonalizationEngine {
     /// Makes sure that the user's adapter is in memory if the store has one. In the user's line only.
     func load(_ user: String, _ operation: String, _ shard: Shard) async throws {
         let epoch = resident.epoch
-        let isResident = shard.state.withLock { state in
+        let isResident = shard.withLock { state in
             state.withSlot(user) { slot in
                 slot.lastUse = epoch
                 return slot.adapter != nil
@@ -59,7 +59,7 @@ extension PersonalizationEngine {
         if isResident { return }
         if let record = try await storing(operation, user: user, { try await store.load(user) }) {
             try check(record, of: user, operation)
-            shard.state.withLock { state in
+            shard.withLock { state in
                 _ = state.withSlot(user) { $0.adapter = record.adapter }
                 state.statistics.loaded += 1
             }

@@ -14,7 +14,7 @@ extension PersonalizationEngine {
         try await reportingFailures {
             try Self.check(user, "personalize")
             let key = UserKey(user)
-            if let result = try shard(of: key).state.withLock({ state throws(EngineError) in
+            if let result = try shard(of: key).withLock({ state throws(EngineError) in
                 let result = try read(embedding, key, &state, position: nil)
                 if result != nil { state.statistics.reads += 1 }
                 return result
@@ -22,7 +22,7 @@ extension PersonalizationEngine {
                 return result
             }
             return try await withLoaded(user, "personalize") { shard in
-                try shard.state.withLock { state throws(EngineError) in
+                try shard.withLock { state throws(EngineError) in
                     if let result = try read(embedding, key, &state, position: nil) {
                         state.statistics.count(reads: 1, unpersonalized: 0)
                         return result
@@ -61,7 +61,7 @@ extension PersonalizationEngine {
                 throw EngineError(.refusedEmbedding, "personalize", user: user, cause: error)
             }
             let rows = embeddings.rows
-            shard(of: user).state.withLock {
+            shard(of: user).withLock {
                 $0.statistics.count(reads: rows, unpersonalized: adapter == nil ? rows : 0)
             }
             return (result, adapter?.version ?? 0, adapter != nil)
@@ -81,7 +81,7 @@ extension PersonalizationEngine {
                 let results = try await answer(requests)
                 guard let first = requests.first else { return [] }
                 // All shards' numbers are added up, so one of them takes those of the whole call.
-                shard(of: first.user).state.withLock {
+                shard(of: first.user).withLock {
                     $0.statistics.count(
                         reads: results.count, unpersonalized: results.count { !$0.isPersonalized })
                 }
@@ -113,13 +113,13 @@ extension PersonalizationEngine {
             guard let positions = byUser.removeValue(forKey: UserKey(request.user)) else { continue }
             do throws(EngineError) { try Self.check(request.user, "personalize") } catch { throw error.at(i) }
             let key = UserKey(request.user)
-            var found = try shard(of: key).state.withLock { state throws(EngineError) in
+            var found = try shard(of: key).withLock { state throws(EngineError) in
                 try readAll(requests, positions, key, &state)
             }
             if found == nil {
                 do {
                     found = try await withLoaded(request.user, "personalize") { shard in
-                        try shard.state.withLock { state throws(EngineError) in
+                        try shard.withLock { state throws(EngineError) in
                             if let found = try readAll(requests, positions, key, &state) { return found }
                             var given: [PersonalizedEmbedding] = []
                             for position in positions {

@@ -46,7 +46,7 @@ extension PersonalizationEngine {
         try await reportingFailures {
             try Self.check(user, "pin")
             return try await withLoaded(user, "pin") { shard in
-                shard.state.withLock { state in
+                shard.withLock { state in
                     state.withSlot(user) { slot in
                         slot.isPinned = true
                         return slot.adapter != nil
@@ -59,7 +59,7 @@ extension PersonalizationEngine {
     /// Lets a user's adapter go when its turn comes.
     public func unpin(_ user: String) {
         let key = UserKey(user)
-        shard(of: key).state.withLock { state in
+        shard(of: key).withLock { state in
             guard let place = state.place(of: key) else { return }
             state.withPlace(place) { $0.isPinned = false }
             state.removeIfIdle(place)
@@ -82,7 +82,7 @@ extension PersonalizationEngine {
                     group.addTask {
                         try Self.check(user, "prefetch")
                         return try await self.withLoaded(user, "prefetch") { shard in
-                            shard.state.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+                            shard.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
                         }
                     }
                 }
@@ -103,7 +103,7 @@ extension PersonalizationEngine {
     ///
     /// - Returns: Whether one came that makes them too many.
     func noteResidency(of key: UserKey, in shard: Shard, hadAdapter: Bool) -> Bool {
-        shard.state.withLock { state in
+        shard.withLock { state in
             state.withSlot(key) { slot in
                 guard (slot.adapter != nil) != hadAdapter else { return false }
                 let epoch = resident.change(by: hadAdapter ? -1 : 1)
@@ -133,7 +133,7 @@ extension PersonalizationEngine {
             guard excess > 0 else { return }
             var candidates: [Candidate] = []
             for (i, shard) in allShards.enumerated() {
-                shard.state.withLock { state in
+                shard.withLock { state in
                     state.updateAll { place, slot in
                         guard slot.adapter != nil, slot.holders == 0, !slot.isPinned, slot.key != newcomer else {
                             return
@@ -161,7 +161,7 @@ extension PersonalizationEngine {
             var canSave = isSaving
             var records: [StoredAdapter] = []
             if isSaving {
-                records = shard.state.withLock { state in
+                records = shard.withLock { state in
                     chosen.compactMap { candidate in
                         state.withUse(candidate.place, candidate.lastUse) { slot in
                             slot.isUnsaved
@@ -181,7 +181,7 @@ extension PersonalizationEngine {
                 // Cancelled: the next load makes room.
                 canSave = false
             }
-            let released = shard.state.withLock { state in
+            let released = shard.withLock { state in
                 var arrivals: [EpisodeQueue.Arrival] = []
                 var count = 0
                 for candidate in chosen {

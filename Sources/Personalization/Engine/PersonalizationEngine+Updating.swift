@@ -42,7 +42,7 @@ extension PersonalizationEngine {
         guard reporting.metrics == nil, !hasReasoningBank else { return nil }
         if Task.isCancelled { throw CancellationError() }
         do throws(EngineError) {
-            return try shard(of: key).state.withLock { state throws(EngineError) -> UpdateReport? in
+            return try shard(of: key).withLock { state throws(EngineError) -> UpdateReport? in
                 guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key) else { return nil }
                 return try update(place, key.user, feedback, overrides, &state, overtaking: false)
             }
@@ -53,7 +53,7 @@ extension PersonalizationEngine {
     }
 
     private func failed(_ error: EngineError, _ key: UserKey) {
-        shard(of: key).state.withLock { $0.statistics.failedUpdates += 1 }
+        shard(of: key).withLock { $0.statistics.failedUpdates += 1 }
         report(error)
     }
 
@@ -70,7 +70,7 @@ extension PersonalizationEngine {
                 if report.samples > 0 { measure(since: started) }
                 return report
             }
-            var report = try shard(of: key).state.withLock { state throws(EngineError) in
+            var report = try shard(of: key).withLock { state throws(EngineError) in
                 try update(key.user, feedback, overrides, &state, overtaking: false)
             }
             if report == nil { report = try await updateInLine(key.user, feedback, overrides) }
@@ -88,7 +88,7 @@ extension PersonalizationEngine {
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides
     ) async throws -> UpdateReport? {
         try await withLoaded(user, "updateAdapter") { shard in
-            try shard.state.withLock { state throws(EngineError) in
+            try shard.withLock { state throws(EngineError) in
                 let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
                 do throws(EngineError) {
                     let report = try update(user, feedback, overrides, &state, overtaking: true)
@@ -139,7 +139,7 @@ extension PersonalizationEngine {
         return try await reportingFailures {
             try Self.check(user, "consolidateAdapter")
             return try await withLoaded(user, "consolidateAdapter") { shard in
-                let version = shard.state.withLock { state in
+                let version = shard.withLock { state in
                     state.withSlot(user) { slot -> UInt64? in
                         let before = slot.adapter?.version
                         if isProtected { slot.adapter?.consolidate() }

@@ -17,7 +17,7 @@ internal import TensorCore
 /// no byte of one user's adapter depends on another user: the same configuration and the same feedback for a user give the
 /// same bytes, whatever happens to other users, on any number of threads.
 ///
-/// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 64
+/// **Cost.** A read or update of a user in memory takes one uncontended lock and no suspension. Users are spread over 256
 /// shards; two users of one shard wait for each other's arithmetic, never for a store.
 public final class PersonalizationEngine: Sendable {
     /// The effective settings, and whether a bank is connected; never the bank itself, nor the key under which it knows users.
@@ -40,7 +40,7 @@ public final class PersonalizationEngine: Sendable {
     /// Orders checkpoints and removals, so that no checkpoint brings back what was removed.
     let storeGate = FIFOGate()
     let resident: ResidentMemory
-    private let shards: [Shard]
+    private let shards = Shards(count: 256)
 
     /// Makes an engine.
     ///
@@ -65,25 +65,24 @@ public final class PersonalizationEngine: Sendable {
             dimension: configuration.dimension, embeddingModel: configuration.embeddingModel, clock: clock,
             reporting: reporting)
         resident = ResidentMemory(limit: configuration.residentLimit(shape))
-        shards = (0..<64).map { _ in Shard() }
         if let bank = configuration.reasoningBank { _ = reasoning.swap(bank) }
     }
 
-    func shard(of key: UserKey) -> Shard { shards[key.hash & (shards.count - 1)] }
+    func shard(of key: UserKey) -> Shard { shards[key.hash] }
 
     func shard(of user: String) -> Shard { shard(of: UserKey(user)) }
 
     /// All shards, in a fixed order.
-    var allShards: [Shard] { shards }
+    var allShards: [Shard] { shards.all }
 
     /// How many stand in line for this user, behind the one whose turn it is.
     func waiting(for user: String) -> Int {
         let key = UserKey(user)
-        return shard(of: key).state.withLock { $0.waiting(key) }
+        return shard(of: key).withLock { $0.waiting(key) }
     }
 
     /// The slots in use, with and without an adapter.
-    var slotCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.slotCount } } }
+    var slotCount: Int { allShards.reduce(0) { sum, shard in sum + shard.withLock { $0.slotCount } } }
 }
 
 // MARK: - Users
@@ -129,7 +128,7 @@ extension PersonalizationEngine {
                 let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
                     .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
                     .get()
-                return shard.state.withLock { state in
+                return shard.withLock { state in
                     let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
                         if let adapter = slot.adapter { return (adapter.version, false) }
                         slot.adapter = made
@@ -154,7 +153,7 @@ extension PersonalizationEngine {
         try Self.check(user, operation)
         let shard = shard(of: user)
         let epoch = resident.epoch
-        let held = shard.state.withLock { state in
+        let held = shard.withLock { state in
             state.withSlot(user) { slot -> LoRAAdapter? in
                 slot.lastUse = epoch
                 return slot.adapter
@@ -162,7 +161,7 @@ extension PersonalizationEngine {
         }
         if let held { return held }
         return try await withLoaded(user, operation) { shard in
-            shard.state.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
+            shard.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
         }
     }
 
@@ -185,7 +184,7 @@ extension PersonalizationEngine {
             return try await withLine(user, "removeAdapter") { shard in
                 try await storeGate.pass {
                     // A store that fails may have removed it nonetheless: what is in memory then has to be saved again.
-                    shard.state.withLock { state in
+                    shard.withLock { state in
                         _ = state.withSlot(user) { $0.isUnsaved = $0.adapter != nil }
                     }
                     let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
@@ -201,7 +200,7 @@ extension PersonalizationEngine {
     public func users() async throws -> [String] {
         // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
         var all: Set<UserKey> = []
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = all.insert($0.key) } } }
+        for shard in allShards { shard.withLock { $0.forEach { _ = all.insert($0.key) } } }
         let stored = try await reportingFailures {
             try await storing("users", user: nil) { try await store.users() }
         }
@@ -215,7 +214,7 @@ extension PersonalizationEngine {
     public func statistics() -> EngineStatistics {
         var sum = EngineStatistics()
         for shard in allShards {
-            shard.state.withLock { state in
+            shard.withLock { state in
                 let part = state.statistics
                 sum.updates += part.updates
                 sum.failedUpdates += part.failedUpdates
@@ -254,7 +253,7 @@ extension PersonalizationEngine {
             var saved = 0
             var firstFailure: EngineError?
             for shard in allShards {
-                let records = shard.state.withLock { state in
+                let records = shard.withLock { state in
                     var records: [StoredAdapter] = []
                     state.forEach { slot in
                         guard slot.isUnsaved, let adapter = slot.adapter else { return }
@@ -299,7 +298,7 @@ extension PersonalizationEngine {
 
     private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
         try await storing(operation, user: nil) { try await store.save(records) }
-        shard.state.withLock { state in
+        shard.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in
                     // An update since then has yet to be saved.

@@ -167,7 +167,50 @@ struct ChunkedArray<Element> {
     }
 }
 
-/// A shard behind its lock.
-final class Shard: Sendable {
-    let state = Lock<ShardState>(ShardState())
+/// A shard behind its lock: a place in ``Shards``, which the engine that is called keeps. It is no reference that is counted:
+/// all threads would write to one count.
+///
+/// `@unchecked Sendable`: what it points to is a lock.
+@safe
+struct Shard: @unchecked Sendable {
+    private let lock: UnsafePointer<Lock<ShardState>>
+
+    @unsafe
+    fileprivate init(_ lock: UnsafePointer<Lock<ShardState>>) { unsafe self.lock = lock }
+
+    /// Runs `body` on the shard while no one else can.
+    @inline(__always)
+    func withLock<R: ~Copyable, E: Error>(
+        _ body: (inout sending ShardState) throws(E) -> sending R
+    ) throws(E) -> sending R {
+        try unsafe lock.pointee.withLock(body)
+    }
+}
+
+/// The shards of one engine.
+///
+/// `@unchecked Sendable`: the memory is written when it is made, and holds locks.
+@safe
+final class Shards: @unchecked Sendable {
+    /// A power of two.
+    let count: Int
+    private let locks: UnsafeMutablePointer<Lock<ShardState>>
+
+    init(count: Int) {
+        precondition(count > 0 && count & (count - 1) == 0, "Shards: \(count) is no power of two")
+        self.count = count
+        unsafe locks = .allocate(capacity: count)
+        for i in 0..<count { unsafe (locks + i).initialize(to: Lock(ShardState())) }
+    }
+
+    deinit {
+        unsafe locks.deinitialize(count: count)
+        unsafe locks.deallocate()
+    }
+
+    /// The shard that this hash falls to.
+    subscript(hash: Int) -> Shard { unsafe Shard(locks + (hash & (count - 1))) }
+
+    /// All of them, in a fixed order.
+    var all: [Shard] { (0..<count).map { self[$0] } }
 }

@@ -34,7 +34,7 @@ extension PersonalizationEngine {
             throw error
         }
         let handle = UserHandle(UserKey(user))
-        shard(of: handle.key).state.withLock { if let place = $0.place(of: handle.key) { handle.remember(place) } }
+        shard(of: handle.key).withLock { if let place = $0.place(of: handle.key) { handle.remember(place) } }
         return handle
     }
 }

@@ -32,7 +32,7 @@ extension PersonalizationEngine {
     ) async throws -> UpdateReport {
         let shard = shard(of: user)
         var hasLooked = false
-        var done = try shard.state.withLock { state throws(EngineError) in
+        var done = try shard.withLock { state throws(EngineError) in
             try advisedFastPath(user, feedback, overrides, connection, &state, start, &hasLooked)
         }
         if done == nil {
@@ -88,13 +88,13 @@ extension PersonalizationEngine {
     ) async throws -> AfterUpdate? {
         try await withLine(user, "updateAdapter") { shard -> AfterUpdate? in
             try await load(user, "updateAdapter", shard)
-            let question = try shard.state.withLock { state throws(EngineError) in
+            let question = try shard.withLock { state throws(EngineError) in
                 try self.question(user, feedback, &state)
             }
             var advice: CheckedAdvice?
             if let question { advice = try await answer(question, connection, again: hasLooked) }
             try Task.checkCancellation()
-            return try shard.state.withLock { state throws(EngineError) in
+            return try shard.withLock { state throws(EngineError) in
                 try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
             }
         }

@@ -68,7 +68,7 @@ extension PersonalizationEngine {
     func settlePending(of shards: [Shard], forgettingUsers: Bool) {
         for shard in shards {
             // Taken by the queues before the lock is released, so that forgetting a user finds them in one place or the other.
-            let arrivals = shard.state.withLock { state in
+            let arrivals = shard.withLock { state in
                 var arrivals: [EpisodeQueue.Arrival] = []
                 state.updateAll { _, slot in
                     if let taken = slot.memory?.takePending() { arrivals.append(taken.settled()) }
@@ -213,7 +213,7 @@ extension PersonalizationEngine {
             try Self.check(user, operation)
             return try await withLine(user, operation) { shard in
                 try await load(user, operation, shard)
-                let found = shard.state.withLock { state in
+                let found = shard.withLock { state in
                     state.withSlot(user) { slot -> (AdaptationTask, PlannedSettings, Double) in
                         let memory = remember(user, &slot)
                         let objective = memory.lastObjective ?? fixed.likeObjective
@@ -239,7 +239,7 @@ extension PersonalizationEngine {
             try Self.check(user, "createAdapter")
             return try await withLine(user, "createAdapter") { shard in
                 try await load(user, "createAdapter", shard)
-                let question = shard.state.withLock { state in
+                let question = shard.withLock { state in
                     state.withSlot(user) { slot -> AdviceQuestion? in
                         slot.adapter == nil
                             ? self.question(remember(user, &slot), nil, fixed.likeObjective) : nil
@@ -248,7 +248,7 @@ extension PersonalizationEngine {
                 var advice: CheckedAdvice?
                 if let question { advice = try await answer(question, connection) }
                 try Task.checkCancellation()
-                let (version, isWarm) = shard.state.withLock { state in
+                let (version, isWarm) = shard.withLock { state in
                     let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool, isWarm: Bool) in
                         if let adapter = slot.adapter { return (adapter.version, false, false) }
                         let made = newAdapter(user, advice?.initialization)
@@ -277,7 +277,7 @@ extension PersonalizationEngine {
             try Self.check(user, "unloadAdapter")
             return try await withLine(user, "unloadAdapter") { shard in
                 try await storeGate.pass {
-                    let record = shard.state.withLock { state in
+                    let record = shard.withLock { state in
                         state.withSlot(user) { slot in
                             slot.isUnsaved
                                 ? slot.adapter.map {
@@ -297,7 +297,7 @@ extension PersonalizationEngine {
     /// - Parameter settling: Whether an update whose outcome is not known yet goes to the bank without one.
     /// - Returns: Whether there was an adapter.
     func letGo(_ user: String, _ shard: Shard, settling: Bool) -> Bool {
-        let (was, arrival) = shard.state.withLock { state in
+        let (was, arrival) = shard.withLock { state in
             state.withSlot(user) { slot -> (Bool, EpisodeQueue.Arrival?) in
                 let was = slot.adapter != nil
                 let pending = slot.memory?.takePending()
@@ -360,7 +360,7 @@ private struct EngineDonors: DonorSource {
 extension PersonalizationEngine {
     /// A user's adapter, from memory or from the store, which it does not leave.
     fileprivate func peek(_ user: String) async throws -> LoRAAdapter? {
-        if let adapter = shard(of: user).state.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
+        if let adapter = shard(of: user).withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
         guard let record = try await storing("donors", user: user, { try await store.load(user) }) else { return nil }
         try check(record, of: user, "donors")
         return record.adapter

@@ -22,24 +22,38 @@ package final class AlignedStorage<Element: TensorScalar>: @unchecked Sendable {
     package let count: Int
     @usableFromInline
     package let base: UnsafeMutablePointer<Element>
+    private let home: SlabAllocator.Home
 
     /// Allocates `count` zeros. Traps when the memory cannot be had, like the standard library's collections.
+    ///
+    /// - Parameter slabs: Where the memory comes from, for storage of which there may be very many of one size.
     @usableFromInline
-    package init(count: Int) {
+    package init(count: Int, in slabs: SlabAllocator? = nil) {
         precondition(count >= 0, "AlignedStorage: a negative count (\(count))")
         self.count = count
         // At least one line, so that `base` is a valid pointer for empty storage too.
         let bytes = Self.byteCount(for: count)
         var raw: UnsafeMutableRawPointer?
-        let status = unsafe posix_memalign(&raw, Self.alignment, bytes)
-        guard status == 0, let raw = unsafe raw else {
-            preconditionFailure("AlignedStorage: cannot allocate \(bytes) bytes")
+        if let slabs, let block = unsafe slabs.allocate(bytes) {
+            unsafe raw = block.memory
+            unsafe home = block.home
+        } else {
+            let status = unsafe posix_memalign(&raw, Self.alignment, bytes)
+            if status != 0 { unsafe raw = nil }
+            home = .heap
         }
+        guard let raw = unsafe raw else { preconditionFailure("AlignedStorage: cannot allocate \(bytes) bytes") }
         unsafe memset(raw, 0, bytes)
         unsafe base = raw.bindMemory(to: Element.self, capacity: max(count, 1))
     }
 
-    deinit { unsafe free(base) }
+    deinit {
+        if let slabs = home.allocator {
+            unsafe slabs.free(base, Self.byteCount(for: count), home)
+        } else {
+            unsafe free(base)
+        }
+    }
 
     /// The bytes that `count` elements occupy on the heap, rounded up to whole lines.
     package static func byteCount(for count: Int) -> Int {
@@ -49,7 +63,7 @@ package final class AlignedStorage<Element: TensorScalar>: @unchecked Sendable {
     }
 
     package func copy() -> AlignedStorage {
-        let other = AlignedStorage(count: count)
+        let other = AlignedStorage(count: count, in: home.allocator)
         unsafe other.base.update(from: base, count: count)
         return other
     }
