@@ -1,5 +1,3 @@
-internal import TensorCore
-
 /// What only some adapters have, apart from them: an adapter under plain SGD takes no room for it. Part of a value: whoever
 /// changes it owns the only reference, or a copy.
 ///
@@ -78,14 +76,5 @@ extension LoRAAdapter {
     mutating func lendExtras<R>(_ body: (inout AdapterExtras.Contents) -> R) -> R {
         makeExtrasUnique()
         return unsafe Unmanaged.passUnretained(extras!)._withUnsafeGuaranteedRef { $0.lend(body) }
-    }
-
-    /// Lends the parameters and the extras.
-    @inline(__always)
-    mutating func lendAll<R>(_ body: (FloatBuffer, inout AdapterExtras.Contents) -> R) -> R {
-        let storage = unsafe Unmanaged.passUnretained(parameters)
-        return lendExtras { extras in
-            unsafe storage._withUnsafeGuaranteedRef { $0.withBuffer { body($0, &extras) } }
-        }
     }
 }

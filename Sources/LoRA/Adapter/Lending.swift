@@ -19,12 +19,39 @@ extension Span<Float> {
     }
 }
 
+/// The storage of an adapter's parameters, and where it is: an adapter that nobody has used for a while is in no cache, and its
+/// numbers are found without asking the storage first.
+///
+/// `@unchecked Sendable`: as the storage is, whose memory it points to.
+@safe
+struct ParameterMemory: @unchecked Sendable {
+    private(set) var storage: AlignedStorage<Float>
+    fileprivate let base: UnsafeMutablePointer<Float>
+
+    init(_ storage: AlignedStorage<Float>) {
+        self.storage = storage
+        unsafe base = storage.base
+    }
+
+    /// Copies the numbers if others refer to them.
+    mutating func makeUnique() {
+        if !isKnownUniquelyReferenced(&storage) { self = ParameterMemory(storage.copy()) }
+    }
+}
+
 extension LoRAAdapter {
     /// Lends the parameters without a reference of its own: as it is mutating, nobody else can let go of them meanwhile. Whoever
     /// writes owns the only reference.
     @inline(__always)
     mutating func lendParameters<R>(_ body: (FloatBuffer) -> R) -> R {
-        unsafe Unmanaged.passUnretained(parameters)._withUnsafeGuaranteedRef { $0.withBuffer(body) }
+        unsafe body(FloatBuffer(base: memory.base, count: shape.parameterCount))
+    }
+
+    /// The same, and the extras.
+    @inline(__always)
+    mutating func lendAll<R>(_ body: (FloatBuffer, inout AdapterExtras.Contents) -> R) -> R {
+        let all = unsafe FloatBuffer(base: memory.base, count: shape.parameterCount)
+        return lendExtras { body(all, &$0) }
     }
 }
 

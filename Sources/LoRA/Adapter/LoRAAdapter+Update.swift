@@ -146,7 +146,7 @@ extension LoRAAdapter {
                 protection = ProtectionState(anchoredAt: parameters)
             }
         }
-        if !isKnownUniquelyReferenced(&parameters) { parameters = parameters.copy() }
+        memory.makeUnique()
         guard extras != nil else { return }
         lendExtras {
             $0.optimizerState?.makeUnique()

@@ -31,6 +31,9 @@ public struct AdapterIdentity: Sendable, Hashable {
 public struct LoRAAdapter: Sendable {
     /// The shape and the constants of the map.
     public let shape: AdapterShape
+    /// A bound of the magnitudes of the parameters and of what they are drawn to; infinite where none is known. It follows from
+    /// them and is no part of the state.
+    package var magnitude = Float.infinity
     /// The key of the adapter's random numbers.
     public let identity: AdapterIdentity
     /// Rises by one with every update and every ``consolidate()``.
@@ -41,12 +44,13 @@ public struct LoRAAdapter: Sendable {
     public var startedFrom: UInt64? { start?.prior }
 
     /// A `[rank, dimension]`, then B transposed `[rank, dimension]`, then b `[dimension]` when there is one.
-    package var parameters: AlignedStorage<Float>
+    package var parameters: AlignedStorage<Float> {
+        get { memory.storage }
+        set { memory = ParameterMemory(newValue) }
+    }
+    var memory: ParameterMemory
     /// What only some adapters have.
     var extras: AdapterExtras?
-    /// A bound of the magnitudes of the parameters and of what they are drawn to; infinite where none is known. It follows from
-    /// them and is no part of the state.
-    package var magnitude = Float.infinity
 
     /// A cold start: A uniform in ±√(6 / (dimension + rank)), B and b zero, so that the map is the identity.
     ///
@@ -57,7 +61,7 @@ public struct LoRAAdapter: Sendable {
     public init(shape: AdapterShape, identity: AdapterIdentity) {
         self.shape = shape
         self.identity = identity
-        parameters = AlignedStorage(count: shape.parameterCount, in: .shared)
+        memory = ParameterMemory(AlignedStorage(count: shape.parameterCount, in: .shared))
         var generator = PhiloxGenerator(seed: identity.seed, stream: identity.stream, purpose: .initialization)
         let bound = shape.coldBound
         parameters.withBuffer { all in
@@ -102,7 +106,7 @@ public struct LoRAAdapter: Sendable {
         self.identity = identity
         self.version = version
         self.steps = steps
-        parameters = AlignedStorage(count: shape.parameterCount, in: .shared)
+        memory = ParameterMemory(AlignedStorage(count: shape.parameterCount, in: .shared))
         parameters.withBuffer { all in
             down.withSpan { all.slice(shape.downRange).copy(from: $0) }
             up.withSpan { all.slice(shape.upRange).copy(from: $0) }
