@@ -1,0 +1,209 @@
+// The preconditioner of rank-1 gradients for the usual ranks: both Gram matrices in registers, and their systems eliminated in
+// step with each other, so that the chain of divisions of one hides behind that of the other.
+#pragma once
+#include "gradients.h"
+
+#pragma clang fp contract(off)
+
+/// Eight double lanes.
+typedef double doubles __attribute__((vector_size(64), aligned(8)));
+
+INLINE doubles splat_double(double s) { return (doubles){s, s, s, s, s, s, s, s}; }
+
+/// The larger of two numbers, lane by lane; where that cannot be told, b.
+INLINE doubles larger(doubles a, doubles b) {
+    const __attribute__((vector_size(64))) int64_t takes_a = a > b;
+    return (doubles)((takes_a & (__typeof__(takes_a))a) | (~takes_a & (__typeof__(takes_a))b));
+}
+
+// ---------------------------------------------------------------- Gram matrices
+
+#define FIRST_ONES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define SECOND_ONES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+
+/// The sums of 16 vectors, each added up as by sum_lanes.
+INLINE lanes sums_of_sixteen(const lanes *v) {
+    lanes low = ADD_HALVES(fours_of_four(v), fours_of_four(v + 4), TWOS);
+    lanes high = ADD_HALVES(fours_of_four(v + 8), fours_of_four(v + 12), TWOS);
+    return ADD_HALVES(low, high, ONES);
+}
+
+/// The sums of four vectors, in the first four lanes; the others hold no matter what.
+INLINE lanes sums_of_four(const lanes *v) {
+    lanes fours = fours_of_four(v);
+    lanes twos = ADD_HALVES(fours, fours, TWOS);
+    return ADD_HALVES(twos, twos, ONES);
+}
+
+/// The tiles [4, 4] of four rows at `a` with themselves, and of four rows at `b`.
+INLINE void own_tiles(const float *a, const float *b, size_t n, lanes *tile_a, lanes *tile_b) {
+    // Ten sums of each, on and below the diagonal.
+    lanes sum[20];
+    UNROLLED for (int i = 0; i < 20; i++) sum[i] = (lanes){0};
+    FOR_COLUMNS(0, n, {
+        int i = 0;
+        UNROLLED for (int side = 0; side < 2; side++) {
+            const float *rows = side ? b : a;
+            lanes v[4];
+            UNROLLED for (int k = 0; k < 4; k++) v[k] = load_some(rows + (size_t)k * n + j, COUNT);
+            UNROLLED for (int k = 0; k < 4; k++)
+                UNROLLED for (int l = 0; l <= k; l++, i++) sum[i] = FMA(v[k], v[l], sum[i]);
+        }
+    })
+    const lanes first = sums_of_sixteen(sum), last = sums_of_four(sum + 16);
+    *tile_a = __builtin_shufflevector(first, first, 0, 1, 3, 6, 1, 2, 4, 7, 3, 4, 5, 8, 6, 7, 8, 9);
+    *tile_b = __builtin_shufflevector(first, last, 10, 11, 13, 16, 11, 12, 14, 17, 13, 14, 15, 18, 16, 17, 18, 19);
+}
+
+/// The tile [4, 4] of four rows at `a` with four rows at `b`.
+INLINE lanes cross_tile(const float *a, const float *b, size_t n) {
+    lanes sum[16];
+    UNROLLED for (int i = 0; i < 16; i++) sum[i] = (lanes){0};
+    FOR_COLUMNS(0, n, {
+        lanes bs[4];
+        UNROLLED for (int l = 0; l < 4; l++) bs[l] = load_some(b + (size_t)l * n + j, COUNT);
+        UNROLLED for (int k = 0; k < 4; k++) {
+            const lanes av = load_some(a + (size_t)k * n + j, COUNT);
+            UNROLLED for (int l = 0; l < 4; l++) sum[4 * k + l] = FMA(av, bs[l], sum[4 * k + l]);
+        }
+    })
+    return sums_of_sixteen(sum);
+}
+
+// ---------------------------------------------------------------- elimination
+
+/// Eight equations, or two systems of four, column by column, and what becomes of them.
+typedef struct {
+    doubles column[8];
+    doubles right;
+    /// One over each pivot.
+    doubles reciprocals;
+} equations;
+
+/// Column j of two tiles, one above the other: row j of each, as the tiles it is used with are symmetric or mirrored.
+INLINE doubles column_of(lanes a, lanes b, const int j) {
+    eight_lanes v;
+    if (j == 0) v = __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19);
+    else if (j == 1) v = __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23);
+    else if (j == 2) v = __builtin_shufflevector(a, b, 8, 9, 10, 11, 24, 25, 26, 27);
+    else v = __builtin_shufflevector(a, b, 12, 13, 14, 15, 28, 29, 30, 31);
+    return __builtin_convertvector(v, doubles);
+}
+
+INLINE lanes mirrored(lanes tile) {
+    return __builtin_shufflevector(tile, tile, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+
+INLINE void start(const int size, float damping, eight_lanes right, equations *e) {
+    UNROLLED for (int j = 0; j < size; j++) {
+        doubles diagonal = {0};
+        UNROLLED for (int i = j; i < 8; i += size) diagonal[i] = damping;
+        e->column[j] += diagonal;
+    }
+    e->right = __builtin_convertvector(right, doubles);
+    e->reciprocals = (doubles){0};
+}
+
+/// M·Mᵀ + damping for M [8, n].
+INLINE void load_eight(const size_t block, const float *m, size_t n, float damping, const float *right, equations *e) {
+    if (block == 8) {
+        lanes first, last, cross = cross_tile(m, m + 4 * n, n);
+        own_tiles(m, m + 4 * n, n, &first, &last);
+        UNROLLED for (int j = 0; j < 4; j++) {
+            e->column[j] = column_of(first, cross, j);
+            e->column[4 + j] = column_of(mirrored(cross), last, j);
+        }
+    } else {
+        float gram[64];
+        gram_body(block, m, 8, n, gram);
+        UNROLLED for (int j = 0; j < 8; j++)
+            e->column[j] = __builtin_convertvector(*(const eight_lanes *)(gram + 8 * j), doubles);
+    }
+    start(8, damping, *(const eight_lanes *)right, e);
+}
+
+/// The same for two matrices [4, n], whose systems lie one above the other.
+INLINE void load_fours(
+    const size_t block, const float *m, const float *other, size_t n, float damping, const float *right,
+    const float *other_right, equations *e) {
+    lanes first, second;
+    if (block == 8) {
+        own_tiles(m, other, n, &first, &second);
+    } else {
+        gram_body(block, m, 4, n, (float *)&first);
+        gram_body(block, other, 4, n, (float *)&second);
+    }
+    UNROLLED for (int j = 0; j < 4; j++) e->column[j] = column_of(first, second, j);
+    const four_lanes rights[2] = {*(const four_lanes *)right, *(const four_lanes *)other_right};
+    start(4, damping, __builtin_shufflevector(rights[0], rights[1], 0, 1, 2, 3, 4, 5, 6, 7), e);
+}
+
+/// Number k of each system in all its lanes.
+INLINE doubles spread(const int size, doubles v, const int k) {
+    const double a = v[k], b = v[8 - size + k];
+    return (doubles){a, a, a, a, b, b, b, b};
+}
+
+/// Gauss and Jordan's step k: removes unknown k from every other equation. The damping keeps all pivots positive; where
+/// rounding does not, the pivot is the damping. Entries of columns before k are never read again, and stay as they are.
+INLINE void eliminate(const int size, const int k, float damping, equations *e) {
+    const doubles column = e->column[k];
+    const doubles reciprocal = 1 / larger(splat_double(damping), spread(size, column, k));
+    doubles others = column;
+    UNROLLED for (int i = k; i < 8; i += size) {
+        e->reciprocals[i] = reciprocal[i];
+        others[i] = 0;
+    }
+    // These products don't wait for the division.
+    UNROLLED for (int j = k + 1; j < size; j++)
+        e->column[j] = FMA(-(others * spread(size, e->column[j], k)), reciprocal, e->column[j]);
+    e->right = FMA(-(others * spread(size, e->right, k)), reciprocal, e->right);
+}
+
+INLINE eight_lanes solution(const equations *e) { return __builtin_convertvector(e->right * e->reciprocals, eight_lanes); }
+
+INLINE double squared_norm_of_four(four_lanes v) {
+    typedef double four_doubles __attribute__((vector_size(32)));
+    four_doubles d = __builtin_convertvector(v, four_doubles);
+    d *= d;
+    return (d[0] + d[1]) + (d[2] + d[3]);
+}
+
+#define LOW_HALF(v) __builtin_shufflevector(v, v, 0, 1, 2, 3)
+#define HIGH_HALF(v) __builtin_shufflevector(v, v, 4, 5, 6, 7)
+
+INLINE void precondition_eight(const size_t block, const attune_map *map, attune_preconditioned *p) {
+    const float damping = p->damping;
+    equations of_up, of_down;
+    load_eight(block, map->up, map->n, damping, p->down, &of_up);
+    load_eight(block, map->down, map->n, damping, p->up, &of_down);
+    UNROLLED for (int k = 0; k < 8; k++) {
+        eliminate(8, k, damping, &of_up);
+        eliminate(8, k, damping, &of_down);
+    }
+    const eight_lanes down = solution(&of_up), up = solution(&of_down);
+    *(eight_lanes *)p->down = down;
+    *(eight_lanes *)p->up = up;
+    p->squared_down = squared_norm_of_four(LOW_HALF(down)) + squared_norm_of_four(HIGH_HALF(down));
+    p->squared_up = squared_norm_of_four(LOW_HALF(up)) + squared_norm_of_four(HIGH_HALF(up));
+}
+
+INLINE void precondition_four(const size_t block, const attune_map *map, attune_preconditioned *p) {
+    const float damping = p->damping;
+    equations both;
+    load_fours(block, map->up, map->down, map->n, damping, p->down, p->up, &both);
+    UNROLLED for (int k = 0; k < 4; k++) eliminate(4, k, damping, &both);
+    const eight_lanes solved = solution(&both);
+    const four_lanes down = LOW_HALF(solved), up = HIGH_HALF(solved);
+    *(four_lanes *)p->down = down;
+    *(four_lanes *)p->up = up;
+    p->squared_down = squared_norm_of_four(down);
+    p->squared_up = squared_norm_of_four(up);
+}
+
+INLINE int32_t precondition_body(const size_t block, const attune_map *map, attune_preconditioned *p) {
+    if (map->rank == 8) precondition_eight(block, map, p);
+    else if (map->rank == 4) precondition_four(block, map, p);
+    else return 0;
+    return 1;
+}
