@@ -35,21 +35,49 @@ INLINE lanes sums_of_four(const lanes *v) {
     return ADD_HALVES(twos, twos, ONES);
 }
 
+/// Adds to the ten dots of each quad of rows with itself, on and below the diagonal, one vector of columns.
+INLINE void add_own_dots(const float *a, const float *b, size_t stride, lanes *sum) {
+    UNROLLED for (int side = 0; side < 2; side++) {
+        const float *rows = side ? b : a;
+        lanes v[4];
+        int i = side * 10;
+        UNROLLED for (int k = 0; k < 4; k++) v[k] = LOAD(rows + (size_t)k * stride);
+        UNROLLED for (int k = 0; k < 4; k++)
+            UNROLLED for (int l = 0; l <= k; l++, i++) sum[i] = FMA(v[k], v[l], sum[i]);
+    }
+}
+
+/// The same to the sixteen dots of each row at `a` with each at `b`.
+INLINE void add_cross_dots(const float *a, const float *b, size_t stride, lanes *sum) {
+    lanes bs[4];
+    UNROLLED for (int l = 0; l < 4; l++) bs[l] = LOAD(b + (size_t)l * stride);
+    UNROLLED for (int k = 0; k < 4; k++) {
+        const lanes v = LOAD(a + (size_t)k * stride);
+        UNROLLED for (int l = 0; l < 4; l++) sum[4 * k + l] = FMA(v, bs[l], sum[4 * k + l]);
+    }
+}
+
+/// The last n < 16 columns of two quads of rows, and zeros.
+INLINE void copy_tails(const float *a, const float *b, size_t stride, size_t n, float (*tails)[LANES]) {
+    NOT_UNROLLED for (size_t k = 0; k < 4; k++) {
+        NOT_UNROLLED for (size_t j = 0; j < LANES; j++) {
+            tails[k][j] = j < n ? a[k * stride + j] : 0;
+            tails[4 + k][j] = j < n ? b[k * stride + j] : 0;
+        }
+    }
+}
+
 /// The tiles [4, 4] of four rows at `a` with themselves, and of four rows at `b`.
 INLINE void own_tiles(const float *a, const float *b, size_t n, lanes *tile_a, lanes *tile_b) {
-    // Ten sums of each, on and below the diagonal.
     lanes sum[20];
     UNROLLED for (int i = 0; i < 20; i++) sum[i] = (lanes){0};
-    FOR_COLUMNS(0, n, {
-        int i = 0;
-        UNROLLED for (int side = 0; side < 2; side++) {
-            const float *rows = side ? b : a;
-            lanes v[4];
-            UNROLLED for (int k = 0; k < 4; k++) v[k] = load_some(rows + (size_t)k * n + j, COUNT);
-            UNROLLED for (int k = 0; k < 4; k++)
-                UNROLLED for (int l = 0; l <= k; l++, i++) sum[i] = FMA(v[k], v[l], sum[i]);
-        }
-    })
+    size_t j = 0;
+    NOT_UNROLLED for (; j + LANES <= n; j += LANES) add_own_dots(a + j, b + j, n, sum);
+    if (j < n) {
+        float tails[8][LANES];
+        copy_tails(a + j, b + j, n, n - j, tails);
+        add_own_dots(tails[0], tails[4], LANES, sum);
+    }
     const lanes first = sums_of_sixteen(sum), last = sums_of_four(sum + 16);
     *tile_a = __builtin_shufflevector(first, first, 0, 1, 3, 6, 1, 2, 4, 7, 3, 4, 5, 8, 6, 7, 8, 9);
     *tile_b = __builtin_shufflevector(first, last, 10, 11, 13, 16, 11, 12, 14, 17, 13, 14, 15, 18, 16, 17, 18, 19);
@@ -59,14 +87,13 @@ INLINE void own_tiles(const float *a, const float *b, size_t n, lanes *tile_a, l
 INLINE lanes cross_tile(const float *a, const float *b, size_t n) {
     lanes sum[16];
     UNROLLED for (int i = 0; i < 16; i++) sum[i] = (lanes){0};
-    FOR_COLUMNS(0, n, {
-        lanes bs[4];
-        UNROLLED for (int l = 0; l < 4; l++) bs[l] = load_some(b + (size_t)l * n + j, COUNT);
-        UNROLLED for (int k = 0; k < 4; k++) {
-            const lanes av = load_some(a + (size_t)k * n + j, COUNT);
-            UNROLLED for (int l = 0; l < 4; l++) sum[4 * k + l] = FMA(av, bs[l], sum[4 * k + l]);
-        }
-    })
+    size_t j = 0;
+    NOT_UNROLLED for (; j + LANES <= n; j += LANES) add_cross_dots(a + j, b + j, n, sum);
+    if (j < n) {
+        float tails[8][LANES];
+        copy_tails(a + j, b + j, n, n - j, tails);
+        add_cross_dots(tails[0], tails[4], LANES, sum);
+    }
     return sums_of_sixteen(sum);
 }
 
@@ -174,9 +201,10 @@ INLINE double squared_norm_of_four(four_lanes v) {
 
 INLINE void precondition_eight(const size_t block, const attune_map *map, attune_preconditioned *p) {
     const float damping = p->damping;
-    equations of_up, of_down;
-    load_eight(block, map->up, map->n, damping, p->down, &of_up);
-    load_eight(block, map->down, map->n, damping, p->up, &of_down);
+    equations loaded[2];
+    NOT_UNROLLED for (int i = 0; i < 2; i++)
+        load_eight(block, i ? map->down : map->up, map->n, damping, i ? p->up : p->down, &loaded[i]);
+    equations of_up = loaded[0], of_down = loaded[1];
     UNROLLED for (int k = 0; k < 8; k++) {
         eliminate(8, k, damping, &of_up);
         eliminate(8, k, damping, &of_down);
