@@ -10,10 +10,18 @@ typedef double doubles __attribute__((vector_size(64), aligned(8)));
 
 INLINE doubles splat_double(double s) { return (doubles){s, s, s, s, s, s, s, s}; }
 
+typedef int64_t long_lanes __attribute__((vector_size(64), aligned(8)));
+
 /// The larger of two numbers, lane by lane; where that cannot be told, b.
 INLINE doubles larger(doubles a, doubles b) {
-    const __attribute__((vector_size(64))) int64_t takes_a = a > b;
-    return (doubles)((takes_a & (__typeof__(takes_a))a) | (~takes_a & (__typeof__(takes_a))b));
+    const long_lanes takes_a = a > b;
+    return (doubles)((takes_a & (long_lanes)a) | (~takes_a & (long_lanes)b));
+}
+
+/// v with 0 in lane k, if there is one.
+INLINE doubles without(doubles v, int64_t k) {
+    const long_lanes keeps = (long_lanes){0, 1, 2, 3, 4, 5, 6, 7} != k;
+    return (doubles)(keeps & (long_lanes)v);
 }
 
 // ---------------------------------------------------------------- Gram matrices
@@ -229,9 +237,68 @@ INLINE void precondition_four(const size_t block, const attune_map *map, attune_
     p->squared_up = squared_norm_of_four(up);
 }
 
+// ---------------------------------------------------------------- rank 16, in memory
+
+/// Sixteen equations.
+typedef struct {
+    doubles column[16][2];
+    doubles right[2];
+    doubles reciprocals[2];
+} more_equations;
+
+/// The same as load_eight for M [16, n].
+INLINE void load_sixteen(
+    const size_t block, const float *m, size_t n, float damping, const float *right, more_equations *e) {
+    float gram[256];
+    gram_body(block, m, 16, n, gram);
+    NOT_UNROLLED for (size_t j = 0; j < 16; j++) {
+        e->column[j][0] = __builtin_convertvector(*(const eight_lanes *)(gram + 16 * j), doubles);
+        e->column[j][1] = __builtin_convertvector(*(const eight_lanes *)(gram + 16 * j + 8), doubles);
+    }
+    NOT_UNROLLED for (size_t j = 0; j < 16; j++) e->column[j][j / 8][j % 8] += damping;
+    e->right[0] = __builtin_convertvector(*(const eight_lanes *)right, doubles);
+    e->right[1] = __builtin_convertvector(*(const eight_lanes *)(right + 8), doubles);
+}
+
+/// The same as eliminate.
+INLINE void eliminate_more(const size_t k, float damping, more_equations *e) {
+    const double found = e->column[k][k / 8][k % 8];
+    const double reciprocal = 1 / (damping > found ? damping : found);
+    e->reciprocals[k / 8][k % 8] = reciprocal;
+    const doubles negative = splat_double(-reciprocal);
+    doubles others[2];
+    UNROLLED for (int i = 0; i < 2; i++) others[i] = without(e->column[k][i], (int64_t)k - 8 * i);
+    NOT_UNROLLED for (size_t j = k + 1; j < 16; j++) {
+        const doubles entry = splat_double(e->column[j][k / 8][k % 8]);
+        UNROLLED for (int i = 0; i < 2; i++) e->column[j][i] = FMA(others[i] * entry, negative, e->column[j][i]);
+    }
+    const doubles entry = splat_double(e->right[k / 8][k % 8]);
+    UNROLLED for (int i = 0; i < 2; i++) e->right[i] = FMA(others[i] * entry, negative, e->right[i]);
+}
+
+INLINE double store_more(const more_equations *e, float *out) {
+    double squared = 0;
+    UNROLLED for (int i = 0; i < 2; i++) {
+        const eight_lanes x = __builtin_convertvector(e->right[i] * e->reciprocals[i], eight_lanes);
+        *(eight_lanes *)(out + 8 * i) = x;
+        squared += squared_norm_of_four(LOW_HALF(x)) + squared_norm_of_four(HIGH_HALF(x));
+    }
+    return squared;
+}
+
+INLINE void precondition_sixteen(const size_t block, const attune_map *map, attune_preconditioned *p) {
+    more_equations e[2];
+    NOT_UNROLLED for (int i = 0; i < 2; i++)
+        load_sixteen(block, i ? map->down : map->up, map->n, p->damping, i ? p->up : p->down, &e[i]);
+    NOT_UNROLLED for (size_t k = 0; k < 16; k++) UNROLLED for (int i = 0; i < 2; i++) eliminate_more(k, p->damping, &e[i]);
+    p->squared_down = store_more(&e[0], p->down);
+    p->squared_up = store_more(&e[1], p->up);
+}
+
 INLINE int32_t precondition_body(const size_t block, const attune_map *map, attune_preconditioned *p) {
     if (map->rank == 8) precondition_eight(block, map, p);
     else if (map->rank == 4) precondition_four(block, map, p);
+    else if (map->rank == 16) precondition_sixteen(block, map, p);
     else return 0;
     return 1;
 }

@@ -240,7 +240,7 @@ typedef struct attune_preconditioned {
     double squared_up;
 } attune_preconditioned;
 
-/// Returns 1; or 0, having done nothing, where the rank is neither 4 nor 8.
+/// Returns 1; or 0, having done nothing, where the rank is none of 4, 8 and 16.
 int32_t attune_precondition(const attune_map *_Nonnull map, attune_preconditioned *_Nonnull gradient);
 
 /// theta = fma(p / (1 + p), anchor - theta, theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
