@@ -1,16 +1,16 @@
-// The preconditioner of rank-1 gradients for the usual ranks: both Gram matrices in registers, and their systems eliminated in
-// step with each other, so that the chain of divisions of one hides behind that of the other.
+// The preconditioner of rank-1 gradients for the usual ranks: both Gram matrices, for ranks 4 and 8 in registers where there are
+// enough, and their systems eliminated in step with each other, so that the chain of divisions of one hides behind the other's.
 #pragma once
 #include "gradients.h"
 
 #pragma clang fp contract(off)
 
 /// Eight double lanes.
-typedef double doubles __attribute__((vector_size(64), aligned(8)));
+typedef double doubles __attribute__((vector_size(64)));
 
 INLINE doubles splat_double(double s) { return (doubles){s, s, s, s, s, s, s, s}; }
 
-typedef int64_t long_lanes __attribute__((vector_size(64), aligned(8)));
+typedef int64_t long_lanes __attribute__((vector_size(64)));
 
 /// The larger of two numbers, lane by lane; where that cannot be told, b.
 INLINE doubles larger(doubles a, doubles b) {
@@ -22,87 +22,6 @@ INLINE doubles larger(doubles a, doubles b) {
 INLINE doubles without(doubles v, int64_t k) {
     const long_lanes keeps = (long_lanes){0, 1, 2, 3, 4, 5, 6, 7} != k;
     return (doubles)(keeps & (long_lanes)v);
-}
-
-// ---------------------------------------------------------------- Gram matrices
-
-#define FIRST_ONES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define SECOND_ONES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
-
-/// The sums of 16 vectors, each added up as by sum_lanes.
-INLINE lanes sums_of_sixteen(const lanes *v) {
-    lanes low = ADD_HALVES(fours_of_four(v), fours_of_four(v + 4), TWOS);
-    lanes high = ADD_HALVES(fours_of_four(v + 8), fours_of_four(v + 12), TWOS);
-    return ADD_HALVES(low, high, ONES);
-}
-
-/// The sums of four vectors, in the first four lanes; the others hold no matter what.
-INLINE lanes sums_of_four(const lanes *v) {
-    lanes fours = fours_of_four(v);
-    lanes twos = ADD_HALVES(fours, fours, TWOS);
-    return ADD_HALVES(twos, twos, ONES);
-}
-
-/// Adds to the ten dots of each quad of rows with itself, on and below the diagonal, one vector of columns.
-INLINE void add_own_dots(const float *a, const float *b, size_t stride, lanes *sum) {
-    UNROLLED for (int side = 0; side < 2; side++) {
-        const float *rows = side ? b : a;
-        lanes v[4];
-        int i = side * 10;
-        UNROLLED for (int k = 0; k < 4; k++) v[k] = LOAD(rows + (size_t)k * stride);
-        UNROLLED for (int k = 0; k < 4; k++)
-            UNROLLED for (int l = 0; l <= k; l++, i++) sum[i] = FMA(v[k], v[l], sum[i]);
-    }
-}
-
-/// The same to the sixteen dots of each row at `a` with each at `b`.
-INLINE void add_cross_dots(const float *a, const float *b, size_t stride, lanes *sum) {
-    lanes bs[4];
-    UNROLLED for (int l = 0; l < 4; l++) bs[l] = LOAD(b + (size_t)l * stride);
-    UNROLLED for (int k = 0; k < 4; k++) {
-        const lanes v = LOAD(a + (size_t)k * stride);
-        UNROLLED for (int l = 0; l < 4; l++) sum[4 * k + l] = FMA(v, bs[l], sum[4 * k + l]);
-    }
-}
-
-/// The last n < 16 columns of two quads of rows, and zeros.
-INLINE void copy_tails(const float *a, const float *b, size_t stride, size_t n, float (*tails)[LANES]) {
-    NOT_UNROLLED for (size_t k = 0; k < 4; k++) {
-        NOT_UNROLLED for (size_t j = 0; j < LANES; j++) {
-            tails[k][j] = j < n ? a[k * stride + j] : 0;
-            tails[4 + k][j] = j < n ? b[k * stride + j] : 0;
-        }
-    }
-}
-
-/// The tiles [4, 4] of four rows at `a` with themselves, and of four rows at `b`.
-INLINE void own_tiles(const float *a, const float *b, size_t n, lanes *tile_a, lanes *tile_b) {
-    lanes sum[20];
-    UNROLLED for (int i = 0; i < 20; i++) sum[i] = (lanes){0};
-    size_t j = 0;
-    NOT_UNROLLED for (; j + LANES <= n; j += LANES) add_own_dots(a + j, b + j, n, sum);
-    if (j < n) {
-        float tails[8][LANES];
-        copy_tails(a + j, b + j, n, n - j, tails);
-        add_own_dots(tails[0], tails[4], LANES, sum);
-    }
-    const lanes first = sums_of_sixteen(sum), last = sums_of_four(sum + 16);
-    *tile_a = __builtin_shufflevector(first, first, 0, 1, 3, 6, 1, 2, 4, 7, 3, 4, 5, 8, 6, 7, 8, 9);
-    *tile_b = __builtin_shufflevector(first, last, 10, 11, 13, 16, 11, 12, 14, 17, 13, 14, 15, 18, 16, 17, 18, 19);
-}
-
-/// The tile [4, 4] of four rows at `a` with four rows at `b`.
-INLINE lanes cross_tile(const float *a, const float *b, size_t n) {
-    lanes sum[16];
-    UNROLLED for (int i = 0; i < 16; i++) sum[i] = (lanes){0};
-    size_t j = 0;
-    NOT_UNROLLED for (; j + LANES <= n; j += LANES) add_cross_dots(a + j, b + j, n, sum);
-    if (j < n) {
-        float tails[8][LANES];
-        copy_tails(a + j, b + j, n, n - j, tails);
-        add_cross_dots(tails[0], tails[4], LANES, sum);
-    }
-    return sums_of_sixteen(sum);
 }
 
 // ---------------------------------------------------------------- elimination
@@ -125,10 +44,6 @@ INLINE doubles column_of(lanes a, lanes b, const int j) {
     return __builtin_convertvector(v, doubles);
 }
 
-INLINE lanes mirrored(lanes tile) {
-    return __builtin_shufflevector(tile, tile, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-
 INLINE void start(const int size, float damping, eight_lanes right, equations *e) {
     UNROLLED for (int j = 0; j < size; j++) {
         doubles diagonal = {0};
@@ -143,7 +58,7 @@ INLINE void start(const int size, float damping, eight_lanes right, equations *e
 INLINE void load_eight(const size_t block, const float *m, size_t n, float damping, const float *right, equations *e) {
     if (block == 8) {
         lanes first, last, cross = cross_tile(m, m + 4 * n, n);
-        own_tiles(m, m + 4 * n, n, &first, &last);
+        own_tiles(2, m, m + 4 * n, n, &first, &last);
         UNROLLED for (int j = 0; j < 4; j++) {
             e->column[j] = column_of(first, cross, j);
             e->column[4 + j] = column_of(mirrored(cross), last, j);
@@ -163,7 +78,7 @@ INLINE void load_fours(
     const float *other_right, equations *e) {
     lanes first, second;
     if (block == 8) {
-        own_tiles(m, other, n, &first, &second);
+        own_tiles(2, m, other, n, &first, &second);
     } else {
         gram_body(block, m, 4, n, (float *)&first);
         gram_body(block, other, 4, n, (float *)&second);
@@ -239,28 +154,28 @@ INLINE void precondition_four(const size_t block, const attune_map *map, attune_
 
 // ---------------------------------------------------------------- rank 16, in memory
 
-/// Sixteen equations.
+/// Sixteen equations, as `equations`.
 typedef struct {
     doubles column[16][2];
     doubles right[2];
     doubles reciprocals[2];
 } more_equations;
 
-/// The same as load_eight for M [16, n].
+/// M·Mᵀ + damping for M [16, n].
 INLINE void load_sixteen(
     const size_t block, const float *m, size_t n, float damping, const float *right, more_equations *e) {
     float gram[256];
     gram_body(block, m, 16, n, gram);
     NOT_UNROLLED for (size_t j = 0; j < 16; j++) {
-        e->column[j][0] = __builtin_convertvector(*(const eight_lanes *)(gram + 16 * j), doubles);
-        e->column[j][1] = __builtin_convertvector(*(const eight_lanes *)(gram + 16 * j + 8), doubles);
+        UNROLLED for (int i = 0; i < 2; i++)
+            e->column[j][i] = __builtin_convertvector(*(const eight_lanes *)(gram + 16 * j + 8 * i), doubles);
+        e->column[j][j / 8][j % 8] += damping;
     }
-    NOT_UNROLLED for (size_t j = 0; j < 16; j++) e->column[j][j / 8][j % 8] += damping;
-    e->right[0] = __builtin_convertvector(*(const eight_lanes *)right, doubles);
-    e->right[1] = __builtin_convertvector(*(const eight_lanes *)(right + 8), doubles);
+    UNROLLED for (int i = 0; i < 2; i++)
+        e->right[i] = __builtin_convertvector(*(const eight_lanes *)(right + 8 * i), doubles);
 }
 
-/// The same as eliminate.
+/// Step k, as `eliminate`.
 INLINE void eliminate_more(const size_t k, float damping, more_equations *e) {
     const double found = e->column[k][k / 8][k % 8];
     const double reciprocal = 1 / (damping > found ? damping : found);
@@ -276,6 +191,7 @@ INLINE void eliminate_more(const size_t k, float damping, more_equations *e) {
     UNROLLED for (int i = 0; i < 2; i++) e->right[i] = FMA(others[i] * entry, negative, e->right[i]);
 }
 
+/// Stores the solution; returns the sum of its squares.
 INLINE double store_more(const more_equations *e, float *out) {
     double squared = 0;
     UNROLLED for (int i = 0; i < 2; i++) {

@@ -67,8 +67,9 @@ extension Optimizer {
     }
 }
 
-/// The Cholesky factor of G + δI for a Gram matrix G, in Double and a fixed order. The damping keeps every pivot positive;
-/// where rounding does not, the pivot is the damping.
+/// The Cholesky factor of G + δI for a Gram matrix G, in Double and a fixed order, for dense steps and for ranks of which
+/// ``Kernels/preconditionRankOne(_:down:up:damping:)`` has no form. The damping keeps every pivot positive; where rounding does
+/// not, the pivot is the damping.
 @safe
 private struct DampedGram {
     private let rank: Int
