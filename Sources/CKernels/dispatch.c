@@ -1,8 +1,8 @@
 // One copy of every kernel for each instruction set, behind a table of function pointers chosen at start. No ifunc
 // (target_clones): it crashes at start under the thread sanitizer.
 #include "ckernels.h"
-#include "gradients.h"
 #include "optimizers.h"
+#include "preconditioning.h"
 #include <stdatomic.h>
 
 #pragma clang fp contract(off)
@@ -61,6 +61,8 @@
         (const float *u, const float *const *v, size_t count, size_t rows, size_t n, int32_t adds, float *m), \
         (u, v, count, rows, n, adds, m)) \
     X(LEVEL, ATTRIBUTES, gram, void, (const float *m, size_t rows, size_t n, float *out), (m, rows, n, out)) \
+    X(LEVEL, ATTRIBUTES, precondition, int32_t, \
+        (const attune_map *map, attune_preconditioned *gradient), (map, gradient)) \
     X(LEVEL, ATTRIBUTES, anchor_step, void, \
         (float *theta, const float *anchor, const float *fisher, size_t n, float strength), \
         (theta, anchor, fisher, n, strength)) \

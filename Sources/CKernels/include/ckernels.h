@@ -230,6 +230,22 @@ void attune_outer_sum(
 /// out[k][l] = dot(row k, row l) of m, [rows, rows].
 void attune_gram(const float *_Nonnull m, size_t rows, size_t n, float *_Nonnull out);
 
+/// A gradient of rank 1, preconditioned by Gram matrices.
+typedef struct attune_preconditioned {
+    /// What is added to the diagonals, above 0; no pivot of the elimination is less.
+    float damping;
+    /// [rank]: x of (up up^T + damping) x = down, and of (down down^T + damping) x = up, with the map's matrices on the left and
+    /// what was there before on the right. Solved in double from the float Gram matrices.
+    float *_Nonnull down;
+    float *_Nonnull up;
+    /// Sums of down[k] and of up[k] squared.
+    double squared_down;
+    double squared_up;
+} attune_preconditioned;
+
+/// Returns 1; or 0, having done nothing, where the rank is none of 4, 8 and 16.
+int32_t attune_precondition(const attune_map *_Nonnull map, attune_preconditioned *_Nonnull gradient);
+
 /// theta = fma(p / (1 + p), anchor - theta, theta), p = strength * fisher: equal to (theta + p * anchor) / (1 + p), with a quarter of
 /// its rounding error where p is small.
 void attune_anchor_step(

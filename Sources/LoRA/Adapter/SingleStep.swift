@@ -216,11 +216,11 @@ extension LoRAAdapter {
         // The most that an entry of A, B or b can change by.
         var change = rate * max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
         if case .riemannian(let damping) = configuration.optimizer {
-            parameters.withBuffer {
+            let squared = parameters.withBuffer {
                 Optimizer.precondition(down: a, up: c, parameters: $0, shape, damping, step.work)
             }
-            let down = Double(Kernels.squaredNorm(a)) * Double(squaredInput)
-            let up = Double(Kernels.squaredNorm(c)) * step.errorNorm * step.errorNorm
+            let down = squared.down * Double(squaredInput)
+            let up = squared.up * step.errorNorm * step.errorNorm
             change = max(change, rate * max(down, up).squareRoot())
         }
         let (next, share, squaredNext) = coefficients(step, Float(-rate * factors.down), Float(-rate * factors.up))

@@ -251,4 +251,18 @@ extension Kernels {
         precondition(matrix.count == rows * columns && out.count == rows * rows, "gram: lengths disagree")
         unsafe attune_gram(matrix.base, rows, columns, out.base)
     }
+
+    /// `down ← (BᵀB + damping·I)⁻¹·down` and `up ← (AAᵀ + damping·I)⁻¹·up`, both `[rank]`, for the usual ranks.
+    ///
+    /// - Returns: The squared norms of both; `nil`, having done nothing, for other ranks.
+    package static func preconditionRankOne(
+        _ map: AdapterMap, down: FloatBuffer, up: FloatBuffer, damping: Float
+    ) -> (down: Double, up: Double)? {
+        precondition(down.count == map.rank && up.count == map.rank, "preconditionRankOne: not [\(map.rank)]")
+        var gradient = unsafe attune_preconditioned(
+            damping: damping, down: down.base, up: up.base, squared_down: 0, squared_up: 0)
+        var isDone = false
+        unsafe map.lend { isDone = unsafe attune_precondition($0, &gradient) != 0 }
+        return isDone ? unsafe (gradient.squared_down, gradient.squared_up) : nil
+    }
 }

@@ -84,6 +84,12 @@ struct InstructionSetTests {
                 record("fold_signs \(kind) \(n)", folded.array)
             }
         }
+        for (rank, kind) in [4, 8, 16].flatMap({ rank in PreconditioningCase.Kind.allCases.map { (rank, $0) } }) {
+            for c in PreconditioningCase.all(rank, kind) {
+                let (solutions, squared) = c.solve() ?? ([], [])
+                record("precondition \(c.description)", solutions + squared.map { Float($0) })
+            }
+        }
         return all
     }
 
