@@ -142,6 +142,19 @@ typedef struct attune_change {
 /// asked for, after = x + sum of next[k] * up[k] + bias with the new rows, in attune_forward's order.
 void attune_step(const attune_map *_Nonnull map, attune_change *_Nonnull change);
 
+/// What a step's coefficients come to.
+typedef struct attune_coefficients {
+    /// Sum of hidden[k] * up[k], in rising order.
+    float share;
+    /// Sum of next[k] squared.
+    double squared_next;
+} attune_coefficients;
+
+/// down *= down_rate; up *= up_rate; next = scale * (hidden + down * squared_input): scale A x after the step. All [rank].
+attune_coefficients attune_step_coefficients(
+    size_t rank, const float *_Nonnull hidden, float *_Nonnull down, float *_Nonnull up, float *_Nonnull next,
+    float down_rate, float up_rate, float scale, float squared_input);
+
 /// Sum of (a[i] - b[i]) squared.
 float attune_squared_distance(const float *_Nonnull a, const float *_Nonnull b, size_t n);
 

@@ -216,7 +216,7 @@ extension LoRAAdapter {
         // The most that an entry of A, B or b can change by.
         var change = rate * max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
         if case .riemannian(let damping) = configuration.optimizer {
-            let squared = parameters.withBuffer {
+            let squared = lendParameters {
                 Optimizer.precondition(down: a, up: c, parameters: $0, shape, damping, step.work)
             }
             let down = squared.down * Double(squaredInput)
@@ -273,19 +273,9 @@ extension LoRAAdapter {
     private func coefficients(_ step: SingleStep, _ downRate: Float, _ upRate: Float) -> (
         next: FloatBuffer, share: Float, squaredNext: Double
     ) {
-        let (a, c, hidden, next) = (step.gradient.back, step.gradient.scaled, step.gradient.hidden, step.next)
-        let squaredInput = step.gradient.squaredInput
-        var (share, squaredNext): (Float, Double) = (0, 0)
-        for k in 0..<shape.rank {
-            let (down, up) = (downRate * a[k], upRate * c[k])
-            a[k] = down
-            c[k] = up
-            let value = shape.scale * (hidden[k] + down * squaredInput)
-            next[k] = value
-            squaredNext += Double(value) * Double(value)
-            share += hidden[k] * up
-        }
-        return (next, shape.scale * share, squaredNext)
+        let (share, squaredNext) = Kernels.stepCoefficients(
+            step.gradient, next: step.next, downRate: downRate, upRate: upRate, scale: shape.scale)
+        return (step.next, shape.scale * share, squaredNext)
     }
 
     /// Ends a step that might have gone beyond the range of Float: where it has, this value is as it was.

@@ -91,6 +91,22 @@ extension Kernels {
         }
     }
 
+    /// Multiplies the gradient's factors `back` and `scaled` by the rates of the step.
+    ///
+    /// - Parameter next: Receives scale·A·x after the step, `[rank]`.
+    /// - Returns: `share`: what the change of B adds to the output, in units of `scale` times the error; the squared
+    ///   norm of `next`.
+    package static func stepCoefficients(
+        _ gradient: AdapterGradient, next: FloatBuffer, downRate: Float, upRate: Float, scale: Float
+    ) -> (share: Float, squaredNext: Double) {
+        precondition(next.count == gradient.hidden.count, "stepCoefficients")
+        let result = unsafe attune_step_coefficients(
+            next.count, gradient.hidden.base, gradient.back.base, gradient.scaled.base, next.base, downRate, upRate,
+            scale,
+            gradient.squaredInput)
+        return (result.share, result.squared_next)
+    }
+
     /// Completes a gradient of which `hidden`, `scaled` and `error` are there.
     package static func pullBack(_ map: AdapterMap, _ x: FloatBuffer, _ gradient: inout AdapterGradient) {
         precondition(map.isRow(x) && map.isRow(gradient.error) && map.isColumn(gradient.hidden), "pullBack")

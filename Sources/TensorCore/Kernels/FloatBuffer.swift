@@ -125,7 +125,8 @@ package final class ScratchArena {
     package func withScratch<R, E: Error>(
         capacity: Int, buffers: Int, _ body: (inout Taker) throws(E) -> R
     ) throws(E) -> R {
-        let needed = capacity + 16 * buffers
+        // One line more, so that the last buffer's end is rounded up within the memory.
+        let needed = capacity + 16 * (buffers + 1)
         if unsafe window.pointee.count < needed { grow(to: needed) }
         var taker = unsafe Taker(buffer: window.pointee)
         return try body(&taker)
@@ -144,9 +145,10 @@ package final class ScratchArena {
         /// The next `count` floats, starting on a cache line. Traps when the declared capacity is exceeded.
         @inlinable
         package mutating func take(_ count: Int) -> FloatBuffer {
-            let taken = buffer.slice(used..<(used + count))
-            used = min(buffer.count, (used + count + 15) / 16 * 16)
-            return taken
+            let start = used
+            precondition(count >= 0 && start + count <= buffer.count, "ScratchArena: more than was asked for")
+            used = (start + count + 15) & ~15
+            return unsafe FloatBuffer(base: buffer.base + start, count: count)
         }
     }
 }
