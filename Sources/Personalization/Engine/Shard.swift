@@ -172,7 +172,7 @@ struct ChunkedArray<Element> {
 ///
 /// `@unchecked Sendable`: what it points to is a lock.
 @safe
-struct Shard: @unchecked Sendable {
+struct Shard: Hashable, @unchecked Sendable {
     private let lock: UnsafePointer<Lock<ShardState>>
 
     @unsafe
@@ -185,6 +185,11 @@ struct Shard: @unchecked Sendable {
     ) throws(E) -> sending R {
         try unsafe lock.pointee.withLock(body)
     }
+}
+
+extension Shard {
+    static func == (left: Shard, right: Shard) -> Bool { unsafe left.lock == right.lock }
+    func hash(into hasher: inout Hasher) { unsafe hasher.combine(lock) }
 }
 
 /// The shards of one engine.

@@ -27,7 +27,7 @@ extension PersonalizationEngine {
     /// The users whose adapters are in memory.
     var residents: Set<String> {
         var users: Set<String> = []
-        for shard in allShards { shard.state.withLock { $0.forEach { _ = users.insert($0.user) } } }
+        for shard in allShards { shard.withLock { $0.forEach { _ = users.insert($0.user) } } }
         return users
     }
 

@@ -169,7 +169,7 @@ struct BankLimitTests {
         }
         func memories() -> Int {
             engine.allShards.reduce(0) { sum, shard in
-                shard.state.withLock { state in
+                shard.withLock { state in
                     var count = sum
                     state.forEach { slot in if slot.memory != nil { count += 1 } }
                     return count
