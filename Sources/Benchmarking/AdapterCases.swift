@@ -30,20 +30,17 @@ final class AdapterCases {
         let held = Held(adapter)
         let feedback = work.feedback
         let scratch = UpdateScratch()
-        // The reference's work, which ends with the step.
-        var configuration = configuration
-        configuration.measuresLossAfter = false
         return BenchmarkCase(
             name: name, dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(state: state),
             operations: work.updateOperations,
-            run: { [configuration] range in
+            run: { range in
                 for number in range {
                     _ = try held.adapter.update(
                         with: feedback[number & (Workload.count - 1)], configuration: configuration,
                         overrides: UpdateOverrides(), scratch: scratch)
                 }
             },
-            check: { [configuration] in
+            check: {
                 var (adapter, expected) = (adapter, PlainAdapter(adapter))
                 for i in 0..<Workload.count {
                     _ = try adapter.update(with: feedback[i], configuration: configuration)
@@ -60,7 +57,7 @@ final class AdapterCases {
         let count = work.shape.parameterCount
         var (first, second) = ([Double](repeating: 0, count: count), [Double](repeating: 0, count: count))
         // A rate that a long run bears.
-        var configuration = Workload.configuration(.adam())
+        var configuration = Workload.bareConfiguration(.adam())
         configuration.learningRates = PerObjective(all: 1e-4)
         return updates("update-adam", work.adapter, configuration, state: 2) { plain, i in
             plain.adamStep(
@@ -69,7 +66,7 @@ final class AdapterCases {
     }
 
     private func protected() throws -> BenchmarkCase {
-        let configuration = Workload.configuration(protection: ElasticWeightConsolidation(strength: 0.5))
+        let configuration = Workload.bareConfiguration(protection: ElasticWeightConsolidation(strength: 0.5))
         // Anchored after a few updates, with the Fisher information of those.
         var adapter = work.adapter
         for feedback in work.feedback { _ = try adapter.update(with: feedback, configuration: configuration) }
@@ -85,7 +82,7 @@ final class AdapterCases {
     }
 
     private func riemannian() throws -> BenchmarkCase {
-        updates("update-riemannian", work.adapter, Workload.configuration(.riemannian()), state: 0) { plain, i in
+        updates("update-riemannian", work.adapter, Workload.bareConfiguration(.riemannian()), state: 0) { plain, i in
             plain.riemannianStep(self.sample(i), rate: Double(Workload.rate), damping: Double(Float(1e-2)))
         }
     }
@@ -94,7 +91,7 @@ final class AdapterCases {
         let held = Held(work.adapter)
         let (batch, work) = (batch, work)
         let scratch = UpdateScratch()
-        let configuration = Workload.configuration()
+        let configuration = Workload.bareConfiguration()
         return BenchmarkCase(
             name: "update-batch-32", dimension: work.shape.dimension, rank: work.shape.rank, batch: Self.batchSize,
             bytes: work.updateBytes() + Self.batchSize * 2 * work.shape.dimension * 4,
@@ -148,8 +145,7 @@ final class StreamCase {
     }
 
     var benchmark: BenchmarkCase {
-        var configuration = Workload.configuration()
-        configuration.measuresLossAfter = false
+        let configuration = Workload.bareConfiguration()
         let scratch = UpdateScratch()
         return BenchmarkCase(
             name: "update-stream", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),

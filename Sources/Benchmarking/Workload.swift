@@ -46,6 +46,15 @@ struct Workload {
             clipThresholds: PerObjective(all: 1), fading: PerObjective(all: 0), elasticWeightConsolidation: protection)
     }
 
+    /// The same without the loss after the step, which the reference does not measure either.
+    static func bareConfiguration(
+        _ optimizer: Optimizer = .sgd, protection: ElasticWeightConsolidation? = nil
+    ) -> UpdateConfiguration {
+        var configuration = configuration(optimizer, protection: protection)
+        configuration.measuresLossAfter = false
+        return configuration
+    }
+
     var parameterBytes: Int { shape.parameterCount * MemoryLayout<Float>.stride }
     private var vectorBytes: Int { shape.dimension * MemoryLayout<Float>.stride }
 

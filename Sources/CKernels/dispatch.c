@@ -1,6 +1,7 @@
 // One copy of every kernel for each instruction set, behind a table of function pointers chosen at start. No ifunc
 // (target_clones): it crashes at start under the thread sanitizer.
 #include "ckernels.h"
+#include "batches.h"
 #include "optimizers.h"
 #include "preconditioning.h"
 #include <stdatomic.h>
@@ -29,7 +30,7 @@
         (const attune_map *map, const float *x, const float *target, float factor, attune_gradient *gradient), \
         (map, x, target, factor, gradient)) \
     X(LEVEL, ATTRIBUTES, target_batch, void, \
-        (const attune_map *map, const attune_batch *batch, float *hidden, float *scaled, float *back), \
+        (const attune_map *map, attune_batch *batch, float *hidden, float *scaled, float *back), \
         (map, batch, hidden, scaled, back)) \
     X(LEVEL, ATTRIBUTES, target_losses, void, \
         (const attune_map *map, const attune_batch *batch, float *hidden, float *output), \
@@ -57,9 +58,10 @@
          float strength, float decay, const attune_follow *follow), \
         (state, rows, n, c, g, x, strength, decay, follow)) \
     X(LEVEL, ATTRIBUTES, matrix_squared_norm, float, (const float *m, size_t rows, size_t n), (m, rows, n)) \
-    X(LEVEL, ATTRIBUTES, outer_sum, void, \
+    X(LEVEL, ATTRIBUTES, outer_sum, float, \
         (const float *u, const float *const *v, size_t count, size_t rows, size_t n, int32_t adds, float *m), \
         (u, v, count, rows, n, adds, m)) \
+    X(LEVEL, ATTRIBUTES, exchange, void, (float *theta, float *g, size_t n, float c), (theta, g, n, c)) \
     X(LEVEL, ATTRIBUTES, gram, void, (const float *m, size_t rows, size_t n, float *out), (m, rows, n, out)) \
     X(LEVEL, ATTRIBUTES, precondition, int32_t, \
         (const attune_map *map, attune_preconditioned *gradient), (map, gradient)) \
@@ -79,8 +81,9 @@ enum { BLOCK_portable = 4, BLOCK_avx2 = 4, BLOCK_avx512 = 8 };
 #define UNPACK(...) __VA_ARGS__
 
 #define FIELD(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) RESULT(*NAME) PARAMETERS;
+// Each starts on a cache line, so that the speed of its loops does not depend on what is linked before it.
 #define COPY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
-    ATTRIBUTES static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body(BLOCK_##LEVEL, UNPACK ARGUMENTS); }
+    ATTRIBUTES __attribute__((aligned(64))) static RESULT NAME##_##LEVEL PARAMETERS { return NAME##_body(BLOCK_##LEVEL, UNPACK ARGUMENTS); }
 #define ENTRY(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) .NAME = NAME##_##LEVEL,
 #define CALL(LEVEL, ATTRIBUTES, NAME, RESULT, PARAMETERS, ARGUMENTS) \
     RESULT attune_##NAME PARAMETERS { return selected()->NAME ARGUMENTS; }

@@ -25,60 +25,66 @@ INLINE float matrix_squared_norm_body(const size_t block, const float *m, size_t
     return total;
 }
 
-/// One vector of columns of ROWS rows of Σₛ u[s]·v[s].
-INLINE void outer_columns(
-    const int rows, const float *u, size_t stride, const float *const *v, size_t count, int32_t adds, float *m, size_t n,
-    size_t j, size_t width) {
-    lanes sum[8];
+/// `width` vectors of columns from j of rows of Σₛ u[s]·v[s], which share the coefficients' loads; only a single one may be of
+/// fewer than 16 `columns`. Adds their squares, row by row, to `squares`.
+INLINE void outer_tile(
+    const int rows, const int width, const float *u, size_t stride, const float *const *v, size_t count, int32_t adds,
+    float *m, size_t n, size_t j, size_t columns, lanes *squares) {
+    lanes sum[8][4];
     UNROLLED for (int k = 0; k < rows; k++) {
-        sum[k] = (lanes){0};
-        if (adds) sum[k] = load_some(m + (size_t)k * n + j, width);
-    }
-    for (size_t s = 0; s < count; s++) {
-        const lanes vs = load_some(v[s] + j, width);
-        UNROLLED for (int k = 0; k < rows; k++) sum[k] = FMA(splat(u[s * stride + k]), vs, sum[k]);
-    }
-    UNROLLED for (int k = 0; k < rows; k++) store_some(m + (size_t)k * n + j, sum[k], width);
-}
-
-/// Two vectors of columns at once: the coefficients' loads serve both.
-INLINE void outer_columns_twice(
-    const int rows, const float *u, size_t stride, const float *const *v, size_t count, int32_t adds, float *m, size_t n,
-    size_t j) {
-    lanes a[8], b[8];
-    UNROLLED for (int k = 0; k < rows; k++) {
-        a[k] = b[k] = (lanes){0};
-        if (adds) {
-            a[k] = LOAD(m + (size_t)k * n + j);
-            b[k] = LOAD(m + (size_t)k * n + j + LANES);
+        UNROLLED for (int w = 0; w < width; w++) {
+            sum[k][w] = (lanes){0};
+            if (adds) sum[k][w] = load_some(m + (size_t)k * n + j + w * LANES, columns);
         }
     }
-    for (size_t s = 0; s < count; s++) {
-        const lanes va = LOAD(v[s] + j), vb = LOAD(v[s] + j + LANES);
+    NOT_UNROLLED for (size_t s = 0; s < count; s++) {
+        lanes vs[4];
+        UNROLLED for (int w = 0; w < width; w++) vs[w] = load_some(v[s] + j + w * LANES, columns);
         UNROLLED for (int k = 0; k < rows; k++) {
             const lanes c = splat(u[s * stride + k]);
-            a[k] = FMA(c, va, a[k]);
-            b[k] = FMA(c, vb, b[k]);
+            UNROLLED for (int w = 0; w < width; w++) sum[k][w] = FMA(c, vs[w], sum[k][w]);
         }
     }
     UNROLLED for (int k = 0; k < rows; k++) {
-        STORE(m + (size_t)k * n + j, a[k]);
-        STORE(m + (size_t)k * n + j + LANES, b[k]);
+        UNROLLED for (int w = 0; w < width; w++) {
+            store_some(m + (size_t)k * n + j + w * LANES, sum[k][w], columns);
+            squares[k] = FMA(sum[k][w], sum[k][w], squares[k]);
+        }
     }
 }
 
-INLINE void outer_block(
-    const int rows, const float *u, size_t stride, const float *const *v, size_t count, int32_t adds, float *m,
-    size_t n) {
+/// One block of rows; returns `total` and the squares of its rows.
+INLINE float outer_block(
+    const int rows, const int width, const float *u, size_t stride, const float *const *v, size_t count, int32_t adds,
+    float *m, size_t n, float total) {
+    lanes squares[8];
+    float norms[8];
+    UNROLLED for (int k = 0; k < rows; k++) squares[k] = (lanes){0};
     size_t from = 0;
-    for (; from + 2 * LANES <= n; from += 2 * LANES) outer_columns_twice(rows, u, stride, v, count, adds, m, n, from);
-    FOR_COLUMNS(from, n, outer_columns(rows, u, stride, v, count, adds, m, n, j, COUNT))
+    for (; from + width * LANES <= n; from += width * LANES)
+        outer_tile(rows, width, u, stride, v, count, adds, m, n, from, LANES, squares);
+    FOR_COLUMNS(from, n, outer_tile(rows, 1, u, stride, v, count, adds, m, n, j, COUNT, squares))
+    sum_rows(rows, squares, norms);
+    for (int k = 0; k < rows; k++) total += norms[k];
+    return total;
 }
 
-INLINE void outer_sum_body(
+INLINE float outer_sum_body(
     const size_t block, const float *u, const float *const *v, size_t count, size_t rows, size_t n, int32_t adds,
     float *m) {
-    FOR_BLOCKS_OF_ROWS(block, rows, outer_block(ROWS, u + k, rows, v, count, adds, m + k * n, n))
+    float total = 0;
+    FOR_BLOCKS_OF_ROWS(
+        block, rows, total = outer_block(ROWS, ROWS == 8 ? 3 : 2, u + k, rows, v, count, adds, m + k * n, n, total))
+    return total;
+}
+
+INLINE void exchange_body(const size_t block, float *theta, float *g, size_t n, float c) {
+    const lanes cs = splat(c);
+    FOR_COLUMNS(0, n, {
+        const lanes before = load_some(theta + j, COUNT);
+        store_some(theta + j, FMA(cs, load_some(g + j, COUNT), before), COUNT);
+        store_some(g + j, before, COUNT);
+    })
 }
 
 // ---------------------------------------------------------------- Gram matrices

@@ -6,6 +6,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+typedef float two_lanes __attribute__((vector_size(8), aligned(4)));
+typedef float four_lanes __attribute__((vector_size(16), aligned(4)));
+typedef float eight_lanes __attribute__((vector_size(32), aligned(4)));
 typedef float lanes __attribute__((vector_size(64), aligned(4)));
 typedef int32_t int_lanes __attribute__((vector_size(64), aligned(4)));
 
@@ -20,7 +23,8 @@ enum { LANES = 16 };
 #define LOAD(p) (*(const lanes *)(p))
 #define STORE(p, v) (*(lanes *)(p) = (v))
 #define FMA(a, b, c) __builtin_elementwise_fma((a), (b), (c))
-#define SPLAT(s) ((lanes){0} + (s))
+/// A plain broadcast. A sum with zeros would turn -0 into 0.
+#define SPLAT(s) __builtin_shufflevector((two_lanes){(s), 0}, (two_lanes){0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 /// The first n < 16 elements at p, the other lanes zero.
 INLINE void load_tail(lanes *out, const float *p, size_t n) {
@@ -50,10 +54,6 @@ INLINE void store_some(float *p, lanes v, size_t n) {
     else store_tail(p, &v, n);
 }
 
-typedef float two_lanes __attribute__((vector_size(8), aligned(4)));
-typedef float four_lanes __attribute__((vector_size(16), aligned(4)));
-typedef float eight_lanes __attribute__((vector_size(32), aligned(4)));
-
 /// The lanes added pairwise, halves first.
 INLINE float sum_lanes(const lanes *v) {
     eight_lanes e = __builtin_shufflevector(*v, *v, 0, 1, 2, 3, 4, 5, 6, 7)
@@ -72,6 +72,8 @@ INLINE float sum_lanes(const lanes *v) {
 #define SECOND_FOURS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
 #define FIRST_TWOS 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29
 #define SECOND_TWOS 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31
+#define FIRST_ONES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define SECOND_ONES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 
 INLINE lanes fours_of_four(const lanes *v) {
     lanes ab = ADD_HALVES(v[0], v[1], EIGHTS), cd = ADD_HALVES(v[2], v[3], EIGHTS);
@@ -91,6 +93,13 @@ INLINE void sum_eight_lanes(const lanes *v, float *out) {
     lanes twos = ADD_HALVES(front, back, TWOS);
     *(eight_lanes *)out = __builtin_shufflevector(twos, twos, 0, 2, 4, 6, 8, 10, 12, 14)
         + __builtin_shufflevector(twos, twos, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+
+INLINE void sum_sixteen_lanes(const lanes *v, float *out) {
+    lanes fours[4];
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) fours[i] = fours_of_four(v + 4 * i);
+    lanes front = ADD_HALVES(fours[0], fours[1], TWOS), back = ADD_HALVES(fours[2], fours[3], TWOS);
+    STORE(out, ADD_HALVES(front, back, ONES));
 }
 
 /// Whether no lane is NaN.

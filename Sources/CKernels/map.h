@@ -318,31 +318,3 @@ INLINE void step_body(const size_t block, const attune_map *map, attune_change *
     else squares = step_up(block, map, change, change->keep, 0);
     change->squared_residual = sum_lanes(&squares);
 }
-
-// ---------------------------------------------------------------- batches of targets
-
-INLINE void target_batch_body(
-    const size_t block, const attune_map *map, const attune_batch *batch, float *hidden, float *scaled, float *back) {
-    const size_t n = map->n, rank = map->rank;
-    for (size_t s = 0; s < batch->count; s++) {
-        attune_gradient g = {
-            .hidden = hidden, .scaled = scaled, .back = back, .error = batch->errors + s * n, .output = NULL};
-        target_gradient_body(block, map, batch->xs[s], batch->targets[s], batch->factor, &g);
-        for (size_t k = 0; k < rank; k++) {
-            batch->scaled[s * rank + k] = batch->weights[s] * scaled[k];
-            batch->back[s * rank + k] = batch->weights[s] * back[k];
-        }
-        batch->residuals[s] = g.squared_residual;
-    }
-}
-
-INLINE void target_losses_body(
-    const size_t block, const attune_map *map, const attune_batch *batch, float *hidden, float *output) {
-    for (size_t s = 0; s < batch->count; s++) {
-        lanes check = {0}, squares = {0};
-        map_down(block, map, batch->xs[s], hidden, hidden);
-        map_up(
-            block, WANTS_RESIDUAL, map, hidden, batch->xs[s], output, NULL, batch->targets[s], &check, &squares);
-        batch->residuals[s] = sum_lanes(&squares);
-    }
-}

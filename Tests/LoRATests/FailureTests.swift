@@ -172,6 +172,29 @@ struct FailureTests {
         #expect(failures > 0 || bounded.contains(configuration.optimizer.name), "\(configuration.optimizer.name)")
     }
 
+    /// The same of gradient descent alone, which keeps what the parameters were where its gradient was.
+    @Test(arguments: [false, true]) func overflowOfPlainDescentIsUndone(hasTargets: Bool) throws {
+        var (adapter, configuration) = try Self.used(.sgd)
+        configuration.elasticWeightConsolidation = nil
+        configuration.weightDecay = 0
+        configuration.clipping = .off
+        let signal: Feedback.Signal =
+            hasTargets ? .target(Self.good) : .reward(-1, for: .vector([Float](repeating: 1e18, count: Self.d)))
+        let sample = Feedback(embedding: Self.good, signal: signal)
+        _ = try adapter.update(
+            with: [Feedback(embedding: Self.good, signal: .target(Self.good))], configuration: configuration)
+        adapter = adapter.with(adapter.values.map { hasTargets ? 1e6 * $0 : $0 })
+        let before = Snapshot(adapter)
+        let error = #expect(throws: LoRAError.self) {
+            try adapter.update(
+                with: [Feedback](repeating: sample, count: 6), configuration: configuration,
+                overrides: UpdateOverrides(learningRate: 1000))
+        }
+        #expect(error?.code == .nonFinite && error?.message.contains("range") == true)
+        // Only the loss after the step names a sample without fault.
+        #expect(error?.position == 0 && Snapshot(adapter) == before, "\(String(describing: error))")
+    }
+
     /// The first update with an optimizer makes its state, and protection's; a failure gives both back.
     @Test(arguments: [Optimizer.sgd, .momentum(), .adamW()], [false, true])
     func stateMadeForAFailedUpdateIsGivenBack(optimizer: Optimizer, hadState: Bool) throws {

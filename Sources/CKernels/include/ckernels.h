@@ -91,8 +91,12 @@ void attune_target_gradient(
     const attune_map *_Nonnull map, const float *_Nonnull x, const float *_Nonnull target, float factor,
     attune_gradient *_Nonnull gradient);
 
+/// The most samples of a batch.
+enum { ATTUNE_BATCH_LIMIT = 64 };
+
 /// Samples with targets, and what comes of them.
 typedef struct attune_batch {
+    /// At most ATTUNE_BATCH_LIMIT.
     size_t count;
     /// [count] pointers to [n].
     const float *_Nonnull const *_Nonnull xs;
@@ -107,14 +111,23 @@ typedef struct attune_batch {
     float *_Nonnull back;
     /// [count]: each sample's squared residual. What is not finite shows in it.
     float *_Nonnull residuals;
+    /// The sums of the samples' gradients, laid out like the map's factors; `bias` where the map has one.
+    float *_Nonnull down;
+    float *_Nonnull up;
+    float *_Nullable bias;
+    /// Their squared norms, as attune_matrix_squared_norm's.
+    float squared_down;
+    float squared_up;
+    float squared_bias;
 } attune_batch;
 
-/// attune_target_gradient for each sample; hidden, scaled and back, [rank], are scratch.
+/// attune_target_gradient for each sample, and attune_outer_sum of what comes of them; hidden, scaled and back, [rank], are
+/// scratch.
 void attune_target_batch(
-    const attune_map *_Nonnull map, const attune_batch *_Nonnull batch, float *_Nonnull hidden, float *_Nonnull scaled,
+    const attune_map *_Nonnull map, attune_batch *_Nonnull batch, float *_Nonnull hidden, float *_Nonnull scaled,
     float *_Nonnull back);
 
-/// Each sample's squared residual alone; hidden [rank] and output [n] are scratch.
+/// Each sample's squared residual alone; hidden [rank] and output [n] are scratch, and so is the batch's scaled.
 void attune_target_losses(
     const attune_map *_Nonnull map, const attune_batch *_Nonnull batch, float *_Nonnull hidden,
     float *_Nonnull output);
@@ -235,10 +248,14 @@ void attune_protected_rank_one(
 float attune_matrix_squared_norm(const float *_Nonnull m, size_t rows, size_t n);
 
 /// m[k][j] = sum over s of u[s][k] * v[s][j], with fused multiply-add for s = 0, 1, ... in that order, starting from 0 or,
-/// where it `adds`, from m[k][j]. u is [count, rows]; v holds `count` pointers to [n].
-void attune_outer_sum(
+/// where it `adds`, from m[k][j]. u is [count, rows]; v holds `count` pointers to [n]. Returns attune_matrix_squared_norm's
+/// of m.
+float attune_outer_sum(
     const float *_Nonnull u, const float *_Nonnull const *_Nonnull v, size_t count, size_t rows, size_t n, int32_t adds,
     float *_Nonnull m);
+
+/// theta[i] = fma(c, g[i], theta[i]), and g[i] what theta[i] was.
+void attune_exchange(float *_Nonnull theta, float *_Nonnull g, size_t n, float c);
 
 /// out[k][l] = dot(row k, row l) of m, [rows, rows].
 void attune_gram(const float *_Nonnull m, size_t rows, size_t n, float *_Nonnull out);

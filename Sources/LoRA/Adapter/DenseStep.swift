@@ -2,6 +2,26 @@ internal import TensorCore
 
 // Steps with a dense gradient: batches, and what a single feedback's factors do not suffice for.
 
+extension UpdateConfiguration {
+    /// Whether a step adds the gradient of the batch, times one factor for each block, and nothing else but fading.
+    fileprivate var stepsByGradientAlone: Bool {
+        optimizer == .sgd && weightDecay == 0 && clipping != .byValue && !certifiesSteps
+            && elasticWeightConsolidation == nil
+    }
+}
+
+extension GradientNorms {
+    fileprivate init(
+        of pass: GradientPass.Result, _ gradient: FloatBuffer, _ shape: AdapterShape
+    ) throws(LoRAError) {
+        if let squared = pass.norms {
+            try self.init(squared)
+        } else {
+            try self.init(gradient, shape)
+        }
+    }
+}
+
 extension LoRAAdapter {
     /// One update with a batch of feedback.
     mutating func denseUpdate(
@@ -33,24 +53,29 @@ extension LoRAAdapter {
         // A second reference: the step then writes to memory of its own.
         trace?.begin(previous: parameters)
         prepareState(configuration)
-        forgetBounds()
         let (n, d, r) = (shape.parameterCount, shape.dimension, shape.rank)
         let protects = protection != nil
-        let stateCount = n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
+        let backupCount =
+            configuration.stepsByGradientAlone
+            ? 0 : n + (optimizerState?.storage.count ?? 0) + (protection?.storage.count ?? 0)
         let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
-        let capacity = stateCount + needs.floats + Optimizer.workCount(shape) + (judged == nil ? 0 : d + r)
+        let capacity = backupCount + needs.floats + Optimizer.workCount(shape) + (judged == nil ? 0 : d + r)
         return try scratch.arena.withScratch(
             capacity: capacity, buffers: needs.buffers + 6
         ) { taker throws(LoRAError) in
+            var pass = GradientPass(
+                needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
+            pass.lent = lent
+            if let judged {
+                trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
+                    .run(feedback[0], self, configuration.objective, now: nil)
+            }
+            if configuration.stepsByGradientAlone {
+                return try descend(feedback, &pass, batch, configuration, settings, trace)
+            }
+            forgetBounds()
             let backup = Backup(of: self, &taker)
             do throws(LoRAError) {
-                var pass = GradientPass(
-                    needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)
-                pass.lent = lent
-                if let judged {
-                    trace?.lookBack = LookBack(on: judged, output: taker.take(d), hidden: taker.take(r))
-                        .run(feedback[0], self, configuration.objective, now: nil)
-                }
                 let work = taker.take(Optimizer.workCount(shape))
                 return try step(feedback, &pass, batch, configuration, settings, work, trace)
             } catch {
@@ -58,6 +83,47 @@ extension LoRAAdapter {
                 throw error
             }
         }
+    }
+
+    /// A step of gradient descent and nothing else. The gradient's memory takes what the parameters were: the way back.
+    private mutating func descend(
+        _ feedback: [Feedback], _ pass: inout GradientPass, _ batch: Batch, _ configuration: UpdateConfiguration,
+        _ settings: UpdateSettings, _ trace: StepTrace?
+    ) throws(LoRAError) -> StepOutcome {
+        let before = try parameters.withBuffer { all throws(LoRAError) in
+            try pass.run(feedback, parameters: all, wants: .gradient)
+        }
+        let gradient = pass.gradient
+        let norms = try GradientNorms(of: before, gradient, shape)
+        // Clipping and the rate in one pass.
+        let factors = norms.factors(configuration.clipping, settings.threshold)
+        var looksAhead = configuration.measuresLossAfter || trace != nil
+        if !looksAhead {
+            let largest = max(factors.down * norms.down, factors.up * norms.up, factors.bias * norms.bias)
+            looksAhead = !(pass.largestInput.map { isSafe(change: settings.rate * largest, largestInput: $0) } ?? false)
+        }
+        if looksAhead { forgetBounds() }
+        parameters.withBuffer { all in
+            factors.forEachBlock(shape) { range, factor in
+                Kernels.exchange(
+                    all.slice(range), with: gradient.slice(range), times: Float(-settings.rate * factor))
+            }
+        }
+        fade(batch.fading)
+        trace?.keep = Float(1 - batch.fading)
+        var outcome = StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
+        guard looksAhead else { return outcome }
+        do throws(LoRAError) {
+            // Fails where any parameter is not finite: every output is then not, whatever the embedding.
+            outcome.lossAfter = try parameters.withBuffer { all throws(LoRAError) in
+                try pass.run(feedback, parameters: all, wants: .lossOnly).loss
+            }
+        } catch {
+            let isFinite = isFinite
+            parameters.withBuffer { $0.copy(from: gradient) }
+            throw isFinite ? error : Self.overflow("update")
+        }
+        return outcome
     }
 
     private mutating func step(
@@ -89,19 +155,7 @@ extension LoRAAdapter {
             try pass.run(feedback, parameters: all, wants: .gradient)
         }
         let gradient = pass.gradient
-        let norms = try GradientNorms(gradient, shape)
-        if configuration.optimizer == .sgd, configuration.weightDecay == 0, configuration.clipping != .byValue,
-            protection == nil
-        {
-            // Clipping and the rate in one pass.
-            let factors = norms.factors(configuration.clipping, settings.threshold)
-            parameters.withBuffer { all in
-                factors.forEachBlock(shape) { range, factor in
-                    Kernels.axpy(Float(-settings.rate * factor), gradient.slice(range), to: all.slice(range))
-                }
-            }
-            return StepOutcome(loss: before.loss, norm: norms.global, clipFactor: factors.smallest)
-        }
+        let norms = try GradientNorms(of: before, gradient, shape)
         let factor = norms.clip(gradient, shape, configuration.clipping, settings.threshold)
         parameters.withBuffer { all in
             configuration.optimizer.apply(

@@ -9,6 +9,22 @@ extension Array<Float> {
     func withFloats<R, E: Error>(_ body: (FloatBuffer) throws(E) -> R) throws(E) -> R {
         try unsafe withUnsafeBufferPointer { source throws(E) in try body(unsafe FloatBuffer(lending: source)) }
     }
+
+    /// The numbers, which stay where they are for as long as something holds the array: as long as that has to be certain.
+    @unsafe
+    @inline(__always)
+    var heldFloats: FloatBuffer { unsafe withUnsafeBufferPointer { unsafe FloatBuffer(lending: $0) } }
+}
+
+extension RowList {
+    /// An empty list in memory of the stack.
+    @inline(__always)
+    static func temporary<R>(dimension: Int, _ body: (RowList) -> R) -> R {
+        unsafe withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: limit) { memory in
+            guard let first = memory.baseAddress else { preconditionFailure("no stack memory") }
+            return body(unsafe RowList(pointers: first, dimension: dimension))
+        }
+    }
 }
 
 extension Span<Float> {

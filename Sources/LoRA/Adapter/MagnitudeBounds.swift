@@ -49,7 +49,12 @@ extension LoRAAdapter {
         let (change, growth) =
             configuration.optimizer.adamBound(rate: rate, weightDecay: configuration.weightDecay)
             ?? (rate * largest, 1)
-        let size = Double(step.gradient.squaredInput).squareRoot()
+        return isSafe(
+            change: change, growth: growth, largestInput: Double(step.gradient.squaredInput).squareRoot())
+    }
+
+    /// Whether a step is known to stay within the range of Float, and its outputs for embeddings up to a length.
+    mutating func isSafe(change: Double, growth: Double = 1, largestInput size: Double) -> Bool {
         let reach = Double(shape.scale) * Double(shape.rank) * Double(shape.dimension).squareRoot() * size
         return isSafe(change: change, growth: growth) { (reach * $0 + 1) * $0 + size }
     }

@@ -62,10 +62,16 @@ extension Feedback {
     /// ``validate(for:)`` says where.
     @inline(__always)
     func plausibleTarget(_ shape: AdapterShape) -> [Float]? {
-        guard case .target(let target) = signal, !shape.normalizesOutput, embedding.count == shape.dimension,
-            target.count == shape.dimension, weight > 0, weight <= 1e6, propensity == nil
-        else { return nil }
+        guard hasPlausibleTarget(shape), case .target(let target) = signal else { return nil }
         return target
+    }
+
+    /// Whether there is a ``plausibleTarget(_:)``.
+    @inline(__always)
+    func hasPlausibleTarget(_ shape: AdapterShape) -> Bool {
+        guard case .target(let target) = signal else { return false }
+        return !shape.normalizesOutput && embedding.count == shape.dimension && target.count == shape.dimension
+            && weight > 0 && weight <= 1e6 && propensity == nil
     }
 }
 

@@ -12,27 +12,30 @@ struct LentTargets {
     /// Calls `body` with a batch's embeddings and targets; with `nil` where there are other signals, or too many.
     static func with<R>(_ feedback: [Feedback], _ shape: AdapterShape, _ body: (LentTargets?) -> R) -> R {
         guard feedback.count <= RowList.limit else { return body(nil) }
-        return RowList.with(dimension: shape.dimension) { xs in
-            RowList.with(dimension: shape.dimension) { targets in
+        return RowList.temporary(dimension: shape.dimension) { xs in
+            RowList.temporary(dimension: shape.dimension) { targets in
                 FloatBuffer.temporary(RowList.limit) { weights in
                     var lent = LentTargets(xs: xs, targets: targets, weights: weights)
-                    // One call inside another for each feedback, so that all are lent when the body runs.
-                    func lend(_ i: Int) -> R {
-                        guard i < feedback.count else { return body(lent) }
-                        guard let target = feedback[i].plausibleTarget(shape) else { return body(nil) }
-                        return feedback[i].embedding.withFloats { x in
-                            target.withFloats { target in
-                                lent.xs.append(x)
-                                lent.targets.append(target)
-                                lent.weights[i] = feedback[i].weight
-                                lent.totalWeight += Double(feedback[i].weight)
-                                return lend(i + 1)
-                            }
-                        }
-                    }
-                    return lend(0)
+                    let isWhole = lent.append(feedback, shape)
+                    return withExtendedLifetime(feedback) { body(isWhole ? lent : nil) }
                 }
             }
         }
+    }
+
+    /// Appends all, and says whether each has a plausible target. Whoever asks holds the feedback for as long as this is used.
+    @inline(__always)
+    private mutating func append(_ feedback: [Feedback], _ shape: AdapterShape) -> Bool {
+        // A closure for each, one inside another, would take longer than the arithmetic.
+        for i in feedback.indices {
+            guard feedback[i].hasPlausibleTarget(shape), case .target(let target) = feedback[i].signal else {
+                return false
+            }
+            unsafe xs.append(feedback[i].embedding.heldFloats)
+            unsafe targets.append(target.heldFloats)
+            weights[i] = feedback[i].weight
+            totalWeight += Double(feedback[i].weight)
+        }
+        return true
     }
 }

@@ -11,6 +11,8 @@ struct GradientPass {
         var smoothnessOfUp = 0.0
         /// The same of ∂loss/∂A with B fixed, but for the factor σ²(B).
         var smoothnessOfDown = 0.0
+        /// The gradient's, where they came with it.
+        var norms: SquaredNorms?
     }
 
     /// The scratch memory that a pass takes.
@@ -83,6 +85,11 @@ struct GradientPass {
         squares = needs.squares ? taker.take(shape.parameterCount) : nil
     }
 
+    /// The length of the batch's longest embedding; `nil` where they are not ``lent``.
+    var largestInput: Double? {
+        lent.map { Double(Kernels.largestSquaredNorm($0.xs)).squareRoot() }
+    }
+
     /// The batch's embeddings and targets, where all are plain targets and no more than ``RowList/limit``.
     var lent: LentTargets?
 
@@ -90,15 +97,15 @@ struct GradientPass {
     mutating func run(_ feedback: [Feedback], parameters: FloatBuffer, wants: Wanted) throws(LoRAError) -> Result {
         var evaluator = ObjectiveEvaluator(configuration: objective, identity: identity, step: step)
         var result = Result()
+        if wants != .gradientAndCurvature, squares == nil, let lent {
+            try addTargets(feedback, lent, parameters, wants, &result)
+            return result
+        }
         if wants != .lossOnly {
             gradient.slice(shape.biasRange).fill(0)
             squares?.fill(0)
         }
         let room = errors.count / shape.dimension
-        if wants != .gradientAndCurvature, squares == nil, let lent {
-            result.loss = try addTargets(feedback, lent, parameters, wants)
-            return result
-        }
         var first = 0
         while first < feedback.count {
             let count = min(room, feedback.count - first)
@@ -120,8 +127,9 @@ struct GradientPass {
 
     /// The loss of plain targets, and their gradient: without a step into Swift for each.
     private func addTargets(
-        _ feedback: [Feedback], _ lent: LentTargets, _ parameters: FloatBuffer, _ wants: Wanted
-    ) throws(LoRAError) -> Double {
+        _ feedback: [Feedback], _ lent: LentTargets, _ parameters: FloatBuffer, _ wants: Wanted,
+        _ result: inout Result
+    ) throws(LoRAError) {
         let (d, r, count) = (shape.dimension, shape.rank, feedback.count)
         let map = shape.map(parameters)
         let residuals = residuals.slice(0..<count)
@@ -133,22 +141,14 @@ struct GradientPass {
         if wants == .lossOnly {
             Kernels.targetResiduals(map, targets, hidden: hidden, output: output)
         } else {
-            Kernels.targetGradients(map, targets, factor: 2 / Float(d), hidden: hidden, scaled: scaled, back: back)
-            Kernels.outerSum(gradient.slice(shape.downRange), targets.back, lent.xs, adds: false)
-            RowList.with(targets.errors, dimension: d) {
-                Kernels.outerSum(gradient.slice(shape.upRange), targets.scaled, $0, adds: false)
-                if shape.hasBias {
-                    Kernels.outerSum(gradient.slice(shape.biasRange), targets.weights, $0, adds: false)
-                }
-            }
+            result.norms = Kernels.targetGradients(
+                map, targets, factor: 2 / Float(d), gradient: gradient, hidden: hidden, scaled: scaled, back: back)
         }
-        var loss = 0.0
         for i in 0..<count {
             let residual = Double(residuals[i])
             guard residual.isFinite else { throw nonFinite(feedback[i]).at(i) }
-            loss += batch.share(lent, i) * (residual / Double(d))
+            result.loss += batch.share(lent, i) * (residual / Double(d))
         }
-        return loss
     }
 
     private func add(

@@ -23,6 +23,12 @@ struct GradientNorms {
         }
     }
 
+    init(_ squared: SquaredNorms) throws(LoRAError) {
+        try self.init(
+            down: Double(squared.down).squareRoot(), up: Double(squared.up).squareRoot(),
+            bias: Double(squared.bias).squareRoot())
+    }
+
     /// Of a dense gradient, laid out like the parameters.
     init(_ gradient: FloatBuffer, _ shape: AdapterShape) throws(LoRAError) {
         func norm(_ range: Range<Int>) -> Double {

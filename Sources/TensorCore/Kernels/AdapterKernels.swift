@@ -3,7 +3,7 @@ internal import CKernels
 /// One adapter's parameters as the kernels see them: y = x + scale·Bᵀ·(A·x) + b, in memory that somebody lends.
 @safe
 package struct AdapterMap {
-    fileprivate var map: attune_map
+    let map: attune_map
 
     /// - Parameter all: A `[rank, dimension]`, then B transposed `[rank, dimension]`, then b `[dimension]` if there is one.
     package init(_ all: FloatBuffer, rank: Int, dimension: Int, hasBias: Bool, scale: Float) {
@@ -12,6 +12,11 @@ package struct AdapterMap {
         unsafe map = attune_map(
             down: all.base, up: all.base + size, bias: hasBias ? all.base + 2 * size : nil, rank: rank, n: dimension,
             scale: scale)
+    }
+
+    /// The same for other numbers, laid out alike.
+    func another(_ all: FloatBuffer) -> AdapterMap {
+        unsafe AdapterMap(all, rank: rank, dimension: dimension, hasBias: map.bias != nil, scale: map.scale)
     }
 
     var rank: Int { unsafe map.rank }

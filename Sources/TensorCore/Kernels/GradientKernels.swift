@@ -2,16 +2,23 @@ internal import CKernels
 
 /// Vectors of one length, in memory that somebody lends.
 @safe
+@usableFromInline
 package struct RowList {
-    fileprivate let pointers: UnsafeMutablePointer<UnsafePointer<Float>>
+    @usableFromInline
+    let pointers: UnsafeMutablePointer<UnsafePointer<Float>>
+    @usableFromInline
     package private(set) var count = 0
+    @usableFromInline
     package let dimension: Int
 
     /// The most vectors of a list.
-    package static let limit = 64
+    @inlinable
+    package static var limit: Int { 64 }
 
+    /// An empty list in memory for ``limit`` pointers, which lives as long as the list is used.
     @unsafe
-    private init(pointers: UnsafeMutablePointer<UnsafePointer<Float>>, dimension: Int) {
+    @inlinable
+    package init(pointers: UnsafeMutablePointer<UnsafePointer<Float>>, dimension: Int) {
         unsafe self.pointers = pointers
         self.dimension = dimension
     }
@@ -27,6 +34,7 @@ package struct RowList {
     }
 
     /// Appends a vector, which has to be lent for as long as the list is used.
+    @inlinable
     package mutating func append(_ row: FloatBuffer) {
         precondition(row.count == dimension && count < Self.limit, "RowList: another length, or too many")
         unsafe (pointers + count).initialize(to: UnsafePointer(row.base))
@@ -45,7 +53,7 @@ package struct RowList {
     }
 }
 
-/// Samples with targets, and what comes of them.
+/// Samples with targets, and where what comes of them goes.
 @safe
 package struct TargetBatch {
     private let xs: RowList
@@ -66,9 +74,10 @@ package struct TargetBatch {
     ) {
         let count = xs.count
         precondition(
-            targets.count == count && weights.count == count && residuals.count == count
-                && xs.dimension == targets.dimension && errors.count == count * xs.dimension
-                && scaled.count == back.count && scaled.count % max(count, 1) == 0, "TargetBatch: lengths disagree")
+            count <= Int(ATTUNE_BATCH_LIMIT) && targets.count == count && weights.count == count
+                && residuals.count == count && xs.dimension == targets.dimension
+                && errors.count == count * xs.dimension && scaled.count == back.count
+                && scaled.count % max(count, 1) == 0, "TargetBatch: lengths disagree")
         self.xs = xs
         self.targets = targets
         self.weights = weights
@@ -78,41 +87,57 @@ package struct TargetBatch {
         self.residuals = residuals
     }
 
-    fileprivate func lend(_ factor: Float, _ body: (UnsafePointer<attune_batch>) -> Void) {
+    /// - Parameter gradient: Where the gradients' sum goes; anything where it is not asked for.
+    fileprivate func lend(
+        factor: Float, gradient: AdapterMap, _ body: (UnsafeMutablePointer<attune_batch>) -> Void
+    ) -> attune_batch {
         var batch = unsafe attune_batch(
             count: xs.count, xs: UnsafePointer(xs.pointers), targets: UnsafePointer(targets.pointers),
             weights: weights.base, factor: factor,
-            errors: errors.base, scaled: scaled.base, back: back.base, residuals: residuals.base)
-        unsafe withUnsafePointer(to: &batch) { unsafe body($0) }
+            errors: errors.base, scaled: scaled.base, back: back.base, residuals: residuals.base,
+            down: gradient.map.down, up: gradient.map.up, bias: gradient.map.bias, squared_down: 0, squared_up: 0,
+            squared_bias: 0)
+        unsafe withUnsafeMutablePointer(to: &batch) { unsafe body($0) }
+        return unsafe batch
     }
 
-    fileprivate func fits(rank: Int, dimension: Int) -> Bool {
-        xs.dimension == dimension && scaled.count == xs.count * rank
+    fileprivate func fits(_ map: AdapterMap) -> Bool {
+        xs.dimension == map.dimension && scaled.count == xs.count * map.rank
     }
 }
 
+/// The squared norms of a gradient's parts, each as ``Kernels/squaredNorm(_:columns:)`` has it.
+package struct SquaredNorms {
+    package let down: Float
+    package let up: Float
+    package let bias: Float
+}
+
 extension Kernels {
-    /// Every sample's gradient of `factor/2·‖y − target‖²`. Scratch: `hidden`, `scaled` and `back`, `[rank]`.
+    /// The sum of every sample's weighted gradient of `factor/2·‖y − target‖²`. Scratch: `hidden`, `scaled` and `back`, `[rank]`.
+    ///
+    /// - Parameter gradient: Receives the sum, laid out like the parameters.
     package static func targetGradients(
-        _ map: AdapterMap, _ batch: TargetBatch, factor: Float, hidden: FloatBuffer, scaled: FloatBuffer,
-        back: FloatBuffer
-    ) {
+        _ map: AdapterMap, _ batch: TargetBatch, factor: Float, gradient: FloatBuffer, hidden: FloatBuffer,
+        scaled: FloatBuffer, back: FloatBuffer
+    ) -> SquaredNorms {
         precondition(
-            batch.fits(rank: map.rank, dimension: map.dimension) && hidden.count == map.rank
-                && scaled.count == map.rank && back.count == map.rank, "targetGradients")
-        unsafe batch.lend(factor) { batch in
+            batch.fits(map) && hidden.count == map.rank && scaled.count == map.rank && back.count == map.rank,
+            "targetGradients")
+        let sums = map.another(gradient)
+        let result = unsafe batch.lend(factor: factor, gradient: sums) { batch in
             unsafe map.lend { unsafe attune_target_batch($0, batch, hidden.base, scaled.base, back.base) }
         }
+        return unsafe SquaredNorms(down: result.squared_down, up: result.squared_up, bias: result.squared_bias)
     }
 
-    /// Every sample's ‖y − target‖² alone. Scratch: `hidden`, `[rank]`, and `output`, `[dimension]`.
+    /// Every sample's ‖y − target‖² alone. Scratch: `hidden`, `[rank]`, `output`, `[dimension]`, and ``TargetBatch/scaled``.
     package static func targetResiduals(
         _ map: AdapterMap, _ batch: TargetBatch, hidden: FloatBuffer, output: FloatBuffer
     ) {
         precondition(
-            batch.fits(rank: map.rank, dimension: map.dimension) && hidden.count == map.rank
-                && output.count == map.dimension, "targetResiduals")
-        unsafe batch.lend(0) { batch in
+            batch.fits(map) && hidden.count == map.rank && output.count == map.dimension, "targetResiduals")
+        _ = unsafe batch.lend(factor: 0, gradient: map) { batch in
             unsafe map.lend { unsafe attune_target_losses($0, batch, hidden.base, output.base) }
         }
     }
@@ -241,8 +266,19 @@ extension Kernels {
         let rank = u.count / rows.count
         precondition(
             u.count == rank * rows.count && matrix.count == rank * rows.dimension, "outerSum: lengths disagree")
-        unsafe attune_outer_sum(
+        _ = unsafe attune_outer_sum(
             u.base, UnsafePointer(rows.pointers), rows.count, rank, rows.dimension, adds ? 1 : 0, matrix.base)
+    }
+
+    /// `parameters ← parameters + factor·gradient`, and the gradient's memory takes what the parameters were.
+    package static func exchange(_ parameters: FloatBuffer, with gradient: FloatBuffer, times factor: Float) {
+        precondition(parameters.count == gradient.count, "exchange: counts")
+        unsafe attune_exchange(parameters.base, gradient.base, parameters.count, factor)
+    }
+
+    /// The largest squared norm among the rows; 0 without any.
+    package static func largestSquaredNorm(_ rows: RowList) -> Float {
+        (0..<rows.count).reduce(0) { unsafe max($0, attune_squared_norm(rows.pointers[$1], rows.dimension)) }
     }
 
     /// `out ← M·Mᵀ`, M `[rows, columns]`.

@@ -76,6 +76,10 @@ struct InstructionSetTests {
                         for (name, values) in AdapterKernelCase(rank: rows, dimension: n, make).results() {
                             record("\(name) \(what)", values)
                         }
+                        for count in [3, 6] {
+                            let batch = TargetBatchCase(rank: rows, dimension: n, count: count, hasBias: true, make)
+                            for (name, values) in batch.results() { record("\(name) of \(count), \(what)", values) }
+                        }
                     }
                 }
                 elementwise("\(kind) \(n)", n, make, record)
@@ -131,6 +135,8 @@ struct InstructionSetTests {
         record("anchor_step \(what)", theta.array)
         lend(theta, g) { Kernels.blend($0, 0.7, $1, 0.3) }
         record("blend \(what)", theta.array)
+        lend(theta, g) { Kernels.exchange($0, with: $1, times: 0.7) }
+        record("exchange \(what)", theta.array + g.array)
         theta.lend { Kernels.clamp($0, limit: 0.01) }
         record("clamp \(what)", theta.array)
     }
