@@ -25,6 +25,9 @@ attune_kernel_level attune_kernels_select(attune_kernel_level wanted);
 /// The level in use.
 attune_kernel_level attune_kernels_level(void);
 
+/// Asks for memory that is read or written soon.
+static inline void attune_prefetch(const void *_Nonnull p) { __builtin_prefetch(p); }
+
 /// Whether this code is compiled for the address sanitizer.
 int32_t attune_address_sanitizer(void);
 

@@ -49,6 +49,10 @@ struct ParameterMemory: @unchecked Sendable {
         unsafe base = storage.base
     }
 
+    /// Asks for what ``makeUnique()`` looks at.
+    @inline(__always)
+    func prefetch() { Kernels.prefetch(storage) }
+
     /// Copies the numbers if others refer to them.
     mutating func makeUnique() {
         if !isKnownUniquelyReferenced(&storage) { self = ParameterMemory(storage.copy()) }

@@ -70,6 +70,7 @@ extension LoRAAdapter {
         _ overrides: UpdateOverrides, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
         if target == nil { try feedback[0].validateAlone(shape) }
+        memory.prefetch()
         let kind =
             target != nil ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
         let settings = UpdateSettings(

@@ -134,3 +134,10 @@ extension Kernels {
         unsafe attune_anchor_step(parameters.base, anchor.base, fisher.base, parameters.count, strength)
     }
 }
+
+extension Kernels {
+    /// Asks for an object's header, to be in the cache when somebody asks whether the object is uniquely referenced.
+    package static func prefetch(_ object: AnyObject) {
+        unsafe attune_prefetch(Unmanaged.passUnretained(object).toOpaque())
+    }
+}
