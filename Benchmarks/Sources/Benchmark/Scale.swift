@@ -1,5 +1,6 @@
 import Attune
 import Benchmarking
+import CReference
 import Foundation
 
 /// What an engine with many users takes.
@@ -15,6 +16,8 @@ struct ScaleResult: Codable {
     /// Random users, in nanoseconds of one embedding.
     let nanosecondsPerReadByHandle: Double
     let nanosecondsPerReadByID: Double
+    /// The same by the fused reference alone; absent where the processor does not run it.
+    let nanosecondsPerBareRead: Double?
     /// The process's memory over what it was without users, for each of them.
     let bytesPerUser: Double
     /// The bytes of a user's numbers.
@@ -32,6 +35,7 @@ struct ScaleResult: Codable {
         case twoThreadSpeedup = "two_thread_speedup"
         case nanosecondsPerReadByHandle = "ns_per_read_by_handle"
         case nanosecondsPerReadByID = "ns_per_read_by_id"
+        case nanosecondsPerBareRead = "ns_per_bare_read"
         case bytesPerUser = "bytes_per_user"
         case floatBytes = "float_bytes"
         case residentBytes = "resident_bytes"
@@ -50,7 +54,8 @@ extension Benchmark {
         var results: [ScaleResult] = []
         if !options.isJSON {
             print(
-                "d/r, users: updates/s (ns), two threads, read by handle / by id (ns), bytes per user (of its numbers), "
+                "d/r, users: updates/s (ns), two threads, read by handle / by id / by the bare reference (ns), "
+                    + "bytes per user (of its numbers), "
                     + "update with a tenth resident (ns, share loaded)")
         }
         for (dimension, rank, users) in sizes {
@@ -61,7 +66,8 @@ extension Benchmark {
             print(
                 "\(dimension)/\(rank), \(users): \(Int(result.updatesPerSecond)) "
                     + "(\(rounded(result.nanosecondsPerUpdate))), \(rounded(result.twoThreadSpeedup))x, "
-                    + "\(rounded(result.nanosecondsPerReadByHandle)) / \(rounded(result.nanosecondsPerReadByID)), "
+                    + "\(rounded(result.nanosecondsPerReadByHandle)) / \(rounded(result.nanosecondsPerReadByID)) / "
+                    + "\(result.nanosecondsPerBareRead.map(rounded) ?? "?"), "
                     + "\(rounded(result.bytesPerUser)) (\(result.floatBytes)), "
                     + "\(rounded(result.nanosecondsPerUpdateWithATenthResident)), "
                     + "\(rounded(result.loadedShare * 100)) %")
@@ -117,16 +123,18 @@ private final class ManyUsers: Sendable {
     }
 
     /// Nanoseconds of one call, the best of some rounds of random users.
-    private func best(
-        _ calls: Int, _ body: (_ users: [Int]) async throws -> Void
+    ///
+    /// - Parameter prepare: What callers have at hand for the users; made outside the timer.
+    private func best<Requests>(
+        _ calls: Int, _ prepare: (_ users: [Int]) -> Requests, _ body: (_ requests: Requests) async throws -> Void
     ) async throws -> Double {
         var random = PhiloxGenerator(seed: 28, purpose: .simulation)
         var best = Double.infinity
         for _ in 0..<5 {
-            let users = (0..<calls).map { _ in random.integer(below: names.count) }
+            let requests = prepare((0..<calls).map { _ in random.integer(below: names.count) })
             let clock = ContinuousClock()
             let start = clock.now
-            try await body(users)
+            try await body(requests)
             best = min(best, (clock.now - start) / .nanoseconds(1) / Double(calls))
         }
         return best
@@ -143,45 +151,67 @@ private final class ManyUsers: Sendable {
         }
     }
 
-    private func update(_ users: [Int]) async throws {
-        let (engine, handles, feedback) = (engine, handles, ownFeedback())
+    private func update(_ users: [UserHandle]) async throws {
+        let (engine, feedback) = (engine, ownFeedback())
         var i = 0
         for user in users {
-            try await engine.updateAdapter(for: handles[user], with: feedback[i & 3])
+            try await engine.updateAdapter(for: user, with: feedback[i & 3])
             i += 1
+        }
+    }
+
+    /// Nanoseconds of the fused reference's read of as many adapters in random order, in one piece of memory on huge pages; `nil`
+    /// where the processor does not run it. Each waits for the one before, as calls of an engine do.
+    private func bareRead(_ calls: Int) async throws -> Double? {
+        guard reference_is_available() != 0 else { return nil }
+        let (d, r) = (dimension, rank)
+        let size = 2 * r * d
+        let adapters = Block(names.count * size, huge: true) { i in Float(i & 1023) * 1e-5 }
+        let (x, y) = (Block(d) { Float($0) * 1e-3 }, Block(d) { _ in 0 })
+        return try await best(calls, { $0.map { $0 * size } }) { places in
+            var sign = 0
+            for place in places {
+                // Always 0, but neither the compiler nor the processor knows before the output is there.
+                let a = unsafe adapters.base + place + sign
+                unsafe reference_forward(d, r, a, a + r * d, x.base, y.base, 1)
+                sign = Int(y[0].bitPattern >> 31)
+            }
         }
     }
 
     func measure() async throws -> ScaleResult {
         let calls = 200_000
+        let single = try await best(calls, { $0.map { self.handles[$0] } }) { try await self.update($0) }
         // Users of one half and of the other, so that two threads never meet in one.
-        let single = try await best(calls) { try await self.update($0) }
-        let double = try await best(calls) { users in
-            let halves = [users.filter { $0 & 1 == 0 }, users.filter { $0 & 1 == 1 }]
+        let double = try await best(
+            calls,
+            { users in
+                [0, 1].map { half in users.filter { $0 & 1 == half }.map { self.handles[$0] } }
+            }
+        ) { halves in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for half in halves { group.addTask { try await self.update(half) } }
                 try await group.waitForAll()
             }
         }
         var output = [Float](repeating: 0, count: dimension)
-        let byHandle = try await best(calls) { users in
-            for user in users {
-                try await self.engine.personalize(
-                    self.feedback[user & 3][0].embedding, for: self.handles[user], into: &output)
+        let byHandle = try await best(calls, { $0.map { self.handles[$0] } }) { users in
+            for (i, user) in users.enumerated() {
+                try await self.engine.personalize(self.feedback[i & 3][0].embedding, for: user, into: &output)
             }
         }
-        let byID = try await best(calls) { users in
-            for user in users {
-                blackHole(
-                    try await self.engine.personalize(self.feedback[user & 3][0].embedding, for: self.names[user]))
+        let byID = try await best(calls, { $0.map { self.names[$0] } }) { users in
+            for (i, user) in users.enumerated() {
+                blackHole(try await self.engine.personalize(self.feedback[i & 3][0].embedding, for: user))
             }
         }
+        let bare = try await bareRead(calls)
         let tight = try await tenthResident()
         let floats = 2 * rank * dimension * 4
         return ScaleResult(
             dimension: dimension, rank: rank, users: names.count, updatesPerSecond: 1e9 / single,
             nanosecondsPerUpdate: single, twoThreadSpeedup: single / double, nanosecondsPerReadByHandle: byHandle,
-            nanosecondsPerReadByID: byID,
+            nanosecondsPerReadByID: byID, nanosecondsPerBareRead: bare,
             bytesPerUser: Double(memoryAfter - memoryBefore) / Double(names.count), floatBytes: floats,
             residentBytes: memoryAfter, nanosecondsPerUpdateWithATenthResident: tight.time,
             loadedShare: tight.loadedShare)

@@ -301,7 +301,15 @@ extension LoRAAdapter {
 
     /// The same into a new array.
     package mutating func lentForward(_ x: [Float]) throws(LoRAError) -> (output: [Float], version: UInt64) {
-        (try forward(x), version)
+        let shape = shape
+        guard x.count == shape.dimension else { return (try forward(x), version) }
+        var isFinite = false
+        let y = unsafe [Float](unsafeUninitializedCapacity: shape.dimension) { memory, count in
+            var span = unsafe MutableSpan(_unsafeElements: memory)
+            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) }
+            count = shape.dimension
+        }
+        return isFinite ? (y, version) : (try forward(x), version)
     }
 
     /// What is wrong where the output is not finite: the embedding, or what comes of it.

@@ -12,16 +12,23 @@ struct Slot {
     var lastUse: UInt32 = 0
     /// Those in line or inside. While there are any, nothing overtakes them on the fast path.
     var holders: Int32 = 0
-    /// The next place whose user has the same hash; −1 for none.
-    fileprivate var next: Int32 = -1
     /// Whether the adapter has changes that no checkpoint has saved.
     var isUnsaved = false
     /// Whether the adapter stays in memory whatever else has to go.
     var isPinned = false
+    /// Whether the place is anybody's.
+    fileprivate var isInUse = true
 
     var user: String { key.user }
 
     fileprivate init(key: UserKey) { self.key = key }
+
+    /// What is in a place that is nobody's.
+    fileprivate static var vacant: Slot {
+        var slot = Slot(key: UserKey("", hash: 0))
+        slot.isInUse = false
+        return slot
+    }
 
     /// Whether nothing would be lost with the slot.
     fileprivate var isIdle: Bool { holders == 0 && adapter == nil && !isPinned }
@@ -29,9 +36,8 @@ struct Slot {
 
 /// A part of the users: their slots and what updating them needs. Lives behind one lock.
 struct ShardState: ~Copyable {
-    /// The first place of each hash of users.
-    private var index: [Int: Int32] = [:]
-    private var slots = ChunkedArray<Slot?>()
+    private var index = PlaceIndex()
+    private var slots = ChunkedArray<Slot>()
     private var free: [Int32] = []
     /// Where work on a user that may suspend stands in line, while there is any.
     private var gates: [Int32: FIFOGate] = [:]
@@ -39,34 +45,40 @@ struct ShardState: ~Copyable {
     /// The calling thread's.
     var scratch: UpdateScratch { .ofThisThread }
 
-    /// The place of the user's slot, if there is one.
-    func place(of key: UserKey) -> Int32? {
-        guard var place = index[key.hash] else { return nil }
-        while place >= 0 {
-            if slots[Int(place)]?.key.hasBytes(of: key.user) == true { return place }
-            place = slots[Int(place)]?.next ?? -1
+    /// The place of the user's slot, if there is one. Changes nothing: a slot is lent as if to be changed, because one that is
+    /// read is copied, with a reference to each of its parts.
+    mutating func place(of key: UserKey) -> Int32? {
+        var probe = PlaceIndex.Probe(key.hash)
+        while let place = index.next(&probe) {
+            if isPlace(place, of: key) { return place }
         }
         return nil
     }
 
     /// Whether a place is that of a user, who was found there before.
-    func isPlace(_ place: Int32, of key: UserKey) -> Bool {
-        guard place >= 0, Int(place) < slots.count, slots[Int(place)]?.key.hash == key.hash else { return false }
-        return slots[Int(place)]?.key.hasBytes(of: key.user) ?? false
+    mutating func isPlace(_ place: Int32, of key: UserKey) -> Bool {
+        guard place >= 0, Int(place) < slots.count else { return false }
+        slots.prefetchRest(of: Int(place))
+        return slots.lend(Int(place)) { $0.isInUse && $0.key.hash == key.hash && $0.key.hasBytes(of: key.user) }
     }
 
     /// Whether there is a slot in a place.
-    func isInUse(_ place: Int32) -> Bool { Int(place) < slots.count && slots[Int(place)] != nil }
+    mutating func isInUse(_ place: Int32) -> Bool {
+        Int(place) < slots.count && slots.lend(Int(place)) { $0.isInUse }
+    }
 
     /// Runs `body` on the slot in a place in use.
     mutating func withPlace<R, E: Error>(_ place: Int32, _ body: (inout Slot) throws(E) -> R) throws(E) -> R {
-        try body(&slots[Int(place)]!)
+        try slots.lend(Int(place)) { slot throws(E) in
+            precondition(slot.isInUse, "ShardState: nobody's place")
+            return try body(&slot)
+        }
     }
 
     /// Runs `body` on the user's slot, if there is one.
     mutating func withSlot<R, E: Error>(_ key: UserKey, _ body: (inout Slot) throws(E) -> R) throws(E) -> R? {
         guard let place = place(of: key) else { return nil }
-        return try body(&slots[Int(place)]!)
+        return try withPlace(place, body)
     }
 
     /// The same by id.
@@ -77,7 +89,7 @@ struct ShardState: ~Copyable {
     /// The user's gate, to be entered after the lock is released; makes a slot where there was none.
     mutating func joinLine(_ key: UserKey) -> FIFOGate {
         let place = place(of: key) ?? newPlace(for: key)
-        slots[Int(place)]!.holders += 1
+        withPlace(place) { $0.holders += 1 }
         if let gate = gates[place] { return gate }
         let gate = FIFOGate()
         gates[place] = gate
@@ -85,7 +97,7 @@ struct ShardState: ~Copyable {
     }
 
     /// How many stand in the user's line.
-    func waiting(_ key: UserKey) -> Int { place(of: key).flatMap { gates[$0]?.waiting } ?? 0 }
+    mutating func waiting(_ key: UserKey) -> Int { place(of: key).flatMap { gates[$0]?.waiting } ?? 0 }
 
     /// Counts one out of the user's line; a slot with neither line nor adapter goes.
     mutating func leaveLine(_ key: UserKey) {
@@ -101,16 +113,10 @@ struct ShardState: ~Copyable {
 
     /// Lets go of a slot with nothing in it.
     mutating func removeIfIdle(_ place: Int32) {
-        guard let slot = slots[Int(place)], slot.isIdle else { return }
-        // Out of the chain of its hash.
-        if index[slot.key.hash] == place {
-            index[slot.key.hash] = slot.next >= 0 ? slot.next : nil
-        } else {
-            var before = index[slot.key.hash] ?? -1
-            while before >= 0, let other = slots[Int(before)], other.next != place { before = other.next }
-            if before >= 0 { slots[Int(before)]!.next = slot.next }
-        }
-        slots[Int(place)] = nil
+        let hash = slots.lend(Int(place)) { $0.isInUse && $0.isIdle ? $0.key.hash : nil }
+        guard let hash else { return }
+        index.remove(hash, place)
+        slots.lend(Int(place)) { $0 = .vacant }
         free.append(place)
     }
 
@@ -118,52 +124,26 @@ struct ShardState: ~Copyable {
     var slotCount: Int { slots.count - free.count }
 
     /// The slots with an adapter.
-    func forEach(_ body: (borrowing Slot) -> Void) {
-        for place in 0..<slots.count { if let slot = slots[place], slot.adapter != nil { body(slot) } }
-    }
+    mutating func forEach(_ body: (borrowing Slot) -> Void) { updateAll { if $1.adapter != nil { body($1) } } }
 
     /// Changes every slot.
     mutating func updateAll(_ body: (Int32, inout Slot) -> Void) {
-        for place in 0..<slots.count where slots[place] != nil { body(Int32(place), &slots[place]!) }
+        for place in 0..<slots.count { slots.lend(place) { if $0.isInUse { body(Int32(place), &$0) } } }
     }
 
     private mutating func newPlace(for key: UserKey) -> Int32 {
-        var slot = Slot(key: key)
-        slot.next = index[key.hash] ?? -1
+        let slot = Slot(key: key)
         let place: Int32
         if let reused = free.popLast() {
             place = reused
-            slots[Int(place)] = slot
+            slots.lend(Int(place)) { $0 = slot }
         } else {
             precondition(slots.count < Int(Int32.max), "ShardState: too many users")
             place = Int32(slots.count)
             slots.append(slot)
         }
-        index[key.hash] = place
+        index.insert(key.hash, place)
         return place
-    }
-}
-
-/// An array in chunks: it grows without moving what is there, and by no more than one chunk at a time.
-struct ChunkedArray<Element> {
-    private var chunks: [ContiguousArray<Element>] = []
-    private(set) var count = 0
-    private static var shift: Int { 8 }
-    private static var mask: Int { (1 << shift) - 1 }
-
-    subscript(index: Int) -> Element {
-        _read { yield chunks[index >> Self.shift][index & Self.mask] }
-        _modify { yield &chunks[index >> Self.shift][index & Self.mask] }
-    }
-
-    mutating func append(_ element: Element) {
-        if count & Self.mask == 0 {
-            chunks.append(ContiguousArray())
-            // The first chunk grows as needed, for engines with few users; later ones have their size at once.
-            if count > 0 { chunks[chunks.count - 1].reserveCapacity(1 << Self.shift) }
-        }
-        chunks[chunks.count - 1].append(element)
-        count += 1
     }
 }
 

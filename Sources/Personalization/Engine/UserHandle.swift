@@ -41,7 +41,7 @@ extension PersonalizationEngine {
 
 extension ShardState {
     /// The place of a handle's user, if there is one; the handle remembers it.
-    func place(of handle: UserHandle) -> Int32? {
+    mutating func place(of handle: UserHandle) -> Int32? {
         let known = handle.place
         if isPlace(known, of: handle.key) { return known }
         guard let place = place(of: handle.key) else { return nil }

@@ -136,6 +136,10 @@ extension Kernels {
 }
 
 extension Kernels {
+    /// Asks for a line of memory.
+    @unsafe
+    package static func prefetch(_ memory: UnsafeRawPointer) { unsafe attune_prefetch(memory) }
+
     /// Asks for an object's header, to be in the cache when somebody asks whether the object is uniquely referenced.
     package static func prefetch(_ object: AnyObject) {
         unsafe attune_prefetch(Unmanaged.passUnretained(object).toOpaque())

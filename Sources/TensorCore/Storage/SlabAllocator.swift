@@ -21,7 +21,7 @@ package final class SlabAllocator: Sendable {
     package static let shared = SlabAllocator(firstFromHeap: hugePage)
 
     /// Where a block is.
-    enum Home {
+    package enum Home {
         /// On the heap.
         case heap
         /// On the heap, as one of the first of its size.
@@ -66,7 +66,7 @@ package final class SlabAllocator: Sendable {
     private static func slabBytes(for bytes: Int) -> Int { (32 * bytes + hugePage - 1) / hugePage * hugePage }
 
     /// A block of `bytes`, a multiple of 64; contents unspecified. The allocator outlives it. `nil` where the memory cannot be had.
-    func allocate(_ bytes: Int) -> (memory: UnsafeMutableRawPointer, home: Home)? {
+    package func allocate(_ bytes: Int) -> (memory: UnsafeMutableRawPointer, home: Home)? {
         let found = unsafe sizes.withLock { sizes -> (memory: UnsafeMutableRawPointer?, home: Home) in
             guard Self.isUseful, Self.hasSlabs(bytes) else { return (nil, .heap) }
             var blocks = sizes[bytes] ?? BlocksOfOneSize()
@@ -94,7 +94,7 @@ package final class SlabAllocator: Sendable {
     }
 
     /// Takes back a block that ``allocate(_:)`` gave.
-    func free(_ memory: UnsafeMutableRawPointer, _ bytes: Int, _ home: Home) {
+    package func free(_ memory: UnsafeMutableRawPointer, _ bytes: Int, _ home: Home) {
         switch home {
         case .heap: unsafe Self.freeOnHeap(memory)
         case .first:
@@ -138,7 +138,7 @@ package final class SlabAllocator: Sendable {
 
 /// Blocks of one size in memory from the system. Used under the allocator's lock alone.
 @safe
-final class Slab: @unchecked Sendable {
+package final class Slab: @unchecked Sendable {
     /// Lives as long as any storage from it.
     unowned let allocator: SlabAllocator
     private let base: UnsafeMutableRawPointer
