@@ -160,6 +160,11 @@ struct FuzzTests {
                 hostile.feedback(items, current.shape.dimension)
             }
             let before = Snapshot(current)
+            // The same without the loss after the step, which decides nothing.
+            var other = current
+            var bare = configuration
+            bare.measuresLossAfter = false
+            let otherFailure = failure { _ = try other.update(with: batch, configuration: bare) }
             do {
                 let report = try current.update(with: batch, configuration: configuration)
                 succeeded += 1
@@ -177,6 +182,7 @@ struct FuzzTests {
                 #expect(Snapshot(current) == before, "\(name(hostile)): \(error)")
                 #expect(!error.message.isEmpty && (error.position.map { $0 < batch.count } ?? true))
             }
+            #expect(Snapshot(other) == Snapshot(current), "\(name(hostile)): \(String(describing: otherFailure))")
             if hostile.random.generator.bernoulli(0.1) { current.consolidate() }
             #expect(isFinite(current))
             adapter = current
@@ -185,6 +191,11 @@ struct FuzzTests {
         #expect(succeeded > Self.casesPerShard / 5 && failures.values.reduce(0, +) > Self.casesPerShard / 5)
         #expect(
             Set(failures.keys).isSuperset(of: ["nonFinite", "invalidConfiguration", "invalidFeedback", "unsupported"]))
+    }
+
+    private func failure(_ body: () throws -> Void) -> (any Error)? {
+        do { try body() } catch { return error }
+        return nil
     }
 
     private func name(_ hostile: Hostile) -> String { hostile.random.description }

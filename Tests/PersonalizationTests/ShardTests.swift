@@ -115,13 +115,25 @@ struct ShardTests {
         #expect(state.isInUse(first) && state.isInUse(1_000_000) == false)
     }
 
-    @Test(arguments: [0, 1, 2, 31, 127, 255, 256, 257, 511, 512, 513, 1_000])
+    @Test(arguments: [0, 1, 7, 8, 9, 23, 24, 247, 248, 249, 503, 504, 505, 1_000])
     func anArrayInChunksIsAnArray(count: Int) {
         var chunked = ChunkedArray<Int>()
         for i in 0..<count { chunked.append(i * 7) }
         #expect(chunked.count == count)
-        for i in 0..<count { chunked[i] += i % 3 }
-        #expect((0..<count).allSatisfy { chunked[$0] == $0 * 7 + $0 % 3 })
+        for i in 0..<count { chunked.lend(i) { $0 += i % 3 } }
+        for i in 0..<count { #expect(chunked.lend(i) { $0 } == i * 7 + i % 3) }
+    }
+
+    @Test func anArrayInChunksLetsGoOfItsElements() {
+        final class Element {}
+        weak var one: Element?
+        do {
+            var chunked = ChunkedArray<Element>()
+            for _ in 0..<300 { chunked.append(Element()) }
+            one = chunked.lend(299) { $0 }
+            #expect(one != nil)
+        }
+        #expect(one == nil)
     }
 
     // MARK: - Ids
