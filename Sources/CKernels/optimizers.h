@@ -109,8 +109,9 @@ INLINE lanes protected_columns(
 /// How many floats ahead of their use the rows are asked for.
 enum { AHEAD = 256 };
 
-INLINE void protected_rank_one_body(
-    const size_t block, const attune_protected *state, size_t rows, size_t n, const float *c, const float *g,
+/// `follows`, a constant: whether anything is wanted of the new rows.
+INLINE void protected_rows(
+    const int follows, const attune_protected *state, size_t rows, size_t n, const float *c, const float *g,
     const float *x, float strength, float decay, const attune_follow *following) {
     const attune_follow follow = *following;
     for (size_t k = 0; k < rows; k++) {
@@ -119,15 +120,22 @@ INLINE void protected_rank_one_body(
         const lanes ck = splat(c[k]), gk = splat(g[k]);
         lanes dot = {0};
         FOR_COLUMNS(0, n, {
+            const lanes xv = load_some(x + j, COUNT);
             // Four matrices of a row each are more than the first cache holds, and than the processor fetches ahead by itself.
             __builtin_prefetch(anchor + j + AHEAD);
             __builtin_prefetch(fisher + j + AHEAD);
             __builtin_prefetch(next + j + AHEAD);
-            const lanes xv = load_some(x + j, COUNT);
             lanes stepped =
                 protected_columns(theta, anchor, fisher, next, ck, gk, xv, strength, decay, j, COUNT);
-            follow_columns(&follow, k, stepped, xv, &dot, j, COUNT);
+            if (follows) follow_columns(&follow, k, stepped, xv, &dot, j, COUNT);
         })
-        if (follow.dots) follow.dots[k] = sum_lanes(&dot);
+        if (follows && follow.dots) follow.dots[k] = sum_lanes(&dot);
     }
+}
+
+INLINE void protected_rank_one_body(
+    const size_t block, const attune_protected *state, size_t rows, size_t n, const float *c, const float *g,
+    const float *x, float strength, float decay, const attune_follow *follow) {
+    if (follow->dots || follow->after) protected_rows(1, state, rows, n, c, g, x, strength, decay, follow);
+    else protected_rows(0, state, rows, n, c, g, x, strength, decay, follow);
 }
