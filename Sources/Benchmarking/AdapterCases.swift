@@ -35,9 +35,11 @@ final class AdapterCases {
             operations: work.updateOperations,
             run: { range in
                 for number in range {
-                    _ = try held.adapter.update(
-                        with: feedback[number & (Workload.count - 1)], configuration: configuration,
-                        overrides: UpdateOverrides(), scratch: scratch)
+                    _ = try held.lend {
+                        try $0.update(
+                            with: feedback[number & (Workload.count - 1)], configuration: configuration,
+                            overrides: UpdateOverrides(), scratch: scratch)
+                    }
                 }
             },
             check: {
@@ -98,8 +100,10 @@ final class AdapterCases {
             operations: Self.batchSize * work.updateOperations,
             run: { range in
                 for _ in range {
-                    _ = try held.adapter.update(
-                        with: batch, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch)
+                    _ = try held.lend {
+                        try $0.update(
+                            with: batch, configuration: configuration, overrides: UpdateOverrides(), scratch: scratch)
+                    }
                 }
             },
             check: {
@@ -115,9 +119,21 @@ final class AdapterCases {
     }
 }
 
-/// An adapter that a case updates in place.
+/// An adapter that a case updates in place, without the checks that a class's properties come with.
+@safe
 final class Held {
-    var adapter: LoRAAdapter
+    private let adapter: UnsafeMutablePointer<LoRAAdapter>
 
-    init(_ adapter: LoRAAdapter) { self.adapter = adapter }
+    init(_ adapter: LoRAAdapter) {
+        unsafe self.adapter = .allocate(capacity: 1)
+        unsafe self.adapter.initialize(to: adapter)
+    }
+
+    deinit {
+        unsafe adapter.deinitialize(count: 1)
+        unsafe adapter.deallocate()
+    }
+
+    @inline(__always)
+    func lend<R>(_ body: (inout LoRAAdapter) throws -> R) rethrows -> R { try unsafe body(&adapter.pointee) }
 }

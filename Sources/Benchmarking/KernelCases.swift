@@ -75,7 +75,8 @@ final class KernelCases {
                 var gradient = AdapterGradient(
                     hidden: memory.slice(0..<r), scaled: memory.slice(room..<(room + r)),
                     back: memory.slice((2 * room)..<(2 * room + r)),
-                    error: memory.slice((3 * room)..<(3 * room + d)), output: nil)
+                    error: memory.slice((4 * room)..<(4 * room + d)), output: nil)
+                let next = memory.slice((3 * room)..<(3 * room + r))
                 forEach(range) { x, target in
                     Kernels.targetGradient(map, x, target: target, factor: factor, into: &gradient)
                     let down = (Double(gradient.squaredBack) * Double(gradient.squaredInput)).squareRoot()
@@ -84,10 +85,8 @@ final class KernelCases {
                         * (Double(gradient.squaredScaled) * Double(gradient.squaredResidual)).squareRoot()
                     let downRate = Float(-rate * (down > 1 ? 1 / down : 1))
                     let upRate = Float(-rate * (up > 1 ? 1 / up : 1))
-                    for k in 0..<r {
-                        gradient.back[k] *= downRate
-                        gradient.scaled[k] *= upRate
-                    }
+                    _ = Kernels.stepCoefficients(
+                        gradient, next: next, downRate: downRate, upRate: upRate, scale: work.shape.scale)
                     Kernels.step(
                         map, x, error: gradient.error, down: gradient.back, up: gradient.scaled, biasRate: 0, keep: 1,
                         after: nil)

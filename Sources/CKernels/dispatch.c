@@ -19,6 +19,13 @@
     X(LEVEL, ATTRIBUTES, rank_one, void, \
         (float *m, size_t rows, size_t n, const float *c, const float *x), \
         (m, rows, n, c, x)) \
+    X(LEVEL, ATTRIBUTES, forward_rows, int32_t, \
+        (const attune_map *map, const float *x, float *hidden, float *scaled, float *y), \
+        (map, x, hidden, scaled, y)) \
+    X(LEVEL, ATTRIBUTES, target_gradient_rows, void, \
+        (const attune_map *map, const float *x, const float *target, float factor, attune_gradient *gradient), \
+        (map, x, target, factor, gradient)) \
+    X(LEVEL, ATTRIBUTES, step_rows, void, (const attune_map *map, attune_change *change), (map, change)) \
     X(LEVEL, ATTRIBUTES, forward, int32_t, \
         (const attune_map *map, const float *x, float *hidden, float *scaled, float *y), \
         (map, x, hidden, scaled, y)) \

@@ -1,9 +1,16 @@
 // The passes over one adapter's factors: its map, the gradient of the target loss, and rank-1 steps. Rows are taken in blocks
-// of 8, 4 or 1, as many as leave the accumulators in registers; no result depends on it.
+// of 8, 4 or 1, as many as leave the accumulators in registers; no result depends on it. For 4 and 8 rows in all, a pass has
+// loops of its own in a function of its own: beside the loops for any number of rows, the compiler has no registers left for it.
 #pragma once
 #include "bodies.h"
 
 #pragma clang fp contract(off)
+
+// The same for any number of rows, in the instruction set in use.
+int32_t attune_forward_rows(const attune_map *map, const float *x, float *hidden, float *scaled, float *y);
+void attune_target_gradient_rows(
+    const attune_map *map, const float *x, const float *target, float factor, attune_gradient *gradient);
+void attune_step_rows(const attune_map *map, attune_change *change);
 
 /// Columns that one tile of a pass over blocks of rows takes: 16 rows of it stay in the first cache.
 enum { TILE = 512 };
@@ -75,8 +82,20 @@ INLINE void map_whole(
     const float *m = map->up, *bias = map->bias;
     lanes cs[8], checks = {0}, sum = {0};
     splat_rows(rows, c, cs);
+    size_t from = 0;
+    NOT_UNROLLED for (; from + 4 * LANES <= n; from += 4 * LANES) {
+        lanes v[4];
+        UNROLLED for (int i = 0; i < 4; i++) v[i] = LOAD(x + from + (size_t)i * LANES);
+        UNROLLED for (int k = 0; k < rows; k++)
+            UNROLLED for (int i = 0; i < 4; i++) v[i] = FMA(cs[k], LOAD(m + (size_t)k * n + from + (size_t)i * LANES), v[i]);
+        UNROLLED for (int i = 0; i < 4; i++) {
+            const size_t j = from + (size_t)i * LANES;
+            enum { COUNT = LANES };
+            END_MAP(v[i], wants, has_bias, bias, y, target, checks, sum)
+        }
+    }
     FOR_COLUMNS(
-        0, n,
+        from, n,
         END_MAP(
             mapped(rows, m, n, cs, load_some(x + j, COUNT), j, COUNT), wants, has_bias, bias, y, target, checks, sum))
     *check = checks;
@@ -126,12 +145,30 @@ INLINE void map_down(const size_t block, const attune_map *map, const float *x, 
     for (size_t k = 0; k < map->rank; k++) scaled[k] = map->scale * hidden[k];
 }
 
-INLINE int32_t forward_body(
+/// The same for any number of rows.
+INLINE int32_t forward_rows_body(
     const size_t block, const attune_map *map, const float *x, float *hidden, float *scaled, float *y) {
     lanes check = {0}, squares = {0};
-    map_down(block, map, x, hidden, scaled);
+    row_dots_body(block, map->down, map->rank, map->n, x, hidden);
+    for (size_t k = 0; k < map->rank; k++) scaled[k] = map->scale * hidden[k];
     map_up(block, WANTS_OUTPUT, map, scaled, x, y, y, NULL, &check, &squares);
     return has_numbers(check);
+}
+
+INLINE int32_t forward_whole(
+    const int rows, const attune_map *map, const float *x, float *hidden, float *scaled, float *y) {
+    lanes check = {0}, squares = {0};
+    map_down_whole(rows, map, x, hidden, scaled);
+    if (map->bias) map_whole(rows, WANTS_OUTPUT, 1, map, scaled, x, y, NULL, &check, &squares);
+    else map_whole(rows, WANTS_OUTPUT, 0, map, scaled, x, y, NULL, &check, &squares);
+    return has_numbers(check);
+}
+
+INLINE int32_t forward_body(
+    const size_t block, const attune_map *map, const float *x, float *hidden, float *scaled, float *y) {
+    if (map->rank == 4) return forward_whole(4, map, x, hidden, scaled, y);
+    if (map->rank == 8 && block == 8) return forward_whole(8, map, x, hidden, scaled, y);
+    return attune_forward_rows(map, x, hidden, scaled, y);
 }
 
 // ---------------------------------------------------------------- the target loss
@@ -183,10 +220,9 @@ INLINE void target_whole(
     g->squared_back = row_squared_norm(rows, back);
 }
 
-INLINE void target_gradient_body(
+/// The same for any number of rows.
+INLINE void target_gradient_rows_body(
     const size_t block, const attune_map *map, const float *x, const float *target, float factor, attune_gradient *g) {
-    if (map->rank == 4) return target_whole(4, map, x, target, factor, g);
-    if (map->rank == 8 && block == 8) return target_whole(8, map, x, target, factor, g);
     const size_t n = map->n, rank = map->rank;
     g->squared_input = row_dots_and_norm(block, map->down, rank, n, x, g->hidden);
     for (size_t k = 0; k < rank; k++) g->scaled[k] = map->scale * g->hidden[k];
@@ -206,6 +242,13 @@ INLINE void target_gradient_body(
     for (size_t k = 0; k < rank; k++) g->back[k] = map->scale * g->back[k];
     dot_block(1, g->scaled, rank, g->scaled, &g->squared_scaled, NULL);
     dot_block(1, g->back, rank, g->back, &g->squared_back, NULL);
+}
+
+INLINE void target_gradient_body(
+    const size_t block, const attune_map *map, const float *x, const float *target, float factor, attune_gradient *g) {
+    if (map->rank == 4) return target_whole(4, map, x, target, factor, g);
+    if (map->rank == 8 && block == 8) return target_whole(8, map, x, target, factor, g);
+    attune_target_gradient_rows(map, x, target, factor, g);
 }
 
 // ---------------------------------------------------------------- rank-1 steps
@@ -288,8 +331,6 @@ INLINE lanes step_up(
     const size_t block, const attune_map *map, const attune_change *changing, float keep, const int32_t looks_ahead) {
     const attune_change change = *changing;
     const size_t n = map->n, rank = map->rank;
-    if (rank == 4) return step_whole(4, map, changing, keep, looks_ahead);
-    if (rank == 8 && block == 8) return step_whole(8, map, changing, keep, looks_ahead);
     float *after = looks_ahead ? change.after : NULL, *bias = map->bias;
     lanes squares = {0};
     for (size_t begin = 0; begin < n; begin += TILE) {
@@ -309,12 +350,31 @@ INLINE lanes step_up(
     return squares;
 }
 
-INLINE void step_body(const size_t block, const attune_map *map, attune_change *change) {
-    lanes squares;
+/// `up`: what steps B, for constants `keep` and `looks_ahead` where they can be.
+#define STEP(up)                                                                       \
+    change->keep == 1 && change->after ? up(1, 1)                                      \
+        : change->keep == 1            ? up(1, 0)                                      \
+        : change->after                ? up(change->keep, 1)                           \
+                                       : up(change->keep, 0)
+
+INLINE void step_rows_body(const size_t block, const attune_map *map, attune_change *change) {
     rank_one_body(block, map->down, map->rank, map->n, change->down, change->x);
-    if (change->keep == 1 && change->after) squares = step_up(block, map, change, 1, 1);
-    else if (change->keep == 1) squares = step_up(block, map, change, 1, 0);
-    else if (change->after) squares = step_up(block, map, change, change->keep, 1);
-    else squares = step_up(block, map, change, change->keep, 0);
+    #define UP(keep, looks_ahead) step_up(block, map, change, keep, looks_ahead)
+    lanes squares = STEP(UP);
+    #undef UP
     change->squared_residual = sum_lanes(&squares);
+}
+
+INLINE void step_whole_body(const int rows, const attune_map *map, attune_change *change) {
+    step_block(rows, map->down, map->n, change->down, 1, change->x, NULL, NULL, NULL, 0, map->n);
+    #define UP(keep, looks_ahead) step_whole(rows, map, change, keep, looks_ahead)
+    lanes squares = STEP(UP);
+    #undef UP
+    change->squared_residual = sum_lanes(&squares);
+}
+
+INLINE void step_body(const size_t block, const attune_map *map, attune_change *change) {
+    if (map->rank == 4) return step_whole_body(4, map, change);
+    if (map->rank == 8 && block == 8) return step_whole_body(8, map, change);
+    attune_step_rows(map, change);
 }

@@ -16,6 +16,16 @@ extension Array<Float> {
     var heldFloats: FloatBuffer { unsafe withUnsafeBufferPointer { unsafe FloatBuffer(lending: $0) } }
 }
 
+extension Feedback.Signal {
+    /// The numbers of a target, likewise.
+    @unsafe
+    @inline(__always)
+    var heldTarget: FloatBuffer? {
+        guard case .target(let target) = self else { return nil }
+        return unsafe target.heldFloats
+    }
+}
+
 extension RowList {
     /// An empty list in memory of the stack.
     @inline(__always)

@@ -63,9 +63,11 @@ extension LoRAAdapter {
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
         if feedback.count == 1 {
-            let target = feedback[0].plausibleTarget(shape)
-            if configuration.usesFactors(hasPlainTarget: target != nil) {
-                return try singleUpdate(feedback, target, configuration, overrides, scratch, trace, judged)
+            let hasTarget = feedback[0].hasPlausibleTarget(shape)
+            if configuration.usesFactors(hasPlainTarget: hasTarget) {
+                return try withExtendedLifetime(feedback) { () throws(LoRAError) in
+                    try singleUpdate(feedback, hasTarget, configuration, overrides, scratch, trace, judged)
+                }
             }
         }
         guard !feedback.isEmpty else { return emptyReport() }

@@ -7,7 +7,7 @@ internal import TensorCore
 extension UpdateConfiguration {
     /// Whether one feedback's step is taken from its gradient's factors.
     ///
-    /// - Parameter hasPlainTarget: Whether the feedback has a ``Feedback/plausibleTarget(_:)``.
+    /// - Parameter hasPlainTarget: Whether the feedback ``Feedback/hasPlausibleTarget(_:)``.
     func usesFactors(hasPlainTarget: Bool) -> Bool {
         guard !certifiesSteps, clipping != .byValue else { return false }
         let isProtected = elasticWeightConsolidation != nil
@@ -41,7 +41,7 @@ extension Feedback {
 struct SingleStep {
     let x: FloatBuffer
     /// A plain target.
-    var target: FloatBuffer?
+    let target: FloatBuffer?
     let settings: UpdateSettings
     /// The share of B and b that fades.
     let fading: Double
@@ -64,15 +64,17 @@ struct SingleStep {
 extension LoRAAdapter {
     /// One update with a batch of one feedback, in a configuration that ``UpdateConfiguration/usesFactors(hasPlainTarget:)``.
     ///
-    /// - Parameter target: Its ``Feedback/plausibleTarget(_:)``.
+    /// - Parameters:
+    ///   - feedback: Held by whoever asks for as long as this runs.
+    ///   - hasTarget: Whether it ``Feedback/hasPlausibleTarget(_:)``.
     mutating func singleUpdate(
-        _ feedback: [Feedback], _ target: [Float]?, _ configuration: UpdateConfiguration,
+        _ feedback: [Feedback], _ hasTarget: Bool, _ configuration: UpdateConfiguration,
         _ overrides: UpdateOverrides, _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
     ) throws(LoRAError) -> UpdateReport {
-        if target == nil { try feedback[0].validateAlone(shape) }
+        if !hasTarget { try feedback[0].validateAlone(shape) }
         memory.prefetch()
         let kind =
-            target != nil ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
+            hasTarget ? .target : ObjectiveEvaluator.kind(of: feedback[0].signal, configuration.objective)
         let settings = UpdateSettings(
             rate: overrides.learningRate.map(Double.init)
                 ?? Double(configuration.learningRates[kind]) * scheduleFactor(configuration),
@@ -82,27 +84,22 @@ extension LoRAAdapter {
         trace?.begin(previous: configuration.stepsByRankOne ? nil : parameters)
         let (d, r) = (shape.dimension, shape.rank)
         let scoreCount =
-            target != nil ? 0 : ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective)
+            hasTarget ? 0 : ObjectiveEvaluator.scratchCount(of: feedback[0].signal, configuration.objective)
         let outcome = try scratch.arena.withScratch(
             capacity: 3 * d + 5 * r + 2 + Optimizer.rankOneWorkCount(shape) + scoreCount, buffers: 10
         ) { taker throws(LoRAError) in
-            try feedback[0].embedding.withFloats { x throws(LoRAError) in
-                let output = taker.take(d)
-                var step = SingleStep(
-                    x: x, target: nil, settings: settings,
-                    fading: configuration.elasticWeightConsolidation == nil ? Double(configuration.fading[kind]) : 0,
-                    gradient: AdapterGradient(
-                        hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
-                        output: trace != nil || target == nil ? output : nil),
-                    output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
-                    work: taker.take(Optimizer.rankOneWorkCount(shape) + r + 2),
-                    looksAhead: configuration.measuresLossAfter || trace != nil)
-                guard let target else { return try take(&step, feedback, configuration, trace, judged) }
-                return try target.withFloats { target throws(LoRAError) in
-                    step.target = target
-                    return try take(&step, feedback, configuration, trace, judged)
-                }
-            }
+            let output = taker.take(d)
+            var step = SingleStep(
+                x: unsafe feedback[0].embedding.heldFloats,
+                target: hasTarget ? unsafe feedback[0].signal.heldTarget : nil, settings: settings,
+                fading: configuration.elasticWeightConsolidation == nil ? Double(configuration.fading[kind]) : 0,
+                gradient: AdapterGradient(
+                    hidden: taker.take(r), scaled: taker.take(r), back: taker.take(r), error: taker.take(d),
+                    output: trace != nil || !hasTarget ? output : nil),
+                output: output, after: taker.take(d), next: taker.take(r), scores: taker.take(scoreCount),
+                work: taker.take(Optimizer.rankOneWorkCount(shape) + r + 2),
+                looksAhead: configuration.measuresLossAfter || trace != nil)
+            return try take(&step, feedback, configuration, trace, judged)
         }
         return finish(outcome, configuration, settings, samples: 1)
     }
@@ -199,6 +196,7 @@ extension LoRAAdapter {
 
     // MARK: - Steps
 
+    @inline(__always)
     func norms(_ gradient: AdapterGradient, error: Double) throws(LoRAError) -> GradientNorms {
         try GradientNorms(
             down: (Double(gradient.squaredBack) * Double(gradient.squaredInput)).squareRoot(),

@@ -57,16 +57,9 @@ extension Feedback {
 // MARK: - Plain targets
 
 extension Feedback {
-    /// The target where the loss is its squared distance from the map's output, which the kernels form with the output, and the
-    /// feedback is in order but for whether its numbers are finite: that shows in the sums of a step, and then
+    /// Whether there is a target and the loss is its squared distance from the map's output, which the kernels form with the
+    /// output, and the feedback is in order but for whether its numbers are finite: that shows in the sums of a step, and then
     /// ``validate(for:)`` says where.
-    @inline(__always)
-    func plausibleTarget(_ shape: AdapterShape) -> [Float]? {
-        guard hasPlausibleTarget(shape), case .target(let target) = signal else { return nil }
-        return target
-    }
-
-    /// Whether there is a ``plausibleTarget(_:)``.
     @inline(__always)
     func hasPlausibleTarget(_ shape: AdapterShape) -> Bool {
         guard case .target(let target) = signal else { return false }

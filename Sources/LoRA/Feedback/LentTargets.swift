@@ -1,6 +1,6 @@
 internal import TensorCore
 
-/// The embeddings and targets of a batch of ``Feedback/plausibleTarget(_:)``s, lent to the kernels all at once, with their
+/// The embeddings and targets of a batch of ``Feedback/hasPlausibleTarget(_:)``, lent to the kernels all at once, with their
 /// weights.
 struct LentTargets {
     var xs: RowList

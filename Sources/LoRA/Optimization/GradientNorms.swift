@@ -12,6 +12,7 @@ struct GradientNorms {
     /// From norms known in another way.
     ///
     /// - Throws: ``LoRAError`` (`nonFinite`): a gradient that is NaN, infinite or so large that its square overflows.
+    @inline(__always)
     init(down: Double, up: Double, bias: Double) throws(LoRAError) {
         self.down = down
         self.up = up
@@ -52,6 +53,7 @@ struct GradientNorms {
         }
     }
 
+    @inline(__always)
     func factors(_ rule: Clipping, _ threshold: Double) -> Factors {
         switch rule {
         case .off, .byValue: return Factors()
