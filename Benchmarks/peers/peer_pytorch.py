@@ -74,6 +74,15 @@ def cases(shape):
     workload.check_forward("pytorch forward", forward(x)[None], *arrays[:, :1], x[None])
     yield Case("forward", "pytorch", 1, forward, [(x,) for x, _ in vectors], torch.inference_mode)
 
+    # As a linear layer with an adapter is usually written: a batch of one row, B as [dimension, rank].
+    usual_b = many_bt[0].t().contiguous()
+
+    def usual_forward(x):
+        return x + SCALE * ((x @ a.t()) @ usual_b.t())
+
+    workload.check_forward("pytorch forward as usual", usual_forward(x[None]), *arrays[:, :1], x[None])
+    yield Case("forward", "pytorch-usual", 1, usual_forward, [(x,) for x, _ in single], torch.no_grad)
+
     for optimizer in ("sgd", "adam"):
         state = Autograd(optimizer, *first)
         check_update(state, f"update-{optimizer}", shape, 1, optimizer)

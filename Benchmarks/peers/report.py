@@ -33,6 +33,7 @@ MEANINGS = {
 PEERS = [
     ("NumPy", ["numpy"]),
     ("PyTorch", ["pytorch", "pytorch-closed-form"]),
+    ("PyTorch, usual formula", ["pytorch-usual"]),
     ("PyTorch autograd", ["pytorch-autograd"]),
     ("PEFT", ["peft"]),
 ]

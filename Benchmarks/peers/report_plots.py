@@ -17,6 +17,7 @@ SERIES = {
     "reference": ("limit", TEXT, "_", "--"),
     "numpy": ("NumPy", "#0080c8", "s", "-"),
     "pytorch": ("PyTorch", "#009e73", "^", "-"),
+    "pytorch-usual": ("PyTorch, usual formula", "#009e73", "<", "--"),
     "pytorch-closed-form": ("PyTorch by hand", "#009e73", "^", "-"),
     "pytorch-autograd": ("PyTorch autograd", "#009e73", "v", ":"),
     "peft": ("PEFT", "#cc79a7", "D", "-."),
