@@ -27,6 +27,8 @@ import report
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 BENCHMARK = ".build-benchmarks/release/Benchmark"
+# Those that the peers are timed at.
+ATTUNE_SHAPES = "64/4,384/4,384/8,384/16,768/8,1536/16"
 PEERS = ["numpy", "pytorch", "peft"]
 
 # PEFT has to make another user's adapter the active one before it updates it; Attune's update is given the adapter.
@@ -89,7 +91,9 @@ def run_attune(options, what):
     if options.attune_json:
         return parsed(pathlib.Path(options.attune_json).read_text(), options.attune_json)
     quick = ["--quick"] if options.effort == "quick" else []
-    return parsed(run(pinned(options.core, [BENCHMARK, what, "--format", "json", *quick])), f"Benchmark {what}")
+    # The peers' shapes, so that every plot has all of them.
+    shapes = ["--shapes", ATTUNE_SHAPES] if what == "kernels" else []
+    return parsed(run(pinned(options.core, [BENCHMARK, what, "--format", "json", *shapes, *quick])), f"Benchmark {what}")
 
 
 def run_peer(options, peer, folder):
