@@ -192,13 +192,20 @@ def all_cases(results):
 
 
 def scale_table(results):
-    headings = ["d/r", "users", "updates per second", "µs per update", "bytes per user", "resident MB"]
+    headings = [
+        "d/r", "users", "updates per second", "µs per update", "two threads", "µs per read by handle", "by id", "by the limit",
+        "bytes per user", "resident MB",
+    ]  # fmt: skip
     rows = []
     for row in results["scale"]:
         resident = row.get("resident_bytes")
         rows.append([
             f"{row['dimension']}/{row['rank']}", f"{row['users']:,}", f"{row['updates_per_second']:,.0f}",
-            microseconds(row["ns_per_update"]), f"{row['bytes_per_user']:,.0f}" if "bytes_per_user" in row else None,
+            microseconds(row["ns_per_update"]),
+            f"{row['two_thread_speedup']:.2f} ×" if "two_thread_speedup" in row else None,
+            *(microseconds(row[f"ns_per_{name}"]) if f"ns_per_{name}" in row else None
+              for name in ("read_by_handle", "read_by_id", "bare_read")),
+            f"{row['bytes_per_user']:,.0f}" if "bytes_per_user" in row else None,
             f"{resident / 1e6:,.0f}" if resident is not None else None,
         ])  # fmt: skip
     return table("Updates of users in turn, each with an adapter of its own.", headings, rows)

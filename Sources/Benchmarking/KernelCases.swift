@@ -14,7 +14,7 @@ final class KernelCases {
     init(_ work: Workload) {
         self.work = work
         parameters = work.adapter.parameters.copy()
-        memory = AlignedStorage(count: 3 * work.shape.dimension + 4 * (work.shape.rank + 16))
+        memory = AlignedStorage(count: 3 * work.shape.dimension + 5 * (work.shape.rank + 16) + 64)
         stride = (work.shape.dimension + 511) / 512 * 512
         inputs = AlignedStorage(count: 2 * Workload.count * stride)
         inputs.withBuffer { all in
@@ -22,6 +22,12 @@ final class KernelCases {
                 all.slice((i * stride)..<(i * stride + work.shape.dimension)).copy(from: vector.span)
             }
         }
+    }
+
+    /// Where the output goes, behind A·x.
+    private var outputRange: Range<Int> {
+        let start = max(64, (work.shape.rank + 15) / 16 * 16)
+        return start..<(start + work.shape.dimension)
     }
 
     /// Calls `body` with each call's embedding and target.
@@ -51,10 +57,10 @@ final class KernelCases {
     }
 
     private func forward(_ range: Range<Int>) {
-        let (d, r) = (work.shape.dimension, work.shape.rank)
+        let r = work.shape.rank
         parameters.withBuffer { all in
             memory.withBuffer { memory in
-                let (hidden, output) = (memory.slice(0..<r), memory.slice(64..<(64 + d)))
+                let (hidden, output) = (memory.slice(0..<r), memory.slice(outputRange))
                 let map = work.shape.map(all)
                 forEach(range) { x, _ in
                     _ = Kernels.forward(map, x, hidden: hidden, scaled: hidden, output: output)
@@ -99,7 +105,7 @@ final class KernelCases {
         let plain = PlainAdapter(work.adapter)
         for (i, embedding) in work.embeddings.enumerated() {
             forward(i..<(i + 1))
-            let output = memory.withBuffer { $0.slice(64..<(64 + work.shape.dimension)).array }
+            let output = memory.withBuffer { $0.slice(outputRange).array }
             try WrongResult.unless(output, are: plain.forward(embedding), "forward")
         }
     }

@@ -1,6 +1,7 @@
 /// Optimizers' steps in plain Float64 loops.
 extension PlainAdapter {
-    typealias Samples = [(x: [Float], target: [Float])]
+    /// Embeddings and targets.
+    public typealias Samples = [(x: [Float], target: [Float])]
 
     /// Adam with its usual constants, step number `step` from 1.
     mutating func adamStep(
@@ -32,7 +33,7 @@ extension PlainAdapter {
     }
 
     /// Preconditioned by the other factor's damped Gram matrix; norms are clipped before.
-    mutating func riemannianStep(_ samples: Samples, rate: Double, damping: Double) {
+    public mutating func riemannianStep(_ samples: Samples, rate: Double, damping: Double) {
         let gradient = gradient(samples)
         let ofDown = preconditioned(gradient.down, by: up, damping)
         let ofUp = preconditioned(gradient.up, by: down, damping)

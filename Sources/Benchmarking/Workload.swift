@@ -68,14 +68,25 @@ struct Workload {
 }
 
 /// The same arithmetic in plain Float64 loops.
-struct PlainAdapter {
+public struct PlainAdapter {
     let dimension: Int
     let rank: Int
     let scale: Double
     var down: [Double]
     var up: [Double]
 
-    var parameters: [Double] { down + up }
+    /// A, then B transposed.
+    public var parameters: [Double] { down + up }
+
+    /// An adapter of scale 1 with A and B transposed, each `[rank, dimension]`.
+    public init(dimension: Int, rank: Int, parameters: [Float]) {
+        precondition(parameters.count == 2 * dimension * rank)
+        self.dimension = dimension
+        self.rank = rank
+        scale = 1
+        down = parameters[..<(dimension * rank)].map(Double.init)
+        up = parameters[(dimension * rank)...].map(Double.init)
+    }
 
     init(_ adapter: LoRAAdapter) {
         dimension = adapter.shape.dimension
@@ -90,7 +101,8 @@ struct PlainAdapter {
         (0..<rank).map { row in (0..<dimension).reduce(0) { $0 + down[row * dimension + $1] * Double(x[$1]) } }
     }
 
-    func forward(_ x: [Float]) -> [Double] {
+    /// The output for x.
+    public func forward(_ x: [Float]) -> [Double] {
         let h = hidden(x)
         return (0..<dimension).map { column in
             (0..<rank).reduce(Double(x[column])) { $0 + scale * up[$1 * dimension + column] * h[$1] }
@@ -121,7 +133,7 @@ struct PlainAdapter {
     }
 
     /// θ ← θ − rate·∂L/∂θ.
-    mutating func step(_ samples: [(x: [Float], target: [Float])], rate: Double) {
+    public mutating func step(_ samples: [(x: [Float], target: [Float])], rate: Double) {
         let gradient = gradient(samples)
         for i in down.indices {
             down[i] -= rate * gradient.down[i]

@@ -31,9 +31,10 @@ struct Benchmark {
             case "kernels": try await kernels(Options(arguments.dropFirst()))
             case "scale": try scale(Options(arguments.dropFirst()))
             case "scale-one": try await scaleOne(arguments.dropFirst().map { Int($0) ?? 0 })
-            case "start": try start()
+            case "start" where arguments.count == 1: try start()
+            case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
-            default: throw UsageError("a subcommand is needed")
+            default: throw UsageError("a subcommand is needed: kernels, scale or start, which takes nothing more")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))
@@ -160,9 +161,10 @@ struct Options {
                 }
                 cases = Set(names)
             case "--shapes":
-                shapes = try (rest.popFirst() ?? "").split(separator: ",").map { text in
-                    let parts = text.split(separator: "/").compactMap { Int($0) }
-                    guard parts.count == 2, parts[0] > 0, parts[1] > 0, parts[1] <= parts[0] else {
+                shapes = try (rest.popFirst() ?? "").split(separator: ",", omittingEmptySubsequences: false).map {
+                    text in
+                    let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+                    guard parts.count == 2, parts[1] > 0, parts[1] <= min(256, parts[0]), parts[0] <= 65_536 else {
                         throw UsageError("--shapes are dimension/rank, with commas between them; this is \(text)")
                     }
                     return KernelBenchmark.Shape(dimension: parts[0], rank: parts[1])

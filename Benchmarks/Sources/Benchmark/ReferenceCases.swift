@@ -37,7 +37,9 @@ final class ReferenceCases {
     }
 
     private func single(
-        _ name: String, state: Int = 0, _ call: @escaping (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Void
+        _ name: String, state: Int = 0,
+        _ call: @escaping (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Void,
+        check: @escaping () throws -> Void = {}
     ) -> BenchmarkCase {
         let (d, r) = (shape.dimension, shape.rank)
         let count = 2 * r * d
@@ -50,20 +52,58 @@ final class ReferenceCases {
                     let i = number & (Self.inputs - 1)
                     unsafe call(self.embeddings.base + i * d, self.targets.base + i * d)
                 }
-            }, check: {})
+            }, check: { try check() })
+    }
+
+    /// Makes a call, and holds the parameters after it against plain loops.
+    private func checkUpdate(_ name: String, _ call: () -> Void, _ plain: (inout PlainAdapter) -> Void) throws {
+        var expected = PlainAdapter(dimension: shape.dimension, rank: shape.rank, parameters: parameters.values)
+        call()
+        plain(&expected)
+        try WrongResult.unless(parameters.values, are: expected.parameters, "the reference's \(name)")
+    }
+
+    private func samples(_ count: Int) -> PlainAdapter.Samples {
+        let d = shape.dimension
+        return (0..<count).map { i in
+            (Array(embeddings.values[(i * d)..<((i + 1) * d)]), Array(targets.values[(i * d)..<((i + 1) * d)]))
+        }
+    }
+
+    private func checkForward() throws {
+        let x = samples(1)[0].x
+        unsafe reference_forward(
+            shape.dimension, shape.rank, parameters.base, parameters.base + shape.rank * shape.dimension,
+            embeddings.base,
+            output.base, 1)
+        let plain = PlainAdapter(dimension: shape.dimension, rank: shape.rank, parameters: parameters.values)
+        try WrongResult.unless(output.values, are: plain.forward(x), "the reference's forward")
     }
 
     /// All cases; none where the processor does not run the reference.
     ///
     /// - Parameter streamBytes: What many adapters may take; without them for 0.
     func cases(streamBytes: Int) -> [BenchmarkCase] {
-        guard reference_is_available() != 0 else { return [] }
+        // It takes 64 columns at a time, and these ranks.
+        guard reference_is_available() != 0, shape.dimension % 64 == 0, [4, 8, 16].contains(shape.rank) else {
+            return []
+        }
         let (d, r) = (shape.dimension, shape.rank)
         let (a, b) = unsafe (parameters.base, parameters.base + r * d)
         return [
-            unsafe single("forward") { x, _ in unsafe reference_forward(d, r, a, b, x, self.output.base, 1) },
-            unsafe single("update-sgd") { x, t in
-                unsafe blackHole(reference_sgd(d, r, a, b, x, t, 1, Self.rate, self.scratch.base))
+            unsafe single("forward", { x, _ in unsafe reference_forward(d, r, a, b, x, self.output.base, 1) }) {
+                try self.checkForward()
+            },
+            unsafe single(
+                "update-sgd",
+                { x, t in unsafe blackHole(reference_sgd(d, r, a, b, x, t, 1, Self.rate, self.scratch.base)) }
+            ) {
+                try self.checkUpdate("update-sgd") {
+                    _ = unsafe reference_sgd(
+                        d, r, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, self.scratch.base)
+                } _: {
+                    $0.step(self.samples(1), rate: Double(Self.rate))
+                }
             },
             unsafe single("update-adam", state: 2) { x, t in
                 unsafe blackHole(reference_adam(d, r, a, b, self.moments.base, x, t, 1, 1e-4, self.scratch.base))
@@ -72,8 +112,18 @@ final class ReferenceCases {
                 unsafe blackHole(
                     reference_ewc(d, r, a, b, self.importance.base, x, t, 1, Self.rate, 0.5, self.scratch.base))
             },
-            unsafe single("update-riemannian") { x, t in
-                unsafe blackHole(reference_riemannian(d, r, a, b, x, t, 1, Self.rate, 1e-2, self.scratch.base))
+            unsafe single(
+                "update-riemannian",
+                { x, t in
+                    unsafe blackHole(reference_riemannian(d, r, a, b, x, t, 1, Self.rate, 1e-2, self.scratch.base))
+                }
+            ) {
+                try self.checkUpdate("update-riemannian") {
+                    _ = unsafe reference_riemannian(
+                        d, r, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, 1e-2, self.scratch.base)
+                } _: {
+                    $0.riemannianStep(self.samples(1), rate: Double(Self.rate), damping: Double(Float(1e-2)))
+                }
             },
             batched, mixed,
         ] + (streamBytes > 0 ? [stream(streamBytes)] : [])
@@ -92,7 +142,17 @@ final class ReferenceCases {
                             d, r, Self.batch, a, b, self.embeddings.base, self.targets.base, 1, Self.rate,
                             self.scratch.base))
                 }
-            }, check: {})
+            },
+            check: {
+                let (a, b) = unsafe (self.parameters.base, self.parameters.base + r * d)
+                try self.checkUpdate("update-batch-32") {
+                    _ = unsafe reference_batch(
+                        d, r, Self.batch, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, self.scratch.base
+                    )
+                } _: {
+                    $0.step(self.samples(Self.batch), rate: Double(Self.rate))
+                }
+            })
     }
 
     private var mixed: BenchmarkCase {
@@ -155,6 +215,8 @@ final class Block {
     }
 
     deinit { unsafe base.deallocate() }
+
+    var values: [Float] { unsafe Array(UnsafeBufferPointer(start: base, count: count)) }
 
     subscript(index: Int) -> Float {
         precondition(index >= 0 && index < count)

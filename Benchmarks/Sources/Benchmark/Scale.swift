@@ -80,9 +80,9 @@ extension Benchmark {
 
     /// One size, as JSON.
     static func scaleOne(_ numbers: [Int]) async throws {
-        guard numbers.count == 3, numbers.allSatisfy({ $0 > 0 }) else {
-            throw UsageError("scale-one takes a dimension, a rank and a number of users")
-        }
+        guard numbers.count == 3, numbers[1] > 0, numbers[1] <= min(256, numbers[0]), numbers[0] <= 65_536,
+            (2...10_000_000).contains(numbers[2])
+        else { throw UsageError("scale-one takes a dimension, a rank of at most 256, and 2 to 10,000,000 users") }
         let work = try await ManyUsers(dimension: numbers[0], rank: numbers[1], users: numbers[2])
         let result = try await work.measure()
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))

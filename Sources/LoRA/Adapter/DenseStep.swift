@@ -61,7 +61,7 @@ extension LoRAAdapter {
         let needs = GradientPass.Needs(shape, batch, samples: feedback.count, squares: protects)
         let capacity = backupCount + needs.floats + Optimizer.workCount(shape) + (judged == nil ? 0 : d + r)
         return try scratch.arena.withScratch(
-            capacity: capacity, buffers: needs.buffers + 6
+            capacity: capacity, buffers: needs.buffers + 7
         ) { taker throws(LoRAError) in
             var pass = GradientPass(
                 needs, shape, identity, step: steps, objective: configuration.objective, batch, &taker)

@@ -42,7 +42,7 @@ struct PlaceIndex: ~Copyable {
     }
 
     /// The bits of a hash that an entry keeps, of which the lower ones say where it belongs. A shard is chosen by other ones.
-    private static func tag(_ hash: Int) -> UInt64 { UInt64(truncatingIfNeeded: hash) >> 32 }
+    private static func tag(_ hash: Int) -> UInt64 { UInt64(UInt(bitPattern: hash)) >> (Int.bitWidth - 32) }
 
     /// A walk over the places under one hash, and seldom under others.
     struct Probe {
@@ -51,7 +51,7 @@ struct PlaceIndex: ~Copyable {
 
         init(_ hash: Int) {
             tag = PlaceIndex.tag(hash)
-            at = Int(tag)
+            at = Int(truncatingIfNeeded: tag)
         }
     }
 
@@ -61,7 +61,7 @@ struct PlaceIndex: ~Copyable {
         while true {
             let entry = self[probe.at]
             guard entry != 0 else { return nil }
-            probe.at += 1
+            probe.at &+= 1
             if entry >> 32 == probe.tag { return Self.place(entry) }
         }
     }
@@ -77,20 +77,20 @@ struct PlaceIndex: ~Copyable {
     /// Removes a place, which is there under this hash.
     mutating func remove(_ hash: Int, _ place: Int32) {
         let wanted = Self.tag(hash) << 32 | UInt64(place) + 1
-        var hole = Int(wanted >> 32)
+        var hole = Int(truncatingIfNeeded: wanted >> 32)
         while self[hole] != wanted {
             precondition(self[hole] != 0, "PlaceIndex: the place \(place) is not there")
-            hole += 1
+            hole &+= 1
         }
         // Whoever comes after and may be in the hole moves there.
-        var i = hole + 1
+        var i = hole &+ 1
         while self[i] != 0 {
-            let home = Int(self[i] >> 32)
-            if (i - home) & mask >= (i - hole) & mask {
+            let home = Int(truncatingIfNeeded: self[i] >> 32)
+            if (i &- home) & mask >= (i &- hole) & mask {
                 self[hole] = self[i]
                 hole = i
             }
-            i += 1
+            i &+= 1
         }
         self[hole] = 0
         count -= 1
@@ -99,8 +99,8 @@ struct PlaceIndex: ~Copyable {
     private static func place(_ entry: UInt64) -> Int32 { Int32(truncatingIfNeeded: entry & 0xffff_ffff) - 1 }
 
     private mutating func put(_ entry: UInt64) {
-        var i = Int(entry >> 32)
-        while self[i] != 0 { i += 1 }
+        var i = Int(truncatingIfNeeded: entry >> 32)
+        while self[i] != 0 { i &+= 1 }
         self[i] = entry
     }
 

@@ -38,13 +38,35 @@ package final class SlabAllocator: Sendable {
         }
     }
 
-    private struct BlocksOfOneSize {
+    /// An object, so that its list is changed in place. `@unchecked Sendable`: used under the lock alone.
+    private final class BlocksOfOneSize: @unchecked Sendable {
         /// The bytes on the heap.
         var first = 0
-        /// Slabs with free blocks.
-        var open: [Slab] = []
+        /// Slabs with free blocks, each of which knows its place here.
+        private var open: [Slab] = []
         /// How many there are in all.
         var slabs = 0
+
+        /// The slab to take a block from.
+        var next: Slab? { open.last }
+        /// Whether there is another one with free blocks than this.
+        func isAnotherOpen(than slab: Slab) -> Bool { open.count > (slab.place == nil ? 0 : 1) }
+
+        func add(_ slab: Slab) {
+            slab.place = open.count
+            open.append(slab)
+        }
+
+        func remove(_ slab: Slab) {
+            guard let place = slab.place, let last = open.popLast() else {
+                preconditionFailure("SlabAllocator: not open")
+            }
+            if last !== slab {
+                open[place] = last
+                last.place = place
+            }
+            slab.place = nil
+        }
     }
 
     private static let hugePage = 2 << 20
@@ -69,9 +91,9 @@ package final class SlabAllocator: Sendable {
     package func allocate(_ bytes: Int) -> (memory: UnsafeMutableRawPointer, home: Home)? {
         let found = unsafe sizes.withLock { sizes -> (memory: UnsafeMutableRawPointer?, home: Home) in
             guard Self.isUseful, Self.hasSlabs(bytes) else { return (nil, .heap) }
-            var blocks = sizes[bytes] ?? BlocksOfOneSize()
-            defer { sizes[bytes] = blocks }
-            if blocks.open.isEmpty {
+            let blocks = sizes[bytes] ?? BlocksOfOneSize()
+            sizes[bytes] = blocks
+            if blocks.next == nil {
                 if blocks.first + bytes <= firstFromHeap {
                     blocks.first += bytes
                     return (nil, .first(self))
@@ -80,16 +102,19 @@ package final class SlabAllocator: Sendable {
                     return (nil, .heap)
                 }
                 blocks.slabs += 1
-                blocks.open.append(slab)
+                blocks.add(slab)
             }
-            let slab = blocks.open[blocks.open.count - 1]
+            guard let slab = blocks.next else { preconditionFailure("SlabAllocator: no slab") }
             let memory = unsafe slab.take()
-            if slab.isFull { blocks.open.removeLast() }
+            if slab.isFull { blocks.remove(slab) }
             return unsafe (memory, .slab(slab))
         }
         if let memory = unsafe found.memory { return unsafe (memory, found.home) }
         var memory: UnsafeMutableRawPointer?
-        guard unsafe posix_memalign(&memory, 64, bytes) == 0, let memory = unsafe memory else { return nil }
+        guard unsafe posix_memalign(&memory, 64, bytes) == 0, let memory = unsafe memory else {
+            if case .first = unsafe found.home { sizes.withLock { $0[bytes]?.first -= bytes } }
+            return nil
+        }
         return unsafe (memory, found.home)
     }
 
@@ -102,15 +127,13 @@ package final class SlabAllocator: Sendable {
             sizes.withLock { $0[bytes]?.first -= bytes }
         case .slab(let slab):
             sizes.withLock { sizes in
-                guard var blocks = sizes[bytes] else { preconditionFailure("SlabAllocator: a block of no known size") }
-                sizes[bytes] = nil
-                if slab.isFull { blocks.open.append(slab) }
+                guard let blocks = sizes[bytes] else { preconditionFailure("SlabAllocator: a block of no known size") }
+                if slab.isFull { blocks.add(slab) }
                 unsafe slab.giveBack(memory)
-                if slab.isEmpty, blocks.open.count > 1, let place = blocks.open.firstIndex(where: { $0 === slab }) {
-                    blocks.open.remove(at: place)
+                if slab.isEmpty, blocks.isAnotherOpen(than: slab) {
+                    blocks.remove(slab)
                     blocks.slabs -= 1
                 }
-                sizes[bytes] = blocks
             }
         }
     }
@@ -146,6 +169,8 @@ package final class Slab: @unchecked Sendable {
     private let block: Int
     /// The places of the free blocks.
     private var free: [Int32]
+    /// Its own place among the slabs with free blocks.
+    fileprivate var place: Int?
 
     var isFull: Bool { free.isEmpty }
     var isEmpty: Bool { free.count == bytes / block }
