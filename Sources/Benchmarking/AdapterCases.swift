@@ -1,7 +1,8 @@
 internal import LoRA
 internal import TensorCore
 
-/// Whole updates of one adapter, as an engine makes them: checked, counted, and reported with the loss after them.
+/// Whole updates of one adapter, as an engine makes them: checked, counted, and reported; without the loss after them, as the
+/// reference's work has none.
 final class AdapterCases {
     private let work: Workload
     private let batch: [Feedback]
