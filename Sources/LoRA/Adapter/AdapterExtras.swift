@@ -24,7 +24,15 @@ final class AdapterExtras: @unchecked Sendable {
         unsafe contents.deallocate()
     }
 
-    /// Lends everything. Whoever writes owns the only reference, and nobody asks again inside.
+    // Read by any number of threads at once, as values that share them are.
+    var start: WarmStart? { unsafe contents.pointee.start }
+    var optimizerState: OptimizerState? { unsafe contents.pointee.optimizerState }
+    var optimizerKind: OptimizerState.Kind? { unsafe contents.pointee.optimizerState?.kind }
+    var protection: ProtectionState? { unsafe contents.pointee.protection }
+    var isProtected: Bool { unsafe contents.pointee.protection != nil }
+    var plateau: PlateauState? { unsafe contents.pointee.plateau }
+
+    /// Lends everything to whoever owns the only reference. Nobody asks again inside.
     @inline(__always)
     func lend<R>(_ body: (inout Contents) -> R) -> R { unsafe body(&contents.pointee) }
 }
@@ -32,15 +40,15 @@ final class AdapterExtras: @unchecked Sendable {
 extension LoRAAdapter {
     /// What the adapter started from, shared with others; `nil` for a cold start.
     package var start: WarmStart? {
-        get { extras?.lend { $0.start } }
+        get { extras?.start }
         set { if newValue != nil || extras != nil { lendExtras { $0.start = newValue } } }
     }
     package var plateau: PlateauState? {
-        get { extras?.lend { $0.plateau } }
+        get { extras?.plateau }
         set { if newValue != nil || extras != nil { lendExtras { $0.plateau = newValue } } }
     }
     package var optimizerState: OptimizerState? {
-        get { extras?.lend { $0.optimizerState } }
+        get { extras?.optimizerState }
         _modify {
             if extras != nil {
                 makeExtrasUnique()
@@ -53,7 +61,7 @@ extension LoRAAdapter {
         }
     }
     package var protection: ProtectionState? {
-        get { extras?.lend { $0.protection } }
+        get { extras?.protection }
         _modify {
             if extras != nil {
                 makeExtrasUnique()

@@ -131,9 +131,7 @@ extension LoRAAdapter {
     func hasState(for configuration: UpdateConfiguration) -> Bool {
         let protects = configuration.elasticWeightConsolidation != nil
         guard extras != nil else { return configuration.optimizer.stateKind == nil && !protects }
-        return extras!.lend {
-            $0.optimizerState?.kind == configuration.optimizer.stateKind && ($0.protection != nil) == protects
-        }
+        return extras!.optimizerKind == configuration.optimizer.stateKind && extras!.isProtected == protects
     }
 
     /// Makes the memory that the step writes present, and this value's own.
