@@ -69,7 +69,7 @@ public struct UpdateConfiguration: Sendable, Hashable {
     /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay or protection; nothing fades then.
     public var certifiesSteps: Bool
     /// Whether ``UpdateReport/lossAfter`` is measured. Without it the report says NaN for one target, or for up to 64 under plain
-    /// SGD, and the step is up to a fifth faster. The step is the same to the byte. In all other cases the loss is measured all
+    /// SGD, and the step is up to a sixth faster. The step is the same to the byte. In all other cases the loss is measured all
     /// the same, and so it is where only the loss shows whether a step stays within the range of Float, and with a reasoning
     /// bank.
     public var measuresLossAfter: Bool
