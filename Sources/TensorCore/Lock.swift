@@ -19,20 +19,29 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     @usableFromInline
     let value: UnsafeMutablePointer<Value>
 
+    /// Mutex and value stand in cache lines that nothing else is in, in pairs, as processors fetch them: threads behind different
+    /// locks never write to the same line.
+    private static var alignment: Int { max(128, MemoryLayout<Value>.alignment) }
+    private static var valueOffset: Int {
+        let alignment = max(64, MemoryLayout<Value>.alignment)
+        return unsafe (MemoryLayout<pthread_mutex_t>.size + alignment - 1) / alignment * alignment
+    }
+
     package init(_ initial: consuming sending Value) {
-        unsafe mutex = .allocate(capacity: 1)
+        let size = (Self.valueOffset + MemoryLayout<Value>.size + Self.alignment - 1) / Self.alignment * Self.alignment
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: Self.alignment)
+        unsafe mutex = memory.bindMemory(to: pthread_mutex_t.self, capacity: 1)
         unsafe mutex.initialize(to: pthread_mutex_t())
         let status = unsafe pthread_mutex_init(mutex, nil)
         precondition(status == 0, "Lock: pthread_mutex_init failed with \(status)")
-        unsafe value = .allocate(capacity: 1)
+        unsafe value = (memory + Self.valueOffset).bindMemory(to: Value.self, capacity: 1)
         unsafe value.initialize(to: initial)
     }
 
     deinit {
         unsafe value.deinitialize(count: 1)
-        unsafe value.deallocate()
         unsafe pthread_mutex_destroy(mutex)
-        unsafe mutex.deallocate()
+        unsafe UnsafeMutableRawPointer(mutex).deallocate()
     }
 
     /// Runs `body` on the value while no one else can.

@@ -128,8 +128,9 @@ extension PersonalizationEngine {
         var failure: EngineError?
         embeddings.withSpan { inputs in
             output.withMutableSpan { outputs in
+                let handles = users.span
                 for i in users.indices {
-                    let handle = users[i]
+                    let handle = handles[i]
                     let x = inputs.extracting((i * d)..<((i + 1) * d))
                     do throws(LoRAError) {
                         applied[i] = try shard(of: handle.key).withLock { state throws(LoRAError) in

@@ -32,6 +32,9 @@ struct UserKey: Hashable, Sendable {
 
     /// Whether the id's bytes are those of another one.
     func hasBytes(of other: String) -> Bool {
+        // The usual case, and much sooner known: the very same string, as those of a slot and of its handles are.
+        typealias Words = (UInt64, UInt64)
+        if unsafe unsafeBitCast(user, to: Words.self) == unsafeBitCast(other, to: Words.self) { return true }
         let (a, b) = (user.utf8.span, other.utf8.span)
         guard a.count == b.count else { return false }
         return unsafe a.withUnsafeBytes { a in
