@@ -2,7 +2,7 @@
 public struct BenchmarkCase {
     /// What is done: `forward`, `update-sgd`, ….
     public let name: String
-    /// Who does it: `attune`, `reference`, ….
+    /// Who does it: `attune`, `fused`, `limit`, ….
     public let implementation: String
     /// The number of values of an embedding.
     public let dimension: Int

@@ -89,8 +89,10 @@ final class KernelCases {
                     let up =
                         Double(factor)
                         * (Double(gradient.squaredScaled) * Double(gradient.squaredResidual)).squareRoot()
-                    let downRate = Float(-rate * (down > 1 ? 1 / down : 1))
-                    let upRate = Float(-rate * (up > 1 ? 1 / up : 1))
+                    var (downRate, upRate) = (Float(-rate), Float(-rate))
+                    // Branches, as in Clipping.factor.
+                    if _slowPath(down > 1) { downRate = Float(-rate * (1 / down)) }
+                    if _slowPath(up > 1) { upRate = Float(-rate * (1 / up)) }
                     _ = Kernels.stepCoefficients(
                         gradient, next: next, downRate: downRate, upRate: upRate, scale: work.shape.scale)
                     Kernels.step(

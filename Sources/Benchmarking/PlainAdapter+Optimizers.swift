@@ -1,13 +1,10 @@
 /// Optimizers' steps in plain Float64 loops.
 extension PlainAdapter {
-    /// Embeddings and targets.
-    public typealias Samples = [(x: [Float], target: [Float])]
-
-    /// Adam with its usual constants, step number `step` from 1.
-    mutating func adamStep(
+    /// Adam with its usual constants, step number `step` from 1. The moments are of A, then of B transposed.
+    public mutating func adamStep(
         _ samples: Samples, rate: Double, step: Int, first: inout [Double], second: inout [Double]
     ) {
-        let gradient = gradient(samples)
+        let gradient = clipped(gradient(samples))
         let all = gradient.down + gradient.up
         var (power1, power2) = (1.0, 1.0)
         for _ in 0..<step { (power1, power2) = (power1 * 0.9, power2 * 0.999) }
@@ -16,6 +13,24 @@ extension PlainAdapter {
             second[i] = 0.999 * second[i] + 0.001 * all[i] * all[i]
             let change = rate * (first[i] / (1 - power1)) / ((second[i] / (1 - power2)).squareRoot() + 1e-8)
             if i < down.count { down[i] -= change } else { up[i - down.count] -= change }
+        }
+    }
+
+    /// A step by the gradient with `penalty`·F·θ added before the clip, where F, of A and then of B transposed, is a running mean
+    /// of that sum's squares.
+    public mutating func penalisedStep(_ samples: Samples, rate: Double, penalty: Double, importance: inout [Double]) {
+        var gradient = gradient(samples)
+        for i in down.indices {
+            gradient.down[i] += penalty * importance[i] * down[i]
+            gradient.up[i] += penalty * importance[i + down.count] * up[i]
+        }
+        let step = clipped(gradient)
+        for i in down.indices {
+            down[i] -= rate * step.down[i]
+            up[i] -= rate * step.up[i]
+        }
+        for (i, value) in (gradient.down + gradient.up).enumerated() {
+            importance[i] = 0.9 * importance[i] + 0.1 * value * value
         }
     }
 
@@ -34,7 +49,7 @@ extension PlainAdapter {
 
     /// Preconditioned by the other factor's damped Gram matrix; norms are clipped before.
     public mutating func riemannianStep(_ samples: Samples, rate: Double, damping: Double) {
-        let gradient = gradient(samples)
+        let gradient = clipped(gradient(samples))
         let ofDown = preconditioned(gradient.down, by: up, damping)
         let ofUp = preconditioned(gradient.up, by: down, damping)
         for i in down.indices {

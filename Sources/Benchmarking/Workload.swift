@@ -69,6 +69,9 @@ struct Workload {
 
 /// The same arithmetic in plain Float64 loops.
 public struct PlainAdapter {
+    /// Embeddings and targets.
+    public typealias Samples = [(x: [Float], target: [Float])]
+
     let dimension: Int
     let rank: Int
     let scale: Double
@@ -109,8 +112,8 @@ public struct PlainAdapter {
         }
     }
 
-    /// ∂A and ∂B of ‖y − t‖² / dimension, each clipped to Frobenius norm 1.
-    func gradient(_ samples: [(x: [Float], target: [Float])]) -> (down: [Double], up: [Double]) {
+    /// ∂A and ∂B of ‖y − t‖² / dimension.
+    func gradient(_ samples: Samples) -> (down: [Double], up: [Double]) {
         var (down, up) = ([Double](repeating: 0, count: self.down.count), [Double](repeating: 0, count: self.up.count))
         for (x, target) in samples {
             let h = hidden(x)
@@ -125,16 +128,21 @@ public struct PlainAdapter {
                 }
             }
         }
+        return (down, up)
+    }
+
+    /// Each matrix clipped to Frobenius norm 1.
+    func clipped(_ gradient: (down: [Double], up: [Double])) -> (down: [Double], up: [Double]) {
         func clipped(_ values: [Double]) -> [Double] {
             let norm = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return norm > 1 ? values.map { $0 / norm } : values
         }
-        return (clipped(down), clipped(up))
+        return (clipped(gradient.down), clipped(gradient.up))
     }
 
     /// θ ← θ − rate·∂L/∂θ.
-    public mutating func step(_ samples: [(x: [Float], target: [Float])], rate: Double) {
-        let gradient = gradient(samples)
+    public mutating func step(_ samples: Samples, rate: Double) {
+        let gradient = clipped(gradient(samples))
         for i in down.indices {
             down[i] -= rate * gradient.down[i]
             up[i] -= rate * gradient.up[i]

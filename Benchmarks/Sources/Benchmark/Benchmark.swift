@@ -14,7 +14,8 @@ struct Benchmark {
                Benchmark scale [--quick] [--format text|json]
                Benchmark start
 
-          kernels  Attune's cases and the fused reference's, in turns; set-up is outside the timer, results are checked.
+          kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
+                   checked.
                    --quick takes under a minute; --check only sees that all results are right, its times are worthless.
           scale    engines with 10^2 to 10^6 users: time, memory, threads, and ten times more users than fit. Each in a
                    process of its own; takes minutes, and 5 GB for the largest. --quick ends at 10^4 users.
@@ -52,7 +53,7 @@ struct Benchmark {
         let benchmark = KernelBenchmark(effort: options.effort, cases: options.cases ?? Set(KernelBenchmark.names))
         if !options.isJSON { print(KernelTable.heading) }
         for shape in options.shapes ?? KernelBenchmark.usualShapes {
-            let found = try await benchmark.run(shape) { ReferenceCases(shape).cases(streamBytes: $0) }
+            let found = try await benchmark.run(shape) { ReferenceCases.all(shape, streamBytes: $0) }
             if !options.isJSON { for result in found { print(KernelTable.line(result, among: found)) } }
             results += found
         }
@@ -178,24 +179,27 @@ struct Options {
 /// The table that people read.
 enum KernelTable {
     static let heading = line(
-        "case", "by", "d/r", "batch", "min ns", "median ns", "allocations", "GB/s", "GFLOP/s", "vs reference",
+        "case", "by", "d/r", "batch", "min ns", "median ns", "allocations", "GB/s", "GFLOP/s", "/ fused", "/ limit",
         "cpu/wall")
 
-    /// A result, compared with the reference's where that is among the others.
+    /// A result, compared with the fused reference's and the limit's where those are among the others.
     static func line(_ result: BenchmarkResult, among others: [BenchmarkResult]) -> String {
-        let reference = others.first { $0.name == result.name && $0.implementation == "reference" }
-        let ratio = result.implementation == "reference" ? nil : reference.map { result.minimum / $0.minimum }
+        func ratio(to implementation: String) -> String {
+            let other = others.first { $0.name == result.name && $0.implementation == implementation }
+            guard let other, result.implementation == "attune" else { return "" }
+            return Benchmark.rounded(result.minimum / other.minimum)
+        }
         return line(
             result.name, result.implementation, "\(result.dimension)/\(result.rank)", "\(result.batch)",
             Benchmark.rounded(result.minimum), Benchmark.rounded(result.median),
             result.allocations.map { Benchmark.rounded($0) } ?? "?",
             Benchmark.rounded(Double(result.bytes) / result.minimum),
-            Benchmark.rounded(Double(result.operations) / result.minimum), ratio.map { Benchmark.rounded($0) } ?? "",
-            Benchmark.rounded(result.share))
+            Benchmark.rounded(Double(result.operations) / result.minimum), ratio(to: "fused"),
+            ratio(to: "limit"), Benchmark.rounded(result.share))
     }
 
     private static func line(_ cells: String...) -> String {
-        let widths = [18, 10, 8, 6, 9, 10, 12, 6, 8, 13, 9]
+        let widths = [18, 8, 8, 6, 9, 10, 12, 6, 8, 8, 8, 9]
         return zip(cells, widths).enumerated().map { i, cell in
             let gap = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
             return i < 2 ? cell.0 + gap : gap + cell.0

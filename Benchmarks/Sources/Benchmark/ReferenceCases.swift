@@ -2,8 +2,11 @@ import Attune
 import Benchmarking
 import CReference
 
-/// The fused reference kernels at one shape, on the work of Attune's cases: what the machine allows.
+/// Kernels of ``CReference`` at one shape, on the work of Attune's cases.
 final class ReferenceCases {
+    /// Whose times these are: `fused` or `limit`.
+    private let implementation: String
+    private let kernels: reference_kernels
     private let shape: KernelBenchmark.Shape
     private let scratch: Block
     /// A, then B transposed.
@@ -17,8 +20,24 @@ final class ReferenceCases {
     private static let batch = 32
     private static let users = 64
     private static let rate: Float = 0.01
+    private static let adamRate: Float = 1e-4
+    private static let penalty: Float = 0.5
+    private static let damping: Float = 0.01
 
-    init(_ shape: KernelBenchmark.Shape) {
+    /// All cases of the fused reference and of the limit; none where the processor or the kernels do not take the shape.
+    ///
+    /// - Parameter streamBytes: What the adapters of a stream may take; no stream for 0.
+    static func all(_ shape: KernelBenchmark.Shape, streamBytes: Int) -> [BenchmarkCase] {
+        guard shape.dimension % 64 == 0, [4, 8, 16].contains(shape.rank) else { return [] }
+        return unsafe [("fused", reference_fused()), ("limit", reference_limit())].flatMap { name, kernels in
+            guard let kernels = unsafe kernels?.pointee else { return [BenchmarkCase]() }
+            return ReferenceCases(name, kernels, shape).cases(streamBytes: streamBytes)
+        }
+    }
+
+    private init(_ implementation: String, _ kernels: reference_kernels, _ shape: KernelBenchmark.Shape) {
+        self.implementation = implementation
+        self.kernels = kernels
         self.shape = shape
         let (d, r) = (shape.dimension, shape.rank)
         var random = PhiloxGenerator(seed: 17, purpose: .simulation)
@@ -36,15 +55,43 @@ final class ReferenceCases {
         scratch = Block(reference_scratch_size(d, r, Self.batch)) { _ in 0 }
     }
 
+    private func cases(streamBytes: Int) -> [BenchmarkCase] {
+        let (d, r, k) = (shape.dimension, shape.rank, kernels)
+        let (a, b, z) = unsafe (parameters.base, parameters.base + r * d, scratch.base)
+        let (m, f, y) = unsafe (moments.base, importance.base, output.base)
+        let plain = [
+            unsafe single("forward", { x, _ in unsafe k.forward(d, r, a, b, x, y, 1) }, check: checkForward),
+            unsafe single(
+                "update-sgd", { x, t in unsafe blackHole(k.sgd(d, r, a, b, x, t, 1, Self.rate, z)) },
+                plain: { plain, sample in plain.step(sample, rate: Double(Self.rate)) }),
+            unsafe single(
+                "update-adam", state: 2, { x, t in unsafe blackHole(k.adam(d, r, a, b, m, x, t, 1, Self.adamRate, z)) },
+                check: checkAdam),
+            unsafe single(
+                "update-ewc", state: 1,
+                { x, t in unsafe blackHole(k.ewc(d, r, a, b, f, x, t, 1, Self.rate, Self.penalty, z)) },
+                check: checkEWC),
+            unsafe single(
+                "update-riemannian",
+                { x, t in unsafe blackHole(k.riemannian(d, r, a, b, x, t, 1, Self.rate, Self.damping, z)) },
+                plain: { plain, sample in
+                    plain.riemannianStep(sample, rate: Double(Self.rate), damping: Double(Self.damping))
+                }),
+        ]
+        return plain + [batched, mixed] + (streamBytes > 0 ? [stream(streamBytes)] : [])
+    }
+
+    // MARK: - One sample
+
+    private typealias Call = (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Void
+
     private func single(
-        _ name: String, state: Int = 0,
-        _ call: @escaping (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Void,
-        check: @escaping () throws -> Void = {}
+        _ name: String, state: Int = 0, _ call: @escaping Call, check: @escaping () throws -> Void
     ) -> BenchmarkCase {
         let (d, r) = (shape.dimension, shape.rank)
         let count = 2 * r * d
         return BenchmarkCase(
-            name: name, implementation: "reference", dimension: d, rank: r,
+            name: name, implementation: implementation, dimension: d, rank: r,
             bytes: name == "forward" ? 4 * (count + 2 * d) : 4 * (2 * (1 + state) * count + 2 * d),
             operations: name == "forward" ? 2 * count : 5 * count,
             run: { range in
@@ -55,120 +102,123 @@ final class ReferenceCases {
             }, check: { try check() })
     }
 
-    /// Makes a call, and holds the parameters after it against plain loops.
-    private func checkUpdate(_ name: String, _ call: () -> Void, _ plain: (inout PlainAdapter) -> Void) throws {
-        var expected = PlainAdapter(dimension: shape.dimension, rank: shape.rank, parameters: parameters.values)
-        call()
-        plain(&expected)
-        try WrongResult.unless(parameters.values, are: expected.parameters, "the reference's \(name)")
+    private func single(
+        _ name: String, _ call: @escaping Call, plain: @escaping (inout PlainAdapter, PlainAdapter.Samples) -> Void
+    ) -> BenchmarkCase {
+        unsafe single(name, call) { try unsafe self.checkSteps(name, call, plain) }
     }
 
-    private func samples(_ count: Int) -> PlainAdapter.Samples {
+    // MARK: - Checks
+
+    private func wrong(_ name: String) -> String { "\(name) of the \(implementation)" }
+
+    private var plain: PlainAdapter {
+        PlainAdapter(dimension: shape.dimension, rank: shape.rank, parameters: parameters.values)
+    }
+
+    private func samples(_ range: Range<Int>) -> PlainAdapter.Samples {
         let d = shape.dimension
-        return (0..<count).map { i in
+        return range.map { i in
             (Array(embeddings.values[(i * d)..<((i + 1) * d)]), Array(targets.values[(i * d)..<((i + 1) * d)]))
         }
     }
 
     private func checkForward() throws {
-        let x = samples(1)[0].x
-        unsafe reference_forward(
-            shape.dimension, shape.rank, parameters.base, parameters.base + shape.rank * shape.dimension,
-            embeddings.base,
-            output.base, 1)
-        let plain = PlainAdapter(dimension: shape.dimension, rank: shape.rank, parameters: parameters.values)
-        try WrongResult.unless(output.values, are: plain.forward(x), "the reference's forward")
+        let (d, r) = (shape.dimension, shape.rank)
+        unsafe kernels.forward(
+            d, r, parameters.base, parameters.base + r * d, embeddings.base, output.base, 1)
+        try WrongResult.unless(output.values, are: plain.forward(samples(0..<1)[0].x), wrong("forward"))
     }
 
-    /// All cases; none where the processor does not run the reference.
-    ///
-    /// - Parameter streamBytes: What many adapters may take; without them for 0.
-    func cases(streamBytes: Int) -> [BenchmarkCase] {
-        // It takes 64 columns at a time, and these ranks.
-        guard reference_is_available() != 0, shape.dimension % 64 == 0, [4, 8, 16].contains(shape.rank) else {
-            return []
+    /// Makes a step by each input, the last by a target so far away that the gradients are clipped, and holds the parameters
+    /// against plain loops.
+    private func checkSteps(
+        _ name: String, _ call: Call, _ step: (inout PlainAdapter, PlainAdapter.Samples) -> Void
+    ) throws {
+        let d = shape.dimension
+        let last = (Self.inputs - 1) * d
+        for i in last..<(last + d) { unsafe targets.base[i] *= 1_000 }
+        defer { for i in last..<(last + d) { unsafe targets.base[i] /= 1_000 } }
+        var expected = plain
+        for i in 0..<Self.inputs {
+            unsafe call(embeddings.base + i * d, targets.base + i * d)
+            step(&expected, samples(i..<(i + 1)))
+            try WrongResult.unless(parameters.values, are: expected.parameters, wrong(name))
         }
-        let (d, r) = (shape.dimension, shape.rank)
-        let (a, b) = unsafe (parameters.base, parameters.base + r * d)
-        return [
-            unsafe single("forward", { x, _ in unsafe reference_forward(d, r, a, b, x, self.output.base, 1) }) {
-                try self.checkForward()
-            },
-            unsafe single(
-                "update-sgd",
-                { x, t in unsafe blackHole(reference_sgd(d, r, a, b, x, t, 1, Self.rate, self.scratch.base)) }
-            ) {
-                try self.checkUpdate("update-sgd") {
-                    _ = unsafe reference_sgd(
-                        d, r, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, self.scratch.base)
-                } _: {
-                    $0.step(self.samples(1), rate: Double(Self.rate))
-                }
-            },
-            unsafe single("update-adam", state: 2) { x, t in
-                unsafe blackHole(reference_adam(d, r, a, b, self.moments.base, x, t, 1, 1e-4, self.scratch.base))
-            },
-            unsafe single("update-ewc", state: 1) { x, t in
-                unsafe blackHole(
-                    reference_ewc(d, r, a, b, self.importance.base, x, t, 1, Self.rate, 0.5, self.scratch.base))
-            },
-            unsafe single(
-                "update-riemannian",
-                { x, t in
-                    unsafe blackHole(reference_riemannian(d, r, a, b, x, t, 1, Self.rate, 1e-2, self.scratch.base))
-                }
-            ) {
-                try self.checkUpdate("update-riemannian") {
-                    _ = unsafe reference_riemannian(
-                        d, r, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, 1e-2, self.scratch.base)
-                } _: {
-                    $0.riemannianStep(self.samples(1), rate: Double(Self.rate), damping: Double(Float(1e-2)))
-                }
-            },
-            batched, mixed,
-        ] + (streamBytes > 0 ? [stream(streamBytes)] : [])
     }
+
+    private func checkAdam() throws {
+        let (d, r, k, size) = (shape.dimension, shape.rank, kernels, shape.rank * shape.dimension)
+        var (first, second) = ([Double](repeating: 0, count: 2 * size), [Double](repeating: 0, count: 2 * size))
+        // Adam divides by the gradient's size, so a small one's rounding errors are felt in full.
+        let rate: Float = 0.001
+        try unsafe checkSteps("update-adam") { x, t in
+            _ = unsafe k.adam(
+                d, r, parameters.base, parameters.base + size, moments.base, x, t, 1, rate, scratch.base)
+        } _: { plain, sample in
+            // The kernels leave the correction of the moments' bias to the rate. After so many steps it is none.
+            plain.adamStep(sample, rate: Double(rate), step: 100_000, first: &first, second: &second)
+        }
+        let found = moments.values
+        let firstOfBoth = found[..<size] + found[(2 * size)..<(3 * size)]
+        try WrongResult.unless(Array(firstOfBoth), are: first, wrong("update-adam's moments"))
+    }
+
+    private func checkEWC() throws {
+        let (d, r, k, size) = (shape.dimension, shape.rank, kernels, shape.rank * shape.dimension)
+        var expected = [Double](repeating: 0, count: 2 * size)
+        // An importance that is felt in so few steps.
+        for i in 0..<(2 * size) {
+            unsafe importance.base[i] = Float(i % 5)
+            expected[i] = Double(i % 5)
+        }
+        defer { for i in 0..<(2 * size) { unsafe importance.base[i] = 0 } }
+        try unsafe checkSteps("update-ewc") { x, t in
+            _ = unsafe k.ewc(
+                d, r, parameters.base, parameters.base + size, importance.base, x, t, 1, Self.rate, Self.penalty,
+                scratch.base)
+        } _: { plain, sample in
+            plain.penalisedStep(
+                sample, rate: Double(Self.rate), penalty: Double(Self.penalty), importance: &expected)
+        }
+        try WrongResult.unless(importance.values, are: expected, wrong("update-ewc's importance"))
+    }
+
+    // MARK: - Many samples, many adapters
 
     private var batched: BenchmarkCase {
-        let (d, r) = (shape.dimension, shape.rank)
+        let (d, r, k) = (shape.dimension, shape.rank, kernels)
+        let (a, b, x, t, z) = unsafe (
+            parameters.base, parameters.base + r * d, embeddings.base, targets.base, scratch.base
+        )
         return BenchmarkCase(
-            name: "update-batch-32", implementation: "reference", dimension: d, rank: r, batch: Self.batch,
+            name: "update-batch-32", implementation: implementation, dimension: d, rank: r, batch: Self.batch,
             bytes: 4 * (4 * r * d + 2 * Self.batch * d), operations: Self.batch * 10 * r * d,
             run: { range in
-                let (a, b) = unsafe (self.parameters.base, self.parameters.base + r * d)
-                for _ in range {
-                    unsafe blackHole(
-                        reference_batch(
-                            d, r, Self.batch, a, b, self.embeddings.base, self.targets.base, 1, Self.rate,
-                            self.scratch.base))
-                }
+                for _ in range { unsafe blackHole(k.batch(d, r, Self.batch, a, b, x, t, 1, Self.rate, z)) }
             },
             check: {
-                let (a, b) = unsafe (self.parameters.base, self.parameters.base + r * d)
-                try self.checkUpdate("update-batch-32") {
-                    _ = unsafe reference_batch(
-                        d, r, Self.batch, a, b, self.embeddings.base, self.targets.base, 1, Self.rate, self.scratch.base
-                    )
-                } _: {
-                    $0.step(self.samples(Self.batch), rate: Double(Self.rate))
-                }
+                var expected = self.plain
+                _ = unsafe k.batch(d, r, Self.batch, a, b, x, t, 1, Self.rate, z)
+                expected.step(self.samples(0..<Self.batch), rate: Double(Self.rate))
+                try WrongResult.unless(
+                    self.parameters.values, are: expected.parameters, self.wrong("update-batch-32"))
             })
     }
 
     private var mixed: BenchmarkCase {
-        let (d, r) = (shape.dimension, shape.rank)
+        let (d, r, k) = (shape.dimension, shape.rank, kernels)
         let slab = Block(Self.users * 2 * r * d) { i in self.parameters[i % (2 * r * d)] }
         let rows = Block(Self.users * d) { i in self.embeddings[i % d] }
         let outputs = Block(Self.users * d) { _ in 0 }
         return BenchmarkCase(
-            name: "forward-mixed-64", implementation: "reference", dimension: d, rank: r, batch: Self.users,
+            name: "forward-mixed-64", implementation: implementation, dimension: d, rank: r, batch: Self.users,
             bytes: Self.users * 4 * (2 * r * d + 2 * d), operations: Self.users * 4 * r * d,
             run: { range in
                 for _ in range {
                     for user in 0..<Self.users {
                         let a = unsafe slab.base + user * 2 * r * d
-                        unsafe reference_forward(
-                            d, r, a, a + r * d, rows.base + user * d, outputs.base + user * d, 1)
+                        unsafe k.forward(d, r, a, a + r * d, rows.base + user * d, outputs.base + user * d, 1)
                     }
                 }
             }, check: {})
@@ -176,25 +226,25 @@ final class ReferenceCases {
 
     /// Steps over many adapters in random order, in one piece of memory on huge pages.
     private func stream(_ bytes: Int) -> BenchmarkCase {
-        let (d, r) = (shape.dimension, shape.rank)
+        let (d, r, k) = (shape.dimension, shape.rank, kernels)
         let size = 2 * r * d
         let count = max(2, min(100_000, bytes / (4 * size)))
         let slab = Block(count * size, huge: true) { i in self.parameters[i % size] }
         var random = PhiloxGenerator(seed: 18, purpose: .shuffling)
         let order = (0..<count).shuffled(using: &random)
+        let run = { [self] (range: Range<Int>) async throws in
+            for number in range {
+                let a = unsafe slab.base + order[number % count] * size
+                let i = number & (Self.inputs - 1)
+                let (x, t) = unsafe (embeddings.base + i * d, targets.base + i * d)
+                unsafe blackHole(k.sgd(d, r, a, a + r * d, x, t, 1, Self.rate, scratch.base))
+            }
+        }
         return BenchmarkCase(
-            name: "update-stream", implementation: "reference", dimension: d, rank: r, bytes: 4 * (2 * size + 2 * d),
-            operations: 5 * size,
-            run: { range in
-                for number in range {
-                    let a = unsafe slab.base + order[number % count] * size
-                    let i = number & (Self.inputs - 1)
-                    unsafe blackHole(
-                        reference_sgd(
-                            d, r, a, a + r * d, self.embeddings.base + i * d, self.targets.base + i * d, 1, Self.rate,
-                            self.scratch.base))
-                }
-            }, check: {})
+            name: "update-stream", implementation: implementation, dimension: d, rank: r, bytes: 4 * (2 * size + 2 * d),
+            operations: 5 * size, run: run,
+            // All of them once: a virtual machine may give memory only when it is first used, or used again.
+            check: { try await run(0..<count) })
     }
 }
 

@@ -160,10 +160,10 @@ private final class ManyUsers: Sendable {
         }
     }
 
-    /// Nanoseconds of the fused reference's read of as many adapters in random order, in one piece of memory on huge pages; `nil`
+    /// Nanoseconds of the limit's read of as many adapters in random order, in one piece of memory on huge pages; `nil`
     /// where the processor does not run it. Each waits for the one before, as calls of an engine do.
     private func bareRead(_ calls: Int) async throws -> Double? {
-        guard reference_is_available() != 0 else { return nil }
+        guard let kernels = unsafe reference_limit()?.pointee else { return nil }
         let (d, r) = (dimension, rank)
         let size = 2 * r * d
         let adapters = Block(names.count * size, huge: true) { i in Float(i & 1023) * 1e-5 }
@@ -173,7 +173,7 @@ private final class ManyUsers: Sendable {
             for place in places {
                 // Always 0, but neither the compiler nor the processor knows before the output is there.
                 let a = unsafe adapters.base + place + sign
-                unsafe reference_forward(d, r, a, a + r * d, x.base, y.base, 1)
+                unsafe kernels.forward(d, r, a, a + r * d, x.base, y.base, 1)
                 sign = Int(y[0].bitPattern >> 31)
             }
         }

@@ -1,7 +1,7 @@
 // Adam on the rank-one gradient of one sample, which is never formed either: its squares are the squares of u times the
 // squares of v.
+#include "kernels.h"
 #include "passes.h"
-#include "reference.h"
 #if defined(__x86_64__)
 
 /// The step of one row whose gradient is u v'; `u1` is 0.1 u, `u2` is 0.001 u^2, and `vv` the squares of v. Returns the
@@ -81,7 +81,7 @@ INLINE float adam(
     }
 FOR_EACH_SHAPE(ADAM, adam)
 
-float reference_adam(
+float limit_adam(
     size_t d, size_t r, float *A, float *B, float *moments, const float *x, const float *t, float scale, float rate,
     float *scratch) {
     DISPATCH(adam, d, r, outgrows_cache(2 * r * d), d, A, B, moments, x, t, scale, rate, scratch);

@@ -4,18 +4,12 @@
 //   H = X A'     E = X - T + scale * H B     G = E B'     dL/dB ~ H' E     dL/dA ~ G' X
 //
 // E is never whole: the three products that it takes part in go block by block over its columns.
+#include "kernels.h"
 #include "passes.h"
-#include "reference.h"
 #include "tiles.h"
 
 /// The columns of a block: those of B and of 64 samples of E fit the first-level cache together.
 enum { BLOCK = 128 };
-
-size_t reference_scratch_size(size_t d, size_t r, size_t samples) {
-    // For one sample the residual and squares; for a batch the gradients, H, G and a block of E.
-    if (samples <= 1) return 2 * d;
-    return 2 * r * d + 2 * r * samples + BLOCK * samples;
-}
 
 #if defined(__x86_64__)
 
@@ -145,7 +139,7 @@ BATCH(4)
 BATCH(8)
 BATCH(16)
 
-float reference_batch(
+float limit_batch(
     size_t d, size_t r, size_t samples, float *A, float *B, const float *X, const float *T, float scale, float rate,
     float *scratch) {
     if (d == 0 || d % 64 || samples == 0 || samples % 4) __builtin_trap();

@@ -6,8 +6,8 @@
 //
 // and |F * p|^2 falls out of the passes that read p anyway. While |u v'| + penalty * |F * p| is at most the clip, so
 // is |g|, and the term in the middle is not needed at all; else one more pass computes it.
+#include "kernels.h"
 #include "passes.h"
-#include "reference.h"
 #if defined(__x86_64__)
 
 /// One row's dot with x, and in `squares` its |F * p|^2.
@@ -158,7 +158,7 @@ INLINE float consolidate(
     }
 FOR_EACH_SHAPE(CONSOLIDATE, consolidate)
 
-float reference_ewc(
+float limit_ewc(
     size_t d, size_t r, float *A, float *B, float *importance, const float *x, const float *t, float scale, float rate,
     float penalty, float *scratch) {
     DISPATCH(

@@ -1,21 +1,28 @@
-// Elsewhere than on x86-64 there is no limit to measure against.
-#include "reference.h"
-#if !defined(__x86_64__)
-#define ABSENT(NAME, RESULT, ...) \
-    RESULT NAME(__VA_ARGS__) { return (RESULT)__builtin_nanf(""); }
-typedef const float *in;
-typedef float *out;
+// The two tables. Elsewhere than on x86-64 with AVX-512 there is nothing to measure against.
+#include "kernels.h"
 
-void reference_forward(size_t d, size_t r, in A, in B, in x, out y, float scale) {
-    for (size_t j = 0; j < d; j++) y[j] = __builtin_nanf("");
+#if defined(__x86_64__)
+static int runs_here(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("x86-64-v4") != 0;
 }
-ABSENT(reference_sgd, float, size_t d, size_t r, out A, out B, in x, in t, float scale, float rate, out scratch)
-ABSENT(reference_ewc, float, size_t d, size_t r, out A, out B, out importance, in x, in t, float scale, float rate,
-    float penalty, out scratch)
-ABSENT(reference_adam, float, size_t d, size_t r, out A, out B, out moments, in x, in t, float scale, float rate,
-    out scratch)
-ABSENT(reference_riemannian, float, size_t d, size_t r, out A, out B, in x, in t, float scale, float rate,
-    float damping, out scratch)
-ABSENT(reference_batch, float, size_t d, size_t r, size_t samples, out A, out B, in X, in T, float scale, float rate,
-    out scratch)
+
+#define TABLE(NAME) \
+    const reference_kernels *reference_##NAME(void) { \
+        static const reference_kernels table = { \
+            NAME##_forward, NAME##_sgd, NAME##_adam, NAME##_ewc, NAME##_riemannian, NAME##_batch}; \
+        return runs_here() ? &table : 0; \
+    }
+TABLE(fused)
+TABLE(limit)
+#else
+const reference_kernels *reference_fused(void) { return 0; }
+const reference_kernels *reference_limit(void) { return 0; }
 #endif
+
+size_t reference_scratch_size(size_t d, size_t r, size_t samples) {
+    // For one sample the residual and squares; for a batch two gradients, two products and the errors, of which the
+    // limit holds 128 columns at a time.
+    if (samples <= 1) return 2 * d;
+    return 2 * r * d + 2 * r * samples + (d < 128 ? 128 : d) * samples;
+}

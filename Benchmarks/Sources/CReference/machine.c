@@ -1,4 +1,4 @@
-// What the machine itself can do: whether it runs the kernels, how fast memory streams, how fast it multiplies.
+// What the machine itself can do: how fast memory streams, how fast it multiplies.
 #include "reference.h"
 #include <sys/mman.h>
 #include <time.h>
@@ -74,18 +74,9 @@ typedef struct {
         peak_##SUFFIX, PEAK_FLOATS(BYTES), triad_##SUFFIX, update_##SUFFIX, read_##SUFFIX};
 FOR_EACH_SET(LOOPS)
 
-int reference_is_available(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("x86-64-v4") != 0;
-#else
-    return 0;
-#endif
-}
-
 static const measured_loops *best_loops(void) {
 #if defined(__x86_64__)
-    if (reference_is_available()) return &loops_avx512;
+    if (reference_fused()) return &loops_avx512;
     if (__builtin_cpu_supports("x86-64-v3")) return &loops_avx2;
 #endif
     return &loops_portable;

@@ -5,8 +5,8 @@
 // divisions, each waiting for the one before, and the right-hand side g = B' e is there only after a pass over B. The
 // Gram matrices need nothing but A and B: so both are inverted early, in step with each other and while the pass for
 // e runs, and once a right-hand side is known a product is all that is left.
+#include "kernels.h"
 #include "passes.h"
-#include "reference.h"
 #include "tiles.h"
 #if defined(__x86_64__)
 
@@ -189,7 +189,7 @@ INLINE float descend_riemannian(
     }
 FOR_EACH_SHAPE(RIEMANNIAN, riemannian)
 
-float reference_riemannian(
+float limit_riemannian(
     size_t d, size_t r, float *A, float *B, const float *x, const float *t, float scale, float rate, float damping,
     float *scratch) {
     DISPATCH(riemannian, d, r, outgrows_cache(2 * r * d), d, A, B, x, t, scale, rate, damping, scratch);

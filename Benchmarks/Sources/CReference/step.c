@@ -4,8 +4,8 @@
 //   dL/dA = c * scale * g x'     with g = B' e    norm: c * scale * |g| |x|
 //
 // Both gradients have rank one, so no step forms them and their norms cost nothing.
+#include "kernels.h"
 #include "passes.h"
-#include "reference.h"
 #if defined(__x86_64__)
 
 INLINE void forward(
@@ -123,12 +123,12 @@ FOR_EACH_SHAPE(FORWARD, forward)
     }
 FOR_EACH_SHAPE(DESCEND, descend)
 
-void reference_forward(
+void limit_forward(
     size_t d, size_t r, const float *A, const float *B, const float *x, float *y, float scale) {
     DISPATCH(forward, d, r, outgrows_cache(2 * r * d), d, A, B, x, y, scale);
 }
 
-float reference_sgd(
+float limit_sgd(
     size_t d, size_t r, float *A, float *B, const float *x, const float *t, float scale, float rate, float *scratch) {
     DISPATCH(descend, d, r, outgrows_cache(2 * r * d), d, A, B, x, t, scale, rate, scratch);
 }
