@@ -14,7 +14,8 @@ TEXT = "#010203"
 # The colours are Okabe and Ito's.
 SERIES = {
     "attune": ("Attune", "#d55e00", "o", "-"),
-    "reference": ("limit", TEXT, "_", "--"),
+    "fused": ("fused reference", TEXT, "|", "-"),
+    "limit": ("limit", TEXT, "_", "--"),
     "numpy": ("NumPy", "#0080c8", "s", "-"),
     "pytorch": ("PyTorch", "#009e73", "^", "-"),
     "pytorch-usual": ("PyTorch, usual formula", "#009e73", "<", "--"),
@@ -110,22 +111,26 @@ def scale_plot(rows):
     return svg(figure, "time-against-users")
 
 
-def ratio_plot(rows, goals, name, longest):
-    """Bars from 0: Attune's time over the limit's, a bar for each row, with each case's goal as a line across them."""
+def ratio_plot(rows, goals, goal_shape, name, longest):
+    """Bars from 0: Attune's time over the fused reference's, a bar for each row, and a dot at its time over the limit's. A goal
+    is a line across the bar of the shape that goals are set for."""
     places, place = [], 0.0
     for previous, row in zip([None, *rows], rows):
         place += 1.0 if previous and previous["name"] == row["name"] else 2.4
         places.append(place)
-    figure, plot = axes("Attune's time / limit's time", "", height=0.8 + 0.17 * place)
+    figure, plot = axes("Attune's time / reference's time", "", height=0.8 + 0.17 * place)
     for case in dict.fromkeys(r["name"] for r in rows):
-        mine = [p for p, r in zip(places, rows) if r["name"] == case]
-        plot.text(0, mine[0] - 0.65, case, fontsize=9.5, fontweight="bold", va="bottom")
-        if case in goals:
-            plot.plot([goals[case]] * 2, [mine[0] - 0.5, mine[-1] + 0.5], color=TEXT, linewidth=2)
+        first = next(p for p, r in zip(places, rows) if r["name"] == case)
+        plot.text(0, first - 0.65, case, fontsize=9.5, fontweight="bold", va="bottom")
     for p, row in zip(places, rows):
-        met = row["limit_ratio"] <= goals.get(row["name"], float("inf"))
-        plot.barh(p, row["limit_ratio"], height=0.84, color="#0072b2" if met else "#b34700")
-        plot.text(0.02, p, f"{row['limit_ratio']:.2f}{'' if met else ' missed'}", color="white", fontsize=8, va="center_baseline")
+        has_goal = row["name"] in goals and (row["dimension"], row["rank"]) == goal_shape
+        met = not has_goal or row["fused_ratio"] <= goals[row["name"]]
+        plot.barh(p, row["fused_ratio"], height=0.84, color="#0072b2" if met else "#b34700")
+        plot.text(0.02, p, f"{row['fused_ratio']:.2f}{'' if met else ' missed'}", color="white", fontsize=8, va="center_baseline")
+        if has_goal:
+            plot.plot([goals[row["name"]]] * 2, [p - 0.5, p + 0.5], color=TEXT, linewidth=2)
+        if "limit_ratio" in row:
+            plot.plot(row["limit_ratio"], p, color=TEXT, marker="o", markersize=3.5)
     plot.axvline(1, color=TEXT, linewidth=0.8, linestyle=":")
     plot.set_yticks(places, [f"{r['dimension']}/{r['rank']}" for r in rows], fontsize=8)
     plot.set(ylim=(place + 0.8, 0.4), xlim=(0, 1.05 * longest))
@@ -134,24 +139,24 @@ def ratio_plot(rows, goals, name, longest):
     return svg(figure, name)
 
 
-def ratio_plots(cases, goals):
+def ratio_plots(cases, goals, goal_shape):
     """Yields a title and SVG for each half of the cases."""
-    rows = [r for r in cases if "limit_ratio" in r]
+    rows = [r for r in cases if "fused_ratio" in r]
     names = [name for name in goals if any(r["name"] == name for r in rows)]
     names += sorted({r["name"] for r in rows} - set(names))
-    longest = max([r["limit_ratio"] for r in rows] + list(goals.values()))
+    longest = max([r["fused_ratio"] for r in rows] + [r.get("limit_ratio", 0) for r in rows] + list(goals.values()))
     middle = (len(names) + 1) // 2
     for number, half in enumerate((names[:middle], names[middle:]), 1):
         mine = sorted((r for r in rows if r["name"] in half), key=lambda r: (half.index(r["name"]), r["dimension"], r["rank"]))
         if mine:
-            title = "Ratio to the limit; lines are the goals" if number == 1 else "Ratio to the limit, continued"
-            yield title, ratio_plot(mine, goals, f"ratio-to-the-limit-{number}", longest)
+            title = "Bars: over the fused reference; dots: over the limit; lines: goals" if number == 1 else "The same, continued"
+            yield title, ratio_plot(mine, goals, goal_shape, f"ratio-to-the-references-{number}", longest)
 
 
-def plots(results, goals):
+def plots(results, goals, goal_shape):
     """Yields a title and SVG for each plot that there are measurements for."""
     cases = results["cases"]
-    yield from ratio_plots(cases, goals)
+    yield from ratio_plots(cases, goals, goal_shape)
     middle = middle_shapes(cases)
     for name in ("forward", "update-sgd"):
         drawn = time_plot(cases, middle, "dimension", name, "dimension / rank")
