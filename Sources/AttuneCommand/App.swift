@@ -27,13 +27,12 @@ struct App: Sendable {
         holdStandardDescriptors()
         // A reader that goes away (`| head`) must show as EPIPE on the write, not kill a job half-way.
         _ = signal(SIGPIPE, SIG_IGN)
-        let app = App(
-            environment: { name in
-                guard let value = unsafe getenv(name) else { return nil }
-                return unsafe String(cString: value)
-            },
-            console: .standard()
-        )
+        let environment: @Sendable (String) -> String? = { name in
+            guard let value = unsafe getenv(name) else { return nil }
+            return unsafe String(cString: value)
+        }
+        FittingBLAS.startAgainIfNeeded(environment(FittingBLAS.replacedVariable))
+        let app = App(environment: environment, console: .standard())
         let code = await app.execute(Array(CommandLine.arguments.dropFirst()))
         exit(code.rawValue)
     }

@@ -24,6 +24,34 @@ import Testing
         #expect(facts["blas note"] == nil && facts["processor"] == "A chip" && facts["kernels"] == "AVX-512")
     }
 
+    private func additions(
+        core: String, chosen: String? = nil, library: String = "OpenBLAS 9 DYNAMIC_ARCH Haswell",
+        replaced: String? = nil
+    ) -> [String]? {
+        let blas = BLASConfiguration(library: library, core: core, chosenCore: chosen, threads: 1)
+        return FittingBLAS.environment(blas, .avx512, replaced: replaced)?.map { "\($0.name)=\($0.value)" }
+    }
+
+    @Test func startsAgainWhereOpenBLASItselfTookAnOlderProcessorsKernels() {
+        #expect(
+            additions(core: "Haswell") == ["OPENBLAS_CORETYPE=SkylakeX", "ATTUNE_BLAS_CORE_REPLACED=Haswell"])
+    }
+
+    @Test func startsAgainOnlyOnceAndOnlyWhereThatHelps() {
+        #expect(additions(core: "Cooperlake") == nil, "it fits")
+        #expect(additions(core: "Haswell", chosen: "Haswell") == nil, "somebody wanted it")
+        #expect(additions(core: "Haswell", library: "OpenBLAS 9 HASWELL") == nil, "there are no others")
+        #expect(additions(core: "Haswell", replaced: "Haswell") == nil, "it was tried")
+    }
+
+    @Test func saysWhatItReplaced() throws {
+        let blas = BLASConfiguration(
+            library: "OpenBLAS 9 DYNAMIC_ARCH", core: "SkylakeX", chosenCore: "SkylakeX", threads: 1)
+        let machine = MachineDescription(processor: nil, kernels: .avx512, blas: blas, replacedCore: "Haswell")
+        let note = try #require(machine.facts.first { $0.name == "blas note" })
+        #expect(note.value == "OpenBLAS itself took Haswell; attune chose a core that fits.")
+    }
+
     @Test func theEnvironmentsTextIsMadeSafeToPrint() throws {
         let note = try #require(facts(core: "Haswell", chosen: "Has\u{1B}[2Jwell")["blas note"])
         #expect(!note.unicodeScalars.contains("\u{1B}"))

@@ -13,8 +13,9 @@ struct ConfigCommand: Command {
                 + "uses where a program doesn't set its own, and that the method 'engine' of 'attune evaluate' runs "
                 + "with.",
             "Below them this machine: the processor, the instructions that the kernels use, and which BLAS runs how. A "
-                + "line 'blas note' says when OpenBLAS uses its kernels for an older processor, what decides that and "
-                + "what to set.",
+                + "line 'blas note' says when OpenBLAS would use or uses its kernels for an older processor. Where that "
+                + "was its own choice, attune starts it with those that fit; where the environment says so, the note "
+                + "says what to set.",
         ],
         arguments: [],
         options: [.format],

@@ -16,15 +16,21 @@ struct MachineDescription {
 
     /// This machine.
     static var current: MachineDescription {
-        MachineDescription(processor: processor, kernels: Kernels.instructionSet, blas: .current)
+        let replaced = unsafe getenv(FittingBLAS.replacedVariable).map { unsafe String(cString: $0) }
+        return MachineDescription(
+            processor: processor, kernels: Kernels.instructionSet, blas: .current, replacedCore: replaced)
     }
 
-    init(processor: String?, kernels: Kernels.InstructionSet, blas: BLASConfiguration) {
+    /// - Parameter replacedCore: What OpenBLAS chose before ``FittingBLAS`` chose better.
+    init(processor: String?, kernels: Kernels.InstructionSet, blas: BLASConfiguration, replacedCore: String? = nil) {
         var facts = [
             ("processor", processor ?? "unknown"), ("kernels", kernels.rawValue), ("blas", blas.library),
             ("blas core", blas.core), ("blas threads", "\(blas.threads)"),
         ]
-        if let mismatch = blas.mismatch(with: kernels) {
+        let mismatch = blas.mismatch(with: kernels)
+        if let replacedCore, mismatch == nil {
+            facts.append(("blas note", printable("OpenBLAS itself took \(replacedCore); attune chose a core that fits.")))
+        } else if let mismatch {
             facts.append(("blas note", printable(mismatch.note)))
         }
         self.facts = facts.map { (name: $0.0, value: $0.1) }
