@@ -8,8 +8,20 @@ struct PlaceIndexTests {
     private func places(_ index: borrowing PlaceIndex, _ hash: Int) -> [Int32] {
         var probe = PlaceIndex.Probe(hash)
         var found: [Int32] = []
-        while let place = index.next(&probe) { found.append(place) }
+        while let (place, trace) = index.next(&probe) {
+            // Each place's own, wherever its entry has moved since.
+            #expect(trace == AdapterTrace(address: UInt(place)))
+            found.append(place)
+        }
         return found
+    }
+
+    private func insert(_ index: inout PlaceIndex, _ hash: Int, _ place: Int32) {
+        index.insert(hash, place)
+        var probe = PlaceIndex.Probe(hash)
+        while let (found, _) = index.next(&probe) {
+            if found == place { index.leave(AdapterTrace(address: UInt(place)), probe) }
+        }
     }
 
     @Test(arguments: [1, 3, 40, 5_000])
@@ -29,7 +41,7 @@ struct PlaceIndexTests {
                 index.remove(hash, place)
             } else {
                 let hash = all[random.integer(below: hashes)]
-                index.insert(hash, place)
+                insert(&index, hash, place)
                 model[place] = hash
             }
             #expect(index.count == model.count)
@@ -48,8 +60,8 @@ struct PlaceIndexTests {
 
     @Test func theLargestPlaceIsAPlace() {
         var index = PlaceIndex()
-        index.insert(-1, .max - 1)
-        index.insert(-1, 0)
+        insert(&index, -1, .max - 1)
+        insert(&index, -1, 0)
         #expect(places(index, -1).sorted() == [0, .max - 1])
         index.remove(-1, .max - 1)
         #expect(places(index, -1) == [0])

@@ -29,7 +29,8 @@ struct MachineDescription {
         ]
         let mismatch = blas.mismatch(with: kernels)
         if let replacedCore, mismatch == nil {
-            facts.append(("blas note", printable("OpenBLAS itself took \(replacedCore); attune chose a core that fits.")))
+            let note = "OpenBLAS itself took \(replacedCore); attune chose a core that fits."
+            facts.append(("blas note", printable(note)))
         } else if let mismatch {
             facts.append(("blas note", printable(mismatch.note)))
         }

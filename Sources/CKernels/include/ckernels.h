@@ -28,6 +28,11 @@ attune_kernel_level attune_kernels_level(void);
 /// Asks for memory that is read or written soon.
 static inline void attune_prefetch(const void *_Nonnull p) { __builtin_prefetch(p); }
 
+/// Asks for the 16 lines at an address, which need not be anybody's.
+static inline void attune_prefetch_kib(uintptr_t address) {
+    for (int line = 0; line < 16; line++) __builtin_prefetch((const void *)(address + 64 * (uintptr_t)line));
+}
+
 /// Whether this code is compiled for the address sanitizer.
 int32_t attune_address_sanitizer(void);
 

@@ -77,6 +77,10 @@ extension LoRAAdapter {
         unsafe body(FloatBuffer(base: memory.base, count: shape.parameterCount))
     }
 
+    /// Where the parameters are, to be fetched into the cache.
+    @inline(__always)
+    package var lentAddress: UInt { mutating get { unsafe UInt(bitPattern: memory.base) } }
+
     /// The same, and the extras.
     @inline(__always)
     mutating func lendAll<R>(_ body: (FloatBuffer, inout AdapterExtras.Contents) -> R) -> R {

@@ -1,16 +1,23 @@
+internal import LoRA
 internal import TensorCore
 
 /// Where the slots of a shard's users are, by the hashes of their ids: open addressing with linear probing (Knuth, *The Art of
 /// Computer Programming*, volume 3, §6.4, algorithms L and R).
 ///
-/// One number of 8 bytes for each user, half of it the place and half of it bits of the hash: among a million users a lookup
-/// reads one line of memory, where a dictionary reads three; and that on huge pages, as ``SlabAllocator`` gives them.
+/// 16 bytes for each user, a quarter of them the place and a quarter bits of the hash: among a million users a lookup reads one
+/// line of memory, where a dictionary reads three; and that on huge pages, as ``SlabAllocator`` gives them. The other half is
+/// an ``AdapterTrace``.
 ///
 /// `@safe`: every number that is used as an index is masked to the table's size.
 @safe
 struct PlaceIndex: ~Copyable {
-    /// The upper half: the hash's bits; the lower: the place and 1, so that 0 is nothing.
-    private var entries: UnsafeMutablePointer<UInt64>
+    private struct Entry {
+        /// The upper half: the hash's bits; the lower: the place and 1, so that 0 is nothing.
+        var place: UInt64 = 0
+        var trace = AdapterTrace()
+    }
+
+    private var entries: UnsafeMutablePointer<Entry>
     private var home: SlabAllocator.Home
     /// The entries, a power of two, less 1.
     private var mask: Int
@@ -20,23 +27,24 @@ struct PlaceIndex: ~Copyable {
 
     deinit { unsafe Self.free(entries, home, mask) }
 
-    /// A table of so many entries, all 0.
+    /// A table of so many entries, all of nothing.
     private static func table(_ count: Int) -> (
-        entries: UnsafeMutablePointer<UInt64>, home: SlabAllocator.Home, mask: Int
+        entries: UnsafeMutablePointer<Entry>, home: SlabAllocator.Home, mask: Int
     ) {
-        guard let block = unsafe SlabAllocator.shared.allocate(8 * count) else {
-            preconditionFailure("PlaceIndex: cannot allocate \(8 * count) bytes")
+        let bytes = MemoryLayout<Entry>.stride * count
+        guard let block = unsafe SlabAllocator.shared.allocate(bytes) else {
+            preconditionFailure("PlaceIndex: cannot allocate \(bytes) bytes")
         }
-        let entries = unsafe block.memory.bindMemory(to: UInt64.self, capacity: count)
-        unsafe entries.initialize(repeating: 0, count: count)
+        let entries = unsafe block.memory.bindMemory(to: Entry.self, capacity: count)
+        unsafe entries.initialize(repeating: Entry(), count: count)
         return unsafe (entries, block.home, count - 1)
     }
 
-    private static func free(_ entries: UnsafeMutablePointer<UInt64>, _ home: SlabAllocator.Home, _ mask: Int) {
-        unsafe SlabAllocator.shared.free(entries, 8 * (mask + 1), home)
+    private static func free(_ entries: UnsafeMutablePointer<Entry>, _ home: SlabAllocator.Home, _ mask: Int) {
+        unsafe SlabAllocator.shared.free(entries, MemoryLayout<Entry>.stride * (mask + 1), home)
     }
 
-    private subscript(i: Int) -> UInt64 {
+    private subscript(i: Int) -> Entry {
         get { unsafe entries[i & mask] }
         nonmutating set { unsafe entries[i & mask] = newValue }
     }
@@ -55,22 +63,27 @@ struct PlaceIndex: ~Copyable {
         }
     }
 
-    /// The next place of a walk, during which nothing is added or removed.
+    /// The next place of a walk, during which nothing is added or removed, and what was left there.
     @inline(__always)
-    func next(_ probe: inout Probe) -> Int32? {
+    func next(_ probe: inout Probe) -> (place: Int32, trace: AdapterTrace)? {
         while true {
             let entry = self[probe.at]
-            guard entry != 0 else { return nil }
+            guard entry.place != 0 else { return nil }
             probe.at &+= 1
-            if entry >> 32 == probe.tag { return Self.place(entry) }
+            if entry.place >> 32 == probe.tag { return (Self.place(entry.place), entry.trace) }
         }
+    }
+
+    /// Leaves a trace with the place that a walk found last.
+    func leave(_ trace: AdapterTrace, _ probe: Probe) {
+        self[probe.at &- 1].trace = trace
     }
 
     /// Adds a place, which is not there yet.
     mutating func insert(_ hash: Int, _ place: Int32) {
         // At most three quarters are taken.
         if 4 * (count + 1) > 3 * (mask + 1) { grow() }
-        put(Self.tag(hash) << 32 | UInt64(place) + 1)
+        put(Entry(place: Self.tag(hash) << 32 | UInt64(place) + 1))
         count += 1
     }
 
@@ -78,36 +91,50 @@ struct PlaceIndex: ~Copyable {
     mutating func remove(_ hash: Int, _ place: Int32) {
         let wanted = Self.tag(hash) << 32 | UInt64(place) + 1
         var hole = Int(truncatingIfNeeded: wanted >> 32)
-        while self[hole] != wanted {
-            precondition(self[hole] != 0, "PlaceIndex: the place \(place) is not there")
+        while self[hole].place != wanted {
+            precondition(self[hole].place != 0, "PlaceIndex: the place \(place) is not there")
             hole &+= 1
         }
         // Whoever comes after and may be in the hole moves there.
         var i = hole &+ 1
-        while self[i] != 0 {
-            let home = Int(truncatingIfNeeded: self[i] >> 32)
+        while self[i].place != 0 {
+            let home = Int(truncatingIfNeeded: self[i].place >> 32)
             if (i &- home) & mask >= (i &- hole) & mask {
                 self[hole] = self[i]
                 hole = i
             }
             i &+= 1
         }
-        self[hole] = 0
+        self[hole] = Entry()
         count -= 1
     }
 
     private static func place(_ entry: UInt64) -> Int32 { Int32(truncatingIfNeeded: entry & 0xffff_ffff) - 1 }
 
-    private mutating func put(_ entry: UInt64) {
-        var i = Int(truncatingIfNeeded: entry >> 32)
-        while self[i] != 0 { i &+= 1 }
+    private mutating func put(_ entry: Entry) {
+        var i = Int(truncatingIfNeeded: entry.place >> 32)
+        while self[i].place != 0 { i &+= 1 }
         self[i] = entry
     }
 
     private mutating func grow() {
         let (old, oldHome, oldMask) = unsafe (entries, home, mask)
         unsafe (entries, home, mask) = Self.table(2 * (oldMask + 1))
-        for i in 0...oldMask where unsafe old[i] != 0 { unsafe put(old[i]) }
+        for i in 0...oldMask where unsafe old[i].place != 0 { unsafe put(old[i]) }
         unsafe Self.free(old, oldHome, oldMask)
     }
+}
+
+/// Where an adapter's numbers were when somebody looked last: good for fetching them into the cache while the slot that knows
+/// where they are is still on its way, and for nothing else. They may have moved since.
+struct AdapterTrace: Equatable, Sendable {
+    fileprivate(set) var address: UInt = 0
+
+    init() {}
+    init(address: UInt) { self.address = address }
+    init(_ adapter: inout LoRAAdapter?) { address = adapter?.lentAddress ?? 0 }
+
+    /// Asks for the first KiB there.
+    @inline(__always)
+    func prefetch() { Kernels.prefetchKiB(address: address) }
 }

@@ -49,11 +49,18 @@ struct ShardState: ~Copyable {
     /// read is copied, with a reference to each of its parts.
     mutating func place(of key: UserKey) -> Int32? {
         var probe = PlaceIndex.Probe(key.hash)
-        while let place = index.next(&probe) {
-            if isPlace(place, of: key) { return place }
+        while let (place, trace) = index.next(&probe) {
+            trace.prefetch()
+            guard isPlace(place, of: key) else { continue }
+            let now = self.trace(place)
+            if now != trace { index.leave(now, probe) }
+            return place
         }
         return nil
     }
+
+    /// Where the adapter of a place in use is.
+    mutating func trace(_ place: Int32) -> AdapterTrace { slots.lend(Int(place)) { AdapterTrace(&$0.adapter) } }
 
     /// Whether a place is that of a user, who was found there before.
     mutating func isPlace(_ place: Int32, of key: UserKey) -> Bool {

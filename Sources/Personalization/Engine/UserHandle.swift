@@ -12,13 +12,20 @@ public final class UserHandle: Sendable {
 
     let key: UserKey
     private let knownPlace = Atomic<Int32>(-1)
+    private let knownAddress = Atomic<UInt>(0)
 
     init(_ key: UserKey) { self.key = key }
 
     /// Where the user's slot was found last, in the shard of the key; −1 for nowhere yet.
     var place: Int32 { knownPlace.load(ordering: .relaxed) }
 
-    func remember(_ place: Int32) { knownPlace.store(place, ordering: .relaxed) }
+    /// Where the user's adapter was then.
+    var trace: AdapterTrace { AdapterTrace(address: knownAddress.load(ordering: .relaxed)) }
+
+    func remember(_ place: Int32, _ trace: AdapterTrace) {
+        knownPlace.store(place, ordering: .relaxed)
+        knownAddress.store(trace.address, ordering: .relaxed)
+    }
 }
 
 extension PersonalizationEngine {
@@ -34,7 +41,9 @@ extension PersonalizationEngine {
             throw error
         }
         let handle = UserHandle(UserKey(user))
-        shard(of: handle.key).withLock { if let place = $0.place(of: handle.key) { handle.remember(place) } }
+        shard(of: handle.key).withLock {
+            if let place = $0.place(of: handle.key) { handle.remember(place, $0.trace(place)) }
+        }
         return handle
     }
 }
@@ -42,10 +51,11 @@ extension PersonalizationEngine {
 extension ShardState {
     /// The place of a handle's user, if there is one; the handle remembers it.
     mutating func place(of handle: UserHandle) -> Int32? {
-        let known = handle.place
-        if isPlace(known, of: handle.key) { return known }
-        guard let place = place(of: handle.key) else { return nil }
-        handle.remember(place)
+        let (known, trace) = (handle.place, handle.trace)
+        trace.prefetch()
+        guard let place = isPlace(known, of: handle.key) ? known : place(of: handle.key) else { return nil }
+        let now = self.trace(place)
+        if place != known || now != trace { handle.remember(place, now) }
         return place
     }
 }

@@ -140,6 +140,9 @@ extension Kernels {
     @unsafe
     package static func prefetch(_ memory: UnsafeRawPointer) { unsafe attune_prefetch(memory) }
 
+    /// Asks for the KiB of memory at an address, whatever is there: one that is nobody's does no harm.
+    package static func prefetchKiB(address: UInt) { attune_prefetch_kib(address) }
+
     /// Asks for an object's header, to be in the cache when somebody asks whether the object is uniquely referenced.
     package static func prefetch(_ object: AnyObject) {
         unsafe attune_prefetch(Unmanaged.passUnretained(object).toOpaque())
