@@ -5,55 +5,90 @@
 #include "passes.h"
 #if defined(__x86_64__)
 
-INLINE void forward(
-    const int r, size_t d, const float *A, const float *B, const float *x, float *y, float scale) {
-    coefficients h = project(r, 0, d, A, x);
-    h = scaled(r, &h, scale);
-    add_projected(r, 0, d, B, &h, x, y);
+/// out[k] = the sum of the k-th vector.
+INLINE void sum_each(const int r, const lanes *v, float *out) {
+    UNROLL for (int k = 0; k < r; k += 4) {
+        const lanes four = add_quads(fold_into_quads(v[k], v[k + 1], v[k + 2], v[k + 3]));
+        *(quad *)(out + k) = __builtin_shufflevector(four, four, 0, 1, 2, 3);
+    }
 }
 
-/// e = x + B' h - t and g = B e in one pass; returns the squared length of e.
-INLINE float residual_and_products(
-    const int r, size_t d, const float *B, const coefficients *h, const float *x, const float *t, float *e,
-    coefficients *g) {
-    lanes hk[16], sum[16], squares = {0};
-    UNROLL for (int k = 0; k < r; k++) {
-        hk[k] = coefficient(h, k);
-        sum[k] = (lanes){0};
+INLINE float squares_of(const int r, const float *c) {
+    float sum = 0;
+    UNROLL for (int k = 0; k < r; k++) sum += c[k] * c[k];
+    return sum;
+}
+
+INLINE void splat_each(const int r, const float *c, float factor, lanes *out) {
+    UNROLL for (int k = 0; k < r; k++) out[k] = splat(c[k] * factor);
+}
+
+/// h = A x
+INLINE void products(const int r, size_t d, const float *A, const float *x, float *h) {
+    const int vectors = r <= 8 ? 2 : 1;
+    lanes sum[2][16];
+    UNROLL for (int k = 0; k < r; k++) sum[0][k] = sum[1][k] = (lanes){0};
+    ROLLED for (size_t j = 0; j < d; j += 16 * (size_t)vectors) {
+        UNROLL for (int w = 0; w < vectors; w++) {
+            const lanes xj = load(x + j + 16 * w);
+            UNROLL for (int k = 0; k < r; k++)
+                sum[w][k] = multiply_add(load(A + (size_t)k * d + j + 16 * w), xj, sum[w][k]);
+        }
     }
+    if (vectors == 2) UNROLL for (int k = 0; k < r; k++) sum[0][k] += sum[1][k];
+    sum_each(r, sum[0], h);
+}
+
+INLINE void forward(
+    const int r, size_t d, const float *A, const float *B, const float *x, float *y, float scale) {
+    float h[16];
+    lanes hk[16];
+    products(r, d, A, x, h);
+    splat_each(r, h, scale, hk);
+    ROLLED for (size_t j = 0; j < d; j += 16) store(y + j, column_sum(r, d, B + j, hk, load(x + j)));
+}
+
+/// e = x + scale * B' h - t and g = B e in one pass; returns the squared length of e.
+INLINE float residual_and_products(
+    const int r, size_t d, const float *B, const float *h, const float *x, const float *t, float scale, float *e,
+    float *g) {
+    lanes hk[16], sum[16], squares = {0};
+    splat_each(r, h, scale, hk);
+    UNROLL for (int k = 0; k < r; k++) sum[k] = (lanes){0};
     ROLLED for (size_t j = 0; j < d; j += 16) {
         const lanes v = column_sum(r, d, B + j, hk, load(x + j) - load(t + j));
         store(e + j, v);
         squares = multiply_add(v, v, squares);
         UNROLL for (int k = 0; k < r; k++) sum[k] = multiply_add(load(B + (size_t)k * d + j), v, sum[k]);
     }
-    UNROLL for (int k = 0; k < r; k += 4)
-        g->quads[k / 4] = add_quads(fold_into_quads(sum[k], sum[k + 1], sum[k + 2], sum[k + 3]));
+    sum_each(r, sum, g);
     return sum_of_lanes(squares);
 }
 
 /// The gradient of one sample, as the factors of its two matrices of rank one: u_a x' and u_b e'.
-typedef struct { coefficients u_a, u_b; float squared_norm_a, squared_norm_b, loss; } gradient;
+typedef struct { float u_a[16], u_b[16], squared_norm_a, squared_norm_b, loss; } gradient;
 
 INLINE gradient gradient_of(
     const int r, size_t d, const float *A, const float *B, const float *x, const float *t, float scale, float *e) {
     const float c = 2.0f / (float)d * scale;
     gradient of;
-    const coefficients h = project(r, 0, d, A, x), scaled_h = scaled(r, &h, scale);
-    coefficients g;
-    const float xx = squared_length(d, x), ee = residual_and_products(r, d, B, &scaled_h, x, t, e, &g);
-    of.u_a = scaled(r, &g, c);
-    of.u_b = scaled(r, &h, c);
-    of.squared_norm_a = squared_norm(r, &of.u_a) * xx;
-    of.squared_norm_b = squared_norm(r, &of.u_b) * ee;
+    products(r, d, A, x, of.u_b);
+    const float xx = squared_length(d, x);
+    const float ee = residual_and_products(r, d, B, of.u_b, x, t, scale, e, of.u_a);
+    UNROLL for (int k = 0; k < r; k++) {
+        of.u_a[k] *= c;
+        of.u_b[k] *= c;
+    }
+    of.squared_norm_a = squares_of(r, of.u_a) * xx;
+    of.squared_norm_b = squares_of(r, of.u_b) * ee;
     of.loss = ee / (float)d;
     return of;
 }
 
-/// M += u v', column by column over all rows.
-INLINE void add_outer(const int r, size_t d, float *M, const coefficients *u, const float *v) {
+/// M += factor * u v', column by column over all rows.
+INLINE void add_outer(const int r, size_t d, float *M, const float *u, float factor, const float *v) {
     lanes uk[16];
-    UNROLL for (int k = 0; k < r; k++) uk[k] = coefficient(u, k);
+    splat_each(r, u, factor, uk);
     ROLLED for (size_t j = 0; j < d; j += 16) {
         const lanes vj = load(v + j);
         UNROLL for (int k = 0; k < r; k++) {
@@ -66,20 +101,18 @@ INLINE void add_outer(const int r, size_t d, float *M, const coefficients *u, co
 INLINE float sgd(
     const int r, size_t d, float *A, float *B, const float *x, const float *t, float scale, float rate, float *e) {
     const gradient g = gradient_of(r, d, A, B, x, t, scale, e);
-    const coefficients step_a = scaled(r, &g.u_a, -rate * clip_factor(g.squared_norm_a));
-    const coefficients step_b = scaled(r, &g.u_b, -rate * clip_factor(g.squared_norm_b));
-    add_outer(r, d, A, &step_a, x);
-    add_outer(r, d, B, &step_b, e);
+    add_outer(r, d, A, g.u_a, -rate * clip_factor(g.squared_norm_a), x);
+    add_outer(r, d, B, g.u_b, -rate * clip_factor(g.squared_norm_b), e);
     return g.loss;
 }
 
 // ---------------------------------------------------------------- Adam
 
 INLINE void adam_matrix(
-    const int r, size_t d, float *M, float *moments, const coefficients *u, const float *v, float rate) {
+    const int r, size_t d, float *M, float *moments, const float *u, float factor, const float *v, float rate) {
     UNROLL for (int k = 0; k < r; k++) {
         float *row = M + (size_t)k * d, *first = moments + (size_t)k * d, *second = first + (size_t)r * d;
-        const lanes uk = coefficient(u, k);
+        const lanes uk = splat(u[k] * factor);
         ROLLED for (size_t j = 0; j < d; j += 16) {
             const lanes g = uk * load(v + j);
             const lanes m = multiply_add(splat(0.9f), load(first + j), 0.1f * g);
@@ -96,10 +129,8 @@ INLINE float adam(
     const int r, size_t d, float *A, float *B, float *moments, const float *x, const float *t, float scale, float rate,
     float *e) {
     const gradient g = gradient_of(r, d, A, B, x, t, scale, e);
-    const coefficients u_a = scaled(r, &g.u_a, clip_factor(g.squared_norm_a));
-    const coefficients u_b = scaled(r, &g.u_b, clip_factor(g.squared_norm_b));
-    adam_matrix(r, d, A, moments, &u_a, x, rate);
-    adam_matrix(r, d, B, moments + 2 * (size_t)r * d, &u_b, e, rate);
+    adam_matrix(r, d, A, moments, g.u_a, clip_factor(g.squared_norm_a), x, rate);
+    adam_matrix(r, d, B, moments + 2 * (size_t)r * d, g.u_b, clip_factor(g.squared_norm_b), e, rate);
     return g.loss;
 }
 
@@ -111,13 +142,13 @@ INLINE lanes penalised(lanes u, lanes v, lanes penalty, lanes importance, lanes 
 }
 
 INLINE void ewc_matrix(
-    const int r, size_t d, float *M, float *importance, const coefficients *u, const float *v, float rate,
+    const int r, size_t d, float *M, float *importance, const float *u, const float *v, float rate,
     float penalty) {
     const lanes lambda = splat(penalty);
     lanes squares[2] = {{0}, {0}};
     UNROLL for (int k = 0; k < r; k++) {
         const float *row = M + (size_t)k * d, *f = importance + (size_t)k * d;
-        const lanes uk = coefficient(u, k);
+        const lanes uk = splat(u[k]);
         ROLLED for (size_t j = 0; j < d; j += 32) {
             UNROLL for (int w = 0; w < 2; w++) {
                 const size_t i = j + 16 * (size_t)w;
@@ -129,7 +160,7 @@ INLINE void ewc_matrix(
     const lanes step = splat(-rate * clip_factor(sum_of_lanes(squares[0] + squares[1])));
     UNROLL for (int k = 0; k < r; k++) {
         float *row = M + (size_t)k * d, *f = importance + (size_t)k * d;
-        const lanes uk = coefficient(u, k);
+        const lanes uk = splat(u[k]);
         ROLLED for (size_t j = 0; j < d; j += 16) {
             const lanes p = load(row + j), g = penalised(uk, load(v + j), lambda, load(f + j), p);
             store(row + j, multiply_add(step, g, p));
@@ -142,8 +173,8 @@ INLINE float ewc(
     const int r, size_t d, float *A, float *B, float *importance, const float *x, const float *t, float scale,
     float rate, float penalty, float *e) {
     const gradient g = gradient_of(r, d, A, B, x, t, scale, e);
-    ewc_matrix(r, d, A, importance, &g.u_a, x, rate, penalty);
-    ewc_matrix(r, d, B, importance + (size_t)r * d, &g.u_b, e, rate, penalty);
+    ewc_matrix(r, d, A, importance, g.u_a, x, rate, penalty);
+    ewc_matrix(r, d, B, importance + (size_t)r * d, g.u_b, e, rate, penalty);
     return g.loss;
 }
 
@@ -174,10 +205,9 @@ INLINE void damped_gram(const int r, size_t d, const float *M, float damping, fl
     ROLLED for (int k = 0; k < r; k++) G[k * r + k] += damping;
 }
 
-/// Solves G z = u by Cholesky's factorisation of the lower triangle, which G is overwritten with.
-INLINE coefficients solved(const int r, float *G, const coefficients *u) {
-    float z[16], reciprocal[16];
-    UNROLL for (int k = 0; k < r; k++) z[k] = u->quads[k / 4][k % 4];
+/// z = G^-1 z by Cholesky's factorisation of the lower triangle, which G is overwritten with.
+INLINE void solve(const int r, float *G, float *z) {
+    float reciprocal[16];
     UNROLL for (int k = 0; k < r; k++) {
         reciprocal[k] = 1 / __builtin_elementwise_sqrt(G[k * r + k]);
         z[k] *= reciprocal[k];
@@ -189,35 +219,27 @@ INLINE coefficients solved(const int r, float *G, const coefficients *u) {
             UNROLL for (int j = k + 1; j <= i; j++) G[i * r + j] -= G[i * r + k] * G[j * r + k];
         }
     }
-    coefficients result;
     UNROLL for (int k = r - 1; k >= 0; k--) {
         z[k] *= reciprocal[k];
         UNROLL for (int i = 0; i < k; i++) z[i] -= G[k * r + i] * z[k];
-        UNROLL for (int q = 0; q < 4; q++) result.quads[k / 4][4 * q + k % 4] = z[k];
     }
-    return result;
 }
 
 INLINE float riemannian(
     const int r, size_t d, float *A, float *B, const float *x, const float *t, float scale, float rate, float damping,
     float *e) {
     float gram_a[256], gram_b[256];
-    const gradient g = gradient_of(r, d, A, B, x, t, scale, e);
+    gradient g = gradient_of(r, d, A, B, x, t, scale, e);
     damped_gram(r, d, A, damping, gram_a);
     damped_gram(r, d, B, damping, gram_b);
-    const coefficients u_a = scaled(r, &g.u_a, -rate * clip_factor(g.squared_norm_a));
-    const coefficients u_b = scaled(r, &g.u_b, -rate * clip_factor(g.squared_norm_b));
-    const coefficients step_a = solved(r, gram_b, &u_a), step_b = solved(r, gram_a, &u_b);
-    add_outer(r, d, A, &step_a, x);
-    add_outer(r, d, B, &step_b, e);
+    solve(r, gram_b, g.u_a);
+    solve(r, gram_a, g.u_b);
+    add_outer(r, d, A, g.u_a, -rate * clip_factor(g.squared_norm_a), x);
+    add_outer(r, d, B, g.u_b, -rate * clip_factor(g.squared_norm_b), e);
     return g.loss;
 }
 
 // ---------------------------------------------------------------- mini-batch
-
-INLINE void store_coefficients(const int r, float *p, const coefficients *c) {
-    UNROLL for (int k = 0; k < r; k++) p[k] = c->quads[k / 4][k % 4];
-}
 
 /// G [r, d] = U' V, with U [samples, r] and V [samples, d]; returns the squares of its elements.
 INLINE float sum_of_outers(const int r, size_t d, size_t samples, const float *U, const float *V, float *G) {
@@ -248,18 +270,15 @@ INLINE float batch(
     float *gradient_a = scratch, *gradient_b = gradient_a + parameters, *E = gradient_b + parameters;
     float *H = E + samples * d, *G = H + samples * (size_t)r, loss = 0;
     ROLLED for (size_t q = 0; q < samples; q++) {
-        coefficients g, h = project(r, 0, d, A, X + q * d);
-        h = scaled(r, &h, scale);
-        loss += residual_and_products(r, d, B, &h, X + q * d, T + q * d, E + q * d, &g);
-        store_coefficients(r, H + q * (size_t)r, &h);
-        store_coefficients(r, G + q * (size_t)r, &g);
+        float *h = H + q * (size_t)r, *g = G + q * (size_t)r;
+        products(r, d, A, X + q * d, h);
+        loss += residual_and_products(r, d, B, h, X + q * d, T + q * d, scale, E + q * d, g);
     }
-    // H holds the scale already, G does not.
-    const float c_b = 2.0f / (float)d / (float)samples, c_a = c_b * scale;
+    const float c = 2.0f / (float)d / (float)samples * scale;
     const float squares_a = sum_of_outers(r, d, samples, G, X, gradient_a);
     const float squares_b = sum_of_outers(r, d, samples, H, E, gradient_b);
-    add_scaled_matrix(parameters, A, gradient_a, -rate * c_a * clip_factor(c_a * c_a * squares_a));
-    add_scaled_matrix(parameters, B, gradient_b, -rate * c_b * clip_factor(c_b * c_b * squares_b));
+    add_scaled_matrix(parameters, A, gradient_a, -rate * c * clip_factor(c * c * squares_a));
+    add_scaled_matrix(parameters, B, gradient_b, -rate * c * clip_factor(c * c * squares_b));
     return loss / (float)d / (float)samples;
 }
 
