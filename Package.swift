@@ -35,10 +35,11 @@ let package = Package(
     targets: [
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLapacke", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .target(
             name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
-        module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke"]),
+        module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke", "CXXHash"]),
         module("Telemetry"),
         module("LoRA", ["TensorCore"]),
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),

@@ -4,7 +4,7 @@ public struct LoRAError: Error, Sendable, Equatable, CustomStringConvertible {
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
             case shapeMismatch, nonFinite, invalidShape, invalidConfiguration, invalidFeedback, unsupported
-            case undefinedMerge
+            case undefinedMerge, malformedSnapshot
         }
         private let kind: Kind
 
@@ -22,6 +22,9 @@ public struct LoRAError: Error, Sendable, Equatable, CustomStringConvertible {
         public static let unsupported = Code(kind: .unsupported)
         /// A merge without a value: no adapters, or weights that sum to zero where they must be normalised.
         public static let undefinedMerge = Code(kind: .undefinedMerge)
+
+        /// Bytes that are no snapshot of an adapter, or a damaged one.
+        public static let malformedSnapshot = Code(kind: .malformedSnapshot)
 
         /// The code's name.
         public var description: String { kind.rawValue }

@@ -28,6 +28,7 @@ final class AdapterExtras: @unchecked Sendable {
     var start: WarmStart? { unsafe contents.pointee.start }
     var optimizerState: OptimizerState? { unsafe contents.pointee.optimizerState }
     var optimizerKind: OptimizerState.Kind? { unsafe contents.pointee.optimizerState?.kind }
+    var hasProvenMoments: Bool { unsafe contents.pointee.optimizerState?.hasProvenMoments ?? true }
     var protection: ProtectionState? { unsafe contents.pointee.protection }
     var isProtected: Bool { unsafe contents.pointee.protection != nil }
     var plateau: PlateauState? { unsafe contents.pointee.plateau }

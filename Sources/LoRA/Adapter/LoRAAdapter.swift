@@ -120,7 +120,19 @@ public struct LoRAAdapter: Sendable {
 
 extension LoRAAdapter {
     /// Versions and steps start below this, so that counting them up never overflows.
-    private static var counterLimit: UInt64 { 1 << 62 }
+    static var counterLimit: UInt64 { 1 << 62 }
+
+    /// An adapter of parts that were checked.
+    init(
+        shape: AdapterShape, identity: AdapterIdentity, version: UInt64, steps: UInt64,
+        parameters: AlignedStorage<Float>
+    ) {
+        self.shape = shape
+        self.identity = identity
+        self.version = version
+        self.steps = steps
+        memory = ParameterMemory(parameters)
+    }
 }
 
 extension AdapterShape {

@@ -44,13 +44,34 @@ extension LoRAAdapter {
     mutating func isSafe(
         _ step: SingleStep, _ configuration: UpdateConfiguration, largest: Double, raw: Double
     ) -> Bool {
-        guard largest < Self.safeMagnitude, raw < Self.safeMagnitude else { return false }
+        guard largest < Self.safeMagnitude, raw < Self.safeMagnitude, hasProvenMoments(configuration.optimizer) else {
+            return false
+        }
         let rate = step.settings.rate
         let (change, growth) =
             configuration.optimizer.adamBound(rate: rate, weightDecay: configuration.weightDecay)
             ?? (rate * largest, 1)
         return isSafe(
             change: change, growth: growth, largestInput: Double(step.gradient.squaredInput).squareRoot())
+    }
+
+    /// Whether Adam's moments are such as the optimizer's own steps make, which the bound of a step rests on. Moments that come
+    /// from elsewhere are looked at once; where they are not, every step is tried on a copy.
+    private mutating func hasProvenMoments(_ optimizer: Optimizer) -> Bool {
+        guard let extras, !extras.hasProvenMoments else { return true }
+        let ratio = optimizer.momentRatio
+        return lendExtras { own in
+            guard let state = own.optimizerState, ratio.isFinite else { return true }
+            let isProven = state.storage.withBuffer { moments in
+                let n = moments.count / 2
+                // Rounding is far below a hundredth; the last term is far below any optimizer's ε.
+                return (0..<n).allSatisfy {
+                    abs(Double(moments[$0])) <= 1.01 * ratio * Double(moments[n + $0]).squareRoot() + 1e-18
+                }
+            }
+            own.optimizerState?.hasProvenMoments = isProven
+            return isProven
+        }
     }
 
     /// Whether a step is known to stay within the range of Float, and its outputs for embeddings up to a length.

@@ -18,6 +18,12 @@ package struct ProtectionState: Sendable {
         }
     }
 
+    /// A state that was kept somewhere.
+    init(storage: AlignedStorage<Float>, accumulated: UInt64) {
+        self.storage = storage
+        self.accumulated = accumulated
+    }
+
     mutating func makeUnique() {
         if !isKnownUniquelyReferenced(&storage) { storage = storage.copy() }
     }

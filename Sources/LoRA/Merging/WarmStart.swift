@@ -52,6 +52,14 @@ package final class WarmStart: Sendable {
         self.rows = rows
     }
 
+    /// One that was computed before, and kept.
+    init(prior: UInt64, shape: AdapterShape, parameters: AlignedStorage<Float>, rows: Int) {
+        self.prior = prior
+        self.shape = shape
+        self.parameters = parameters
+        self.rows = rows
+    }
+
     /// Whether it is the identity: nothing to start from.
     var isZero: Bool { parameters.withBuffer { Kernels.squaredNorm($0) } == 0 }
 }

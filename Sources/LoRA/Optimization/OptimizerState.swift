@@ -15,6 +15,14 @@ package struct OptimizerState: Sendable {
             case .doG: "dog"
             }
         }
+
+        /// How many numbers it has for each parameter.
+        var countPerParameter: Int {
+            switch self {
+            case .momentum, .adaGrad, .doG: 1
+            case .adam, .adamW: 2
+            }
+        }
     }
 
     /// Whose numbers they are; another optimizer starts afresh.
@@ -28,6 +36,20 @@ package struct OptimizerState: Sendable {
     var distance = 0.0
     /// DoG: the sum of squared gradient norms.
     var squaredGradients = 0.0
+    /// Adam: whether both moments are known to come of the same gradients, as those that were made here are.
+    var hasProvenMoments = true
+
+    /// State that was kept somewhere.
+    init(
+        kind: Kind, steps: UInt64, storage: AlignedStorage<Float>, distance: Double, squaredGradients: Double
+    ) {
+        self.kind = kind
+        self.steps = steps
+        self.storage = storage
+        self.distance = distance
+        self.squaredGradients = squaredGradients
+        hasProvenMoments = false
+    }
 
     /// - Returns: `nil` for an optimizer that keeps none.
     init?(for optimizer: Optimizer, parameters: AlignedStorage<Float>) {
@@ -153,16 +175,20 @@ extension Optimizer {
         return adamScalars(at: state?.steps ?? 1, rate: rate, weightDecay: weightDecay)
     }
 
-    /// Bounds of a step of Adam: the most that a parameter changes by, and the factor that it is multiplied by before; `nil` for
-    /// other optimizers.
-    ///
-    /// For moments that come of the same gradients, starting from zero, abs(m) ≤ √v · (1 − β₁) / √((1 − β₂)·(1 − β₁²/β₂)), by
-    /// Cauchy and Schwarz, if β₁² < β₂; else this tells nothing. Bias correction adds at most 1 / (1 − β₁).
-    func adamBound(rate: Double, weightDecay: Float) -> (change: Double, growth: Double)? {
-        guard case .adam(let beta1, let beta2, _) = asAdam else { return nil }
+    /// For moments that come of the same gradients, starting from zero, abs(m) is at most this times √v, by Cauchy and Schwarz;
+    /// infinite where β₁² ≥ β₂, which tells nothing, and for other optimizers.
+    var momentRatio: Double {
+        guard case .adam(let beta1, let beta2, _) = asAdam else { return .infinity }
         let (first, second) = (Double(beta1), Double(beta2))
-        guard first * first < second else { return (.infinity, 1) }
-        let ratio = 1 / ((1 - second) * (1 - first * first / second)).squareRoot()
+        guard first * first < second else { return .infinity }
+        return (1 - first) / ((1 - second) * (1 - first * first / second)).squareRoot()
+    }
+
+    /// Bounds of a step of Adam: the most that a parameter changes by, and the factor that it is multiplied by before; `nil` for
+    /// other optimizers. Good for proven moments; bias correction adds at most 1 / (1 − β₁).
+    func adamBound(rate: Double, weightDecay: Float) -> (change: Double, growth: Double)? {
+        guard case .adam(let beta1, _, _) = asAdam else { return nil }
+        let ratio = momentRatio / (1 - Double(beta1))
         // And some for rounding: moments are a few hundred of them deep, and those below the least normal number are zero.
         return (1.01 * rate * ratio + 1e-6 * rate, max(1, abs(kept(rate, weightDecay))))
     }
