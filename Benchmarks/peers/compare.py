@@ -27,8 +27,7 @@ import report
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 BENCHMARK = ".build-benchmarks/release/Benchmark"
-# Those that the peers are timed at.
-ATTUNE_SHAPES = "64/4,384/4,384/8,384/16,768/8,1536/16"
+ATTUNE_SHAPES = ",".join(f"{dimension}/{rank}" for dimension in (64, 384, 768, 1536) for rank in (4, 8, 16))
 PEERS = ["numpy", "pytorch", "peft"]
 # The same work in C: written directly, and in the least time that was found.
 REFERENCES = ["fused", "limit"]
@@ -93,7 +92,6 @@ def run_attune(options, what):
     if options.attune_json:
         return parsed(pathlib.Path(options.attune_json).read_text(), options.attune_json)
     quick = ["--quick"] if options.effort == "quick" else []
-    # The peers' shapes, so that every plot has all of them.
     command = [BENCHMARK, what, "--format", "json", *quick]
     # Many users are timed with two threads too.
     if what == "kernels":
@@ -196,6 +194,8 @@ def measure(options):
     if not options.no_scale:
         show("many users")
         results["scale"] = run_attune(options, "scale").get("scale", [])
+    if not options.attune_json:
+        results["start"] = parsed(run([BENCHMARK, "start", "--format", "json"]), "Benchmark start")["start"]
     return results
 
 
@@ -216,6 +216,8 @@ def summary(results):
             yield f"{name:20} not measured"
         else:
             yield f"{name:20} {ratio:5.2f} times the fused reference, goal {goal:.2f}{'' if ratio <= goal else ': missed'}"
+    for text, goal, value, met in report.other_goals(results):
+        yield f"{text}: {'not measured' if met is None else f'{value}, {goal}' + ('' if met else ': missed')}"
 
 
 def main():

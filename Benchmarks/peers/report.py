@@ -177,6 +177,64 @@ def goal_table(results):
     return table(caption, ["case", "goal", "/ fused", "/ limit", "result"], rows)
 
 
+def other_goals(results):
+    """What is aimed at beside the references: a text, the goal, what was measured, and whether that is enough; None where it was
+    not measured."""
+    d, r = GOAL_SHAPE
+    cases = {(c["name"], c["implementation"]): c for c in results["cases"] if (c["dimension"], c["rank"]) == GOAL_SHAPE}
+
+    def case(name, field, implementation="attune"):
+        return cases.get((name, implementation), {}).get(field)
+
+    def least(text, goal, value, unit="×"):
+        return text, f"at least {goal} {unit}", None if value is None else f"{value:.4g} {unit}", None if value is None else value >= goal
+
+    def most(text, goal, value, unit):
+        return text, f"at most {goal} {unit}", None if value is None else f"{value:.4g} {unit}", None if value is None else value <= goal
+
+    def difference(more, less):
+        return None if more is None or less is None else more - less
+
+    def scale(dimension, users, field):
+        rows = [s for s in results["scale"] if s["dimension"] == dimension and (users is None or s["users"] == users)]
+        return [s[field] for s in rows if s.get(field) is not None]
+
+    for text, goal, name, peer in [
+        ("SGD update, PyTorch autograd over Attune", 500, "update-sgd", "pytorch-autograd"),
+        ("forward, PyTorch as usually written over Attune", 60, "forward", "pytorch-usual"),
+        ("forward, PyTorch's fastest form over Attune", 60, "forward", "pytorch"),
+        ("64 users in one call, PEFT over Attune", 100, "forward-mixed-64", "peft"),
+        ("batch of 32, PyTorch autograd over Attune", 20, "update-batch-32", "pytorch-autograd"),
+    ]:  # fmt: skip
+        yield least(text, goal, case(name, "times_attune", peer))
+    bare, engine = case("update-sgd", "min_ns"), case("update-sgd-engine", "min_ns")
+    yield most("SGD update through the engine over the kernels alone", 2.5, engine / bare if engine and bare else None, "×")
+    yield most("the same, beyond the kernels", 1000, difference(engine, bare), "ns")
+    read = difference(case("forward-engine", "min_ns"), case("forward", "min_ns"))
+    yield most("read by handle, beyond the kernel", 300, read, "ns")
+    by_id, alone = (scale(64, 1_000_000, f"ns_per_{name}") for name in ("read_by_id", "bare_read"))
+    yield most("read by id among 10⁶ users at 64/4, beyond the bare read", 600, by_id[0] - alone[0] if by_id and alone else None, "ns")
+    for dimension, rank, goal in ((64, 4, 1.8), (d, r, 1.6)):
+        speedups = scale(dimension, None, "two_thread_speedup")
+        yield least(f"two threads at {dimension}/{rank}, the least of all numbers of users", goal, min(speedups, default=None))
+    for dimension, rank in ((64, 4), GOAL_SHAPE):
+        used, floats = (scale(dimension, 100_000, field) for field in ("bytes_per_user", "float_bytes"))
+        goal = f"{1.05 * floats[0] + 256:.0f}" if floats else None
+        if goal:
+            yield most(f"bytes a user at {dimension}/{rank}, 100,000 users", float(goal), used[0], "bytes")
+    allocations = [c["allocations"] for c in results["cases"] if c["implementation"] == "attune" and c.get("allocations") is not None]
+    yield most("allocations of a call, the most of all cases", 0, max(allocations, default=None), "")
+    yield most("start of a process to its first embedding, median", 50, results.get("start", {}).get("median_ms"), "ms")
+
+
+def other_goal_table(results):
+    rows = []
+    for text, goal, value, met in other_goals(results):
+        said = "not measured" if met is None else "met" if met else "missed"
+        rows.append([text, goal, value, (said, "missed" if said == "missed" else "")])
+    return table("Beside peers, through the engine, with many users.", ["what", "goal", "measured", "result"], rows)
+
+
 def same_work(row, name):
     """Whether a peer's row was compared with Attune's case `name`."""
     return "times_attune" in row and (row["name"] == name or row["name"] == f"{name}-switch")
@@ -255,6 +313,7 @@ means that Attune's promise of equal bytes everywhere does not allow.</p>
 {facts(results)}
 <h2>Goals</h2>
 {goal_table(results)}
+{other_goal_table(results)}
 <h2>Plots</h2>
 <div class="plots">
 {plots}</div>

@@ -22,7 +22,7 @@ enum FittingBLAS {
     static func environment(
         _ blas: BLASConfiguration, _ kernels: Kernels.InstructionSet, replaced: String?
     ) -> [(name: String, value: String)]? {
-        guard replaced == nil, let mismatch = blas.mismatch(with: kernels), mismatch.cause == .library else {
+        guard replaced ?? "" == "", let mismatch = blas.mismatch(with: kernels), mismatch.cause == .library else {
             return nil
         }
         return [(variable, mismatch.fitting), (replacedVariable, mismatch.core)]
@@ -32,10 +32,26 @@ enum FittingBLAS {
     /// not allow it: slower kernels are right too.
     static func startAgainIfNeeded(_ replaced: String?) {
         #if os(Linux)
-            guard let additions = environment(.current, Kernels.instructionSet, replaced: replaced) else { return }
+            guard let additions = environment(.current, Kernels.instructionSet, replaced: replaced),
+                let path = ownPath
+            else { return }
             for (name, value) in additions { unsafe setenv(name, value, 1) }
-            _ = unsafe execv("/proc/self/exe", CommandLine.unsafeArgv)
+            _ = unsafe execv(path, CommandLine.unsafeArgv)
             for (name, _) in additions { unsafe unsetenv(name) }
         #endif
     }
+
+    #if os(Linux)
+        /// This program's file; `nil` where another one runs it, such as the dynamic linker called by name.
+        private static var ownPath: String? {
+            var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+            let count = unsafe buffer.withUnsafeMutableBytes { memory in
+                unsafe readlink("/proc/self/exe", memory.baseAddress, memory.count)
+            }
+            guard count > 0, count < buffer.count else { return nil }
+            let path = String(decoding: buffer[..<count], as: UTF8.self)
+            let called = CommandLine.arguments.first?.split(separator: "/").last
+            return path.split(separator: "/").last == called ? path : nil
+        }
+    #endif
 }

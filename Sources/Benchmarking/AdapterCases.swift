@@ -29,7 +29,7 @@ final class AdapterCases {
         _ plain: @escaping (inout PlainAdapter, Int) -> Void
     ) -> BenchmarkCase {
         let held = Held(adapter)
-        let feedback = work.feedback
+        let (work, feedback) = (work, work.feedback)
         let scratch = UpdateScratch()
         return BenchmarkCase(
             name: name, dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(state: state),
@@ -46,15 +46,16 @@ final class AdapterCases {
             check: {
                 var (adapter, expected) = (adapter, PlainAdapter(adapter))
                 for i in 0..<Workload.count {
-                    _ = try adapter.update(with: feedback[i], configuration: configuration)
+                    let before = expected.parameters
+                    _ = try adapter.update(with: work.checkFeedback[i], configuration: configuration)
                     plain(&expected, i)
+                    let values = adapter.parameters.withBuffer(\.array)
+                    try WrongResult.unless(values, from: before, moveTo: expected.parameters, name)
                 }
-                let values = adapter.parameters.withBuffer(\.array)
-                try WrongResult.unless(values, are: expected.parameters, name)
             })
     }
 
-    private func sample(_ i: Int) -> PlainAdapter.Samples { [(work.embeddings[i], work.targets[i])] }
+    private func sample(_ i: Int) -> PlainAdapter.Samples { [(work.embeddings[i], work.checkTargets[i])] }
 
     private func adam() throws -> BenchmarkCase {
         let count = work.shape.parameterCount
@@ -108,14 +109,23 @@ final class AdapterCases {
                 }
             },
             check: {
-                var (adapter, expected) = (work.adapter, PlainAdapter(work.adapter))
-                _ = try adapter.update(with: batch, configuration: configuration)
-                let samples: PlainAdapter.Samples = batch.compactMap { sample in
-                    if case .target(let target) = sample.signal { (sample.embedding, target) } else { nil }
+                // Unclipped, then clipped.
+                for scale: Float in [3_000, 1e6] {
+                    let far = batch.map { sample in
+                        guard case .target(let target) = sample.signal else { return sample }
+                        return Feedback(embedding: sample.embedding, signal: .target(target.map { $0 * scale }))
+                    }
+                    var (adapter, expected) = (work.adapter, PlainAdapter(work.adapter))
+                    let before = expected.parameters
+                    _ = try adapter.update(with: far, configuration: configuration)
+                    let samples: PlainAdapter.Samples = far.compactMap { sample in
+                        if case .target(let target) = sample.signal { (sample.embedding, target) } else { nil }
+                    }
+                    expected.step(samples, rate: Double(Workload.rate))
+                    try WrongResult.unless(
+                        adapter.parameters.withBuffer(\.array), from: before, moveTo: expected.parameters,
+                        "update-batch-32")
                 }
-                expected.step(samples, rate: Double(Workload.rate))
-                try WrongResult.unless(
-                    adapter.parameters.withBuffer(\.array), are: expected.parameters, "update-batch-32")
             })
     }
 }

@@ -57,6 +57,29 @@ public struct WrongResult: Error, CustomStringConvertible {
             )
         }
     }
+
+    /// Throws unless parameters moved as expected: A, and B transposed, each by itself, to a thousandth of its largest change and
+    /// what rounding adds. Steps so small that this would tell little are refused too.
+    public static func unless(
+        _ values: [Float], from before: [Double], moveTo expected: [Double], _ what: String
+    ) throws {
+        let half = before.count / 2
+        guard values.count == before.count, expected.count == before.count else {
+            throw WrongResult("\(what): \(values.count) values where \(before.count) are expected")
+        }
+        for (name, part) in [("A", 0..<half), ("B", half..<before.count)] {
+            let largest = part.reduce(0) { max($0, abs(before[$1])) }
+            let change = part.reduce(0) { max($0, abs(expected[$1] - before[$1])) }
+            let error = part.reduce(0) { max($0, abs(expected[$1] - Double(values[$1]))) }
+            let tolerance = 1e-3 * change + 3e-7 * largest
+            guard change > 20 * tolerance else {
+                throw WrongResult("\(what): \(name) changes by \(change) of \(largest), too little to be checked")
+            }
+            guard error <= tolerance else {
+                throw WrongResult("\(what): \(name) is off by \(error), where it changes by up to \(change)")
+            }
+        }
+    }
 }
 
 /// How long one call of a case takes.

@@ -17,8 +17,13 @@ final class KernelCases {
         memory = AlignedStorage(count: 3 * work.shape.dimension + 5 * (work.shape.rank + 16) + 64)
         stride = (work.shape.dimension + 511) / 512 * 512
         inputs = AlignedStorage(count: 2 * Workload.count * stride)
+        write(work.embeddings + work.targets)
+    }
+
+    /// Puts vectors where calls take them from.
+    private func write(_ vectors: [[Float]]) {
         inputs.withBuffer { all in
-            for (i, vector) in (work.embeddings + work.targets).enumerated() {
+            for (i, vector) in vectors.enumerated() {
                 all.slice((i * stride)..<(i * stride + work.shape.dimension)).copy(from: vector.span)
             }
         }
@@ -113,11 +118,15 @@ final class KernelCases {
     }
 
     private func checkUpdate() throws {
+        write(work.embeddings + work.checkTargets)
+        defer { write(work.embeddings + work.targets) }
         var plain = PlainAdapter(work.adapter)
         for i in 0..<Workload.count {
-            plain.step([(work.embeddings[i], work.targets[i])], rate: Double(Workload.rate))
+            let before = plain.parameters
+            update(i..<(i + 1))
+            plain.step([(work.embeddings[i], work.checkTargets[i])], rate: Double(Workload.rate))
+            try WrongResult.unless(
+                parameters.withBuffer(\.array), from: before, moveTo: plain.parameters, "update-sgd")
         }
-        update(0..<Workload.count)
-        try WrongResult.unless(parameters.withBuffer(\.array), are: plain.parameters, "update-sgd")
     }
 }

@@ -5,7 +5,8 @@ internal import TensorCore
 final class StreamCase {
     private let work: Workload
     private let adapters: AdapterTable
-    private let order: [Int32]
+    /// Whose turn it is, and where that adapter's numbers are: what an engine's handle remembers of its user.
+    private let order: [(place: Int32, address: UInt)]
     /// As many as there are at most.
     static let mostAdapters = 100_000
 
@@ -14,13 +15,16 @@ final class StreamCase {
         self.work = work
         let count = max(2, min(Self.mostAdapters, bytes / work.parameterBytes))
         let parameters = work.adapter.parameters
-        adapters = AdapterTable(count: count) {
+        let adapters = AdapterTable(count: count) {
             var adapter = work.adapter
             adapter.parameters = parameters.copy()
             return adapter
         }
         var random = PhiloxGenerator(seed: 9, purpose: .shuffling)
-        order = (0..<Int32(count)).map { $0 }.shuffled(using: &random)
+        order = (0..<Int32(count)).shuffled(using: &random).map { place in
+            (place, adapters.lend(Int(place)) { $0.lentAddress })
+        }
+        self.adapters = adapters
     }
 
     var benchmark: BenchmarkCase {
@@ -28,8 +32,9 @@ final class StreamCase {
         let scratch = UpdateScratch()
         let run = { [self] (range: Range<Int>) async throws in
             for number in range {
-                let place = Int(order[number % order.count])
-                _ = try adapters.lend(place) {
+                let (place, address) = order[number % order.count]
+                Kernels.prefetchKiB(address: address)
+                _ = try adapters.lend(Int(place)) {
                     try $0.update(
                         with: work.feedback[number & (Workload.count - 1)], configuration: configuration,
                         overrides: UpdateOverrides(), scratch: scratch)
@@ -40,15 +45,17 @@ final class StreamCase {
             name: "update-stream", dimension: work.shape.dimension, rank: work.shape.rank, bytes: work.updateBytes(),
             operations: work.updateOperations, run: run,
             check: { [configuration] in
-                let place = Int(self.order[0])
+                let place = Int(self.order[0].place)
                 var expected = PlainAdapter(self.adapters.lend(place) { $0 })
-                let sample = (self.work.embeddings[0], self.work.targets[0])
+                let before = expected.parameters
+                let sample = (self.work.embeddings[0], self.work.checkTargets[0])
                 _ = try self.adapters.lend(place) {
-                    try $0.update(with: self.work.feedback[0], configuration: configuration)
+                    try $0.update(with: self.work.checkFeedback[0], configuration: configuration)
                 }
                 expected.step([sample], rate: Double(Workload.rate))
                 let parameters = self.adapters.lend(place) { $0.parameters }
-                try WrongResult.unless(parameters.withBuffer(\.array), are: expected.parameters, "update-stream")
+                try WrongResult.unless(
+                    parameters.withBuffer(\.array), from: before, moveTo: expected.parameters, "update-stream")
                 // All of them once: a virtual machine may give memory only when it is first used, or used again.
                 try await run(0..<self.order.count)
             })

@@ -11,6 +11,12 @@ struct Workload {
     let targets: [[Float]]
     /// One batch of one target for each embedding.
     let feedback: [[Feedback]]
+    /// Farther targets, by which steps are checked: one that moves a parameter by less than its rounding shows nothing.
+    let checkTargets: [[Float]]
+    let checkFeedback: [[Feedback]]
+
+    /// What targets are multiplied by for a check: the gradients of the first steps are not clipped, those of the last are.
+    static let checkScales: [Float] = [300, 300, 300, 1e6]
 
     /// The embeddings that calls take turns with: few, so that they stay in the first cache like the adapter. A power of two, so
     /// that choosing one costs a mask.
@@ -29,6 +35,8 @@ struct Workload {
         embeddings = some + some
         targets = (0..<Self.count).map { _ in vector() }
         feedback = zip(embeddings, targets).map { [Feedback(embedding: $0, signal: .target($1))] }
+        checkTargets = zip(targets, Self.checkScales).map { target, scale in target.map { $0 * scale } }
+        checkFeedback = zip(embeddings, checkTargets).map { [Feedback(embedding: $0, signal: .target($1))] }
         let bound = (6 / Float(dimension + rank)).squareRoot()
         func matrix(_ bound: Float) throws -> Matrix<Float> {
             try Matrix(rows: (0..<rank).map { _ in (0..<dimension).map { _ in random.uniform(in: -bound..<bound) } })
@@ -109,6 +117,16 @@ public struct PlainAdapter {
         let h = hidden(x)
         return (0..<dimension).map { column in
             (0..<rank).reduce(Double(x[column])) { $0 + scale * up[$1 * dimension + column] * h[$1] }
+        }
+    }
+
+    /// The mean of ‖y − t‖² / dimension.
+    public func loss(_ samples: Samples) -> Double {
+        samples.reduce(0) { sum, sample in
+            let squares = zip(forward(sample.x), sample.target).reduce(0) { sum, pair in
+                sum + (pair.0 - Double(pair.1)) * (pair.0 - Double(pair.1))
+            }
+            return sum + squares / Double(dimension) / Double(samples.count)
         }
     }
 

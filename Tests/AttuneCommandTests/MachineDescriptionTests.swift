@@ -52,6 +52,18 @@ import Testing
         #expect(note.value == "OpenBLAS itself took Haswell; attune chose a core that fits.")
     }
 
+    @Test func saysThatReplacingDidNotHelpOrWasNotOurs() throws {
+        func note(core: String, chosen: String?, replaced: String) -> String? {
+            let blas = BLASConfiguration(library: "OpenBLAS 9 DYNAMIC_ARCH", core: core, chosenCore: chosen, threads: 1)
+            return MachineDescription(processor: nil, kernels: .avx512, blas: blas, replacedCore: replaced).facts
+                .first { $0.name == "blas note" }?.value
+        }
+        let without = try #require(note(core: "Haswell", chosen: "SkylakeX", replaced: "Haswell"))
+        #expect(without.contains("asked for SkylakeX and got Haswell") && !without.contains("Unset"))
+        #expect(note(core: "Cooperlake", chosen: nil, replaced: "x") == nil, "somebody else's variable")
+        #expect(note(core: "Cooperlake", chosen: "Cooperlake", replaced: "") == nil)
+    }
+
     @Test func theEnvironmentsTextIsMadeSafeToPrint() throws {
         let note = try #require(facts(core: "Haswell", chosen: "Has\u{1B}[2Jwell")["blas note"])
         #expect(!note.unicodeScalars.contains("\u{1B}"))

@@ -12,7 +12,7 @@ struct Benchmark {
     static let usage = """
         Usage: Benchmark kernels [--quick | --check] [--cases a,b] [--shapes 384/8,64/4] [--format text|json]
                Benchmark scale [--quick] [--format text|json]
-               Benchmark start
+               Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
                    checked.
@@ -32,10 +32,10 @@ struct Benchmark {
             case "kernels": try await kernels(Options(arguments.dropFirst()))
             case "scale": try scale(Options(arguments.dropFirst()))
             case "scale-one": try await scaleOne(arguments.dropFirst().map { Int($0) ?? 0 })
-            case "start" where arguments.count == 1: try start()
+            case "start": try start(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
-            default: throw UsageError("a subcommand is needed: kernels, scale or start, which takes nothing more")
+            default: throw UsageError("a subcommand is needed: kernels, scale or start")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))
@@ -80,7 +80,7 @@ struct Benchmark {
     // MARK: - Start
 
     /// Starts a process that personalizes one embedding, many times over.
-    private static func start() throws {
+    private static func start(_ options: Options) throws {
         var times: [Double] = []
         for _ in 0..<21 {
             let clock = ContinuousClock()
@@ -89,6 +89,9 @@ struct Benchmark {
             times.append((clock.now - began) / .milliseconds(1))
         }
         times.sort()
+        if options.isJSON {
+            return print("{\"start\":{\"min_ms\":\(times[0]),\"median_ms\":\(times[times.count / 2])}}")
+        }
         print(
             "start to first personalized embedding, and exit: minimum \(rounded(times[0])) ms, "
                 + "median \(rounded(times[times.count / 2])) ms of \(times.count)")

@@ -60,20 +60,25 @@ final class ReferenceCases {
         let (a, b, z) = unsafe (parameters.base, parameters.base + r * d, scratch.base)
         let (m, f, y) = unsafe (moments.base, importance.base, output.base)
         let plain = [
-            unsafe single("forward", { x, _ in unsafe k.forward(d, r, a, b, x, y, 1) }, check: checkForward),
             unsafe single(
-                "update-sgd", { x, t in unsafe blackHole(k.sgd(d, r, a, b, x, t, 1, Self.rate, z)) },
+                "forward",
+                { x, _ in
+                    unsafe k.forward(d, r, a, b, x, y, 1)
+                    return 0
+                }, check: checkForward),
+            unsafe single(
+                "update-sgd", { x, t in unsafe k.sgd(d, r, a, b, x, t, 1, Self.rate, z) },
                 plain: { plain, sample in plain.step(sample, rate: Double(Self.rate)) }),
             unsafe single(
-                "update-adam", state: 2, { x, t in unsafe blackHole(k.adam(d, r, a, b, m, x, t, 1, Self.adamRate, z)) },
+                "update-adam", state: 2, { x, t in unsafe k.adam(d, r, a, b, m, x, t, 1, Self.adamRate, z) },
                 check: checkAdam),
             unsafe single(
                 "update-ewc", state: 1,
-                { x, t in unsafe blackHole(k.ewc(d, r, a, b, f, x, t, 1, Self.rate, Self.penalty, z)) },
+                { x, t in unsafe k.ewc(d, r, a, b, f, x, t, 1, Self.rate, Self.penalty, z) },
                 check: checkEWC),
             unsafe single(
                 "update-riemannian",
-                { x, t in unsafe blackHole(k.riemannian(d, r, a, b, x, t, 1, Self.rate, Self.damping, z)) },
+                { x, t in unsafe k.riemannian(d, r, a, b, x, t, 1, Self.rate, Self.damping, z) },
                 plain: { plain, sample in
                     plain.riemannianStep(sample, rate: Double(Self.rate), damping: Double(Self.damping))
                 }),
@@ -83,7 +88,7 @@ final class ReferenceCases {
 
     // MARK: - One sample
 
-    private typealias Call = (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Void
+    private typealias Call = (_ x: UnsafePointer<Float>, _ t: UnsafePointer<Float>) -> Float
 
     private func single(
         _ name: String, state: Int = 0, _ call: @escaping Call, check: @escaping () throws -> Void
@@ -97,7 +102,7 @@ final class ReferenceCases {
             run: { range in
                 for number in range {
                     let i = number & (Self.inputs - 1)
-                    unsafe call(self.embeddings.base + i * d, self.targets.base + i * d)
+                    blackHole(unsafe call(self.embeddings.base + i * d, self.targets.base + i * d))
                 }
             }, check: { try check() })
     }
@@ -130,20 +135,32 @@ final class ReferenceCases {
         try WrongResult.unless(output.values, are: plain.forward(samples(0..<1)[0].x), wrong("forward"))
     }
 
-    /// Makes a step by each input, the last by a target so far away that the gradients are clipped, and holds the parameters
-    /// against plain loops.
+    /// Multiplies targets by so much while `body` runs: steps towards near ones move parameters by less than their rounding.
+    private func withTargets<R>(_ range: Range<Int>, times factor: Float, _ body: () throws -> R) rethrows -> R {
+        let d = shape.dimension
+        let near = targets.values
+        for i in (range.lowerBound * d)..<(range.upperBound * d) { unsafe targets.base[i] *= factor }
+        defer { for i in near.indices { unsafe targets.base[i] = near[i] } }
+        return try body()
+    }
+
+    /// Makes a step by each input, the last by a target so far away that both gradients are clipped, and holds parameters and
+    /// losses against plain loops.
     private func checkSteps(
         _ name: String, _ call: Call, _ step: (inout PlainAdapter, PlainAdapter.Samples) -> Void
     ) throws {
         let d = shape.dimension
-        let last = (Self.inputs - 1) * d
-        for i in last..<(last + d) { unsafe targets.base[i] *= 1_000 }
-        defer { for i in last..<(last + d) { unsafe targets.base[i] /= 1_000 } }
         var expected = plain
         for i in 0..<Self.inputs {
-            unsafe call(embeddings.base + i * d, targets.base + i * d)
-            step(&expected, samples(i..<(i + 1)))
-            try WrongResult.unless(parameters.values, are: expected.parameters, wrong(name))
+            try withTargets(i..<(i + 1), times: i + 1 < Self.inputs ? 300 : 1e6) {
+                let (before, sample) = (expected.parameters, samples(i..<(i + 1)))
+                let loss = expected.loss(sample)
+                let found = unsafe call(embeddings.base + i * d, targets.base + i * d)
+                step(&expected, sample)
+                try WrongResult.unless(
+                    parameters.values, from: before, moveTo: expected.parameters, wrong(name))
+                try WrongResult.unless([found], are: [loss], tolerance: 1e-4, wrong("\(name)'s loss"))
+            }
         }
     }
 
@@ -153,7 +170,7 @@ final class ReferenceCases {
         // Adam divides by the gradient's size, so a small one's rounding errors are felt in full.
         let rate: Float = 0.001
         try unsafe checkSteps("update-adam") { x, t in
-            _ = unsafe k.adam(
+            unsafe k.adam(
                 d, r, parameters.base, parameters.base + size, moments.base, x, t, 1, rate, scratch.base)
         } _: { plain, sample in
             // The kernels leave the correction of the moments' bias to the rate. After so many steps it is none.
@@ -174,7 +191,7 @@ final class ReferenceCases {
         }
         defer { for i in 0..<(2 * size) { unsafe importance.base[i] = 0 } }
         try unsafe checkSteps("update-ewc") { x, t in
-            _ = unsafe k.ewc(
+            unsafe k.ewc(
                 d, r, parameters.base, parameters.base + size, importance.base, x, t, 1, Self.rate, Self.penalty,
                 scratch.base)
         } _: { plain, sample in
@@ -198,30 +215,52 @@ final class ReferenceCases {
                 for _ in range { unsafe blackHole(k.batch(d, r, Self.batch, a, b, x, t, 1, Self.rate, z)) }
             },
             check: {
-                var expected = self.plain
-                _ = unsafe k.batch(d, r, Self.batch, a, b, x, t, 1, Self.rate, z)
-                expected.step(self.samples(0..<Self.batch), rate: Double(Self.rate))
-                try WrongResult.unless(
-                    self.parameters.values, are: expected.parameters, self.wrong("update-batch-32"))
+                // Unclipped, then clipped.
+                for factor: Float in [3_000, 1e6] {
+                    try self.withTargets(0..<Self.batch, times: factor) {
+                        var expected = self.plain
+                        let before = expected.parameters
+                        _ = unsafe k.batch(d, r, Self.batch, a, b, x, t, 1, Self.rate, z)
+                        expected.step(self.samples(0..<Self.batch), rate: Double(Self.rate))
+                        try WrongResult.unless(
+                            self.parameters.values, from: before, moveTo: expected.parameters,
+                            self.wrong("update-batch-32"))
+                    }
+                }
             })
     }
 
     private var mixed: BenchmarkCase {
         let (d, r, k) = (shape.dimension, shape.rank, kernels)
-        let slab = Block(Self.users * 2 * r * d) { i in self.parameters[i % (2 * r * d)] }
-        let rows = Block(Self.users * d) { i in self.embeddings[i % d] }
+        let size = 2 * r * d
+        // Users differ by a factor, so that no other's adapter or row gives the same result.
+        let slab = Block(Self.users * size, huge: true) { i in
+            self.parameters[i % size] * (1 + Float(i / size) / 64)
+        }
+        let rows = Block(Self.users * d) { i in self.embeddings[i % (4 * d)] }
         let outputs = Block(Self.users * d) { _ in 0 }
+        let run = { (range: Range<Int>) async in
+            for _ in range {
+                for user in 0..<Self.users {
+                    let a = unsafe slab.base + user * size
+                    unsafe k.forward(d, r, a, a + r * d, rows.base + user * d, outputs.base + user * d, 1)
+                }
+            }
+        }
         return BenchmarkCase(
             name: "forward-mixed-64", implementation: implementation, dimension: d, rank: r, batch: Self.users,
             bytes: Self.users * 4 * (2 * r * d + 2 * d), operations: Self.users * 4 * r * d,
-            run: { range in
-                for _ in range {
-                    for user in 0..<Self.users {
-                        let a = unsafe slab.base + user * 2 * r * d
-                        unsafe k.forward(d, r, a, a + r * d, rows.base + user * d, outputs.base + user * d, 1)
-                    }
+            run: run,
+            check: {
+                await run(0..<1)
+                for user in 0..<Self.users {
+                    let own = Array(slab.values[(user * size)..<((user + 1) * size)])
+                    let x = Array(rows.values[(user * d)..<((user + 1) * d)])
+                    let y = Array(outputs.values[(user * d)..<((user + 1) * d)])
+                    let plain = PlainAdapter(dimension: d, rank: r, parameters: own)
+                    try WrongResult.unless(y, are: plain.forward(x), self.wrong("forward-mixed-64"))
                 }
-            }, check: {})
+            })
     }
 
     /// Steps over many adapters in random order, in one piece of memory on huge pages.

@@ -16,7 +16,7 @@ struct ScaleResult: Codable {
     /// Random users, in nanoseconds of one embedding.
     let nanosecondsPerReadByHandle: Double
     let nanosecondsPerReadByID: Double
-    /// The same by the fused reference alone; absent where the processor does not run it.
+    /// The same by the limit's kernel alone; absent where the processor does not run it.
     let nanosecondsPerBareRead: Double?
     /// The process's memory over what it was without users, for each of them.
     let bytesPerUser: Double
@@ -54,7 +54,7 @@ extension Benchmark {
         var results: [ScaleResult] = []
         if !options.isJSON {
             print(
-                "d/r, users: updates/s (ns), two threads, read by handle / by id / by the bare reference (ns), "
+                "d/r, users: updates/s (ns), two threads, read by handle / by id / by the bare kernel (ns), "
                     + "bytes per user (of its numbers), "
                     + "update with a tenth resident (ns, share loaded)")
         }

@@ -56,10 +56,17 @@ INLINE float residual_and_products(
     splat_each(r, h, scale, hk);
     UNROLL for (int k = 0; k < r; k++) sum[k] = (lanes){0};
     ROLLED for (size_t j = 0; j < d; j += 16) {
-        const lanes v = column_sum(r, d, B + j, hk, load(x + j) - load(t + j));
+        lanes b[16], even = load(x + j) - load(t + j), odd = {0};
+        UNROLL for (int k = 0; k < r; k += 2) {
+            b[k] = load(B + (size_t)k * d + j);
+            b[k + 1] = load(B + (size_t)(k + 1) * d + j);
+            even = multiply_add(b[k], hk[k], even);
+            odd = multiply_add(b[k + 1], hk[k + 1], odd);
+        }
+        const lanes v = even + odd;
         store(e + j, v);
         squares = multiply_add(v, v, squares);
-        UNROLL for (int k = 0; k < r; k++) sum[k] = multiply_add(load(B + (size_t)k * d + j), v, sum[k]);
+        UNROLL for (int k = 0; k < r; k++) sum[k] = multiply_add(b[k], v, sum[k]);
     }
     sum_each(r, sum, g);
     return sum_of_lanes(squares);

@@ -25,7 +25,8 @@ enum { LANES = 16 };
 
 INLINE lanes load(const float *p) { return *(const lanes *)p; }
 INLINE void store(float *p, lanes v) { *(lanes *)p = v; }
-INLINE lanes splat(float s) { return (lanes){0} + s; }
+/// A plain broadcast: a sum with zeros would be computed, for the sake of -0.
+INLINE lanes splat(float s) { return (lanes)_mm512_set1_ps(s); }
 /// a * b + c, rounded once.
 INLINE lanes multiply_add(lanes a, lanes b, lanes c) { return __builtin_elementwise_fma(a, b, c); }
 

@@ -27,14 +27,24 @@ struct MachineDescription {
             ("processor", processor ?? "unknown"), ("kernels", kernels.rawValue), ("blas", blas.library),
             ("blas core", blas.core), ("blas threads", "\(blas.threads)"),
         ]
-        let mismatch = blas.mismatch(with: kernels)
-        if let replacedCore, mismatch == nil {
-            let note = "OpenBLAS itself took \(replacedCore); attune chose a core that fits."
+        if let note = Self.note(blas, kernels, replacedCore: replacedCore) {
             facts.append(("blas note", printable(note)))
-        } else if let mismatch {
-            facts.append(("blas note", printable(mismatch.note)))
         }
         self.facts = facts.map { (name: $0.0, value: $0.1) }
+    }
+
+    private static func note(
+        _ blas: BLASConfiguration, _ kernels: Kernels.InstructionSet, replacedCore: String?
+    ) -> String? {
+        let mismatch = blas.mismatch(with: kernels)
+        // Only both variables together are of our own making.
+        guard let replacedCore, !replacedCore.isEmpty, let chosen = blas.chosenCore, !chosen.isEmpty else {
+            return mismatch?.note
+        }
+        return mismatch == nil
+            ? "OpenBLAS itself took \(replacedCore); attune chose a core that fits."
+            : "OpenBLAS took \(replacedCore), older than this processor; attune asked for \(chosen) and got \(blas.core). "
+                + "Use a newer OpenBLAS, or one built for many processors (DYNAMIC_ARCH)."
     }
 
     /// The processor in its own words, where Linux tells them: the first `model name` of `/proc/cpuinfo`.

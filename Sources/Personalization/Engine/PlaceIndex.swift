@@ -4,9 +4,9 @@ internal import TensorCore
 /// Where the slots of a shard's users are, by the hashes of their ids: open addressing with linear probing (Knuth, *The Art of
 /// Computer Programming*, volume 3, §6.4, algorithms L and R).
 ///
-/// 16 bytes for each user, a quarter of them the place and a quarter bits of the hash: among a million users a lookup reads one
-/// line of memory, where a dictionary reads three; and that on huge pages, as ``SlabAllocator`` gives them. The other half is
-/// an ``AdapterTrace``.
+/// 16 bytes for each entry, a quarter of them the place and a quarter bits of the hash; a third to three quarters of the entries
+/// are taken. Among a million users a lookup reads one line of memory, where a dictionary reads three; and that on huge pages,
+/// as ``SlabAllocator`` gives them. The other half of an entry is an ``AdapterTrace``.
 ///
 /// `@safe`: every number that is used as an index is masked to the table's size.
 @safe

@@ -34,7 +34,11 @@ struct UserKey: Hashable, Sendable {
     func hasBytes(of other: String) -> Bool {
         // The usual case, and much sooner known: the very same string, as those of a slot and of its handles are.
         typealias Words = (UInt64, UInt64)
-        if unsafe unsafeBitCast(user, to: Words.self) == unsafeBitCast(other, to: Words.self) { return true }
+        if MemoryLayout<String>.size == MemoryLayout<Words>.size,
+            unsafe unsafeBitCast(user, to: Words.self) == unsafeBitCast(other, to: Words.self)
+        {
+            return true
+        }
         let (a, b) = (user.utf8.span, other.utf8.span)
         guard a.count == b.count else { return false }
         return unsafe a.withUnsafeBytes { a in
