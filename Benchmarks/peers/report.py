@@ -173,7 +173,7 @@ def goal_table(results):
         said = "not measured" if ratio is None else "met" if ratio <= goal else "missed"
         cells = [name, f"{goal:.2f}", *(None if r is None else f"{r:.2f}" for r in (ratio, to_limit))]
         rows.append([*cells, (said, "missed" if said == "missed" else "")])
-    caption = f"Attune's time over the fused reference's, which the goals are set against, and over the limit's, at {GOAL_SHAPE[0]}/{GOAL_SHAPE[1]}."
+    caption = f"Attune's time over the fused reference's, which goals are set against, and the limit's, at {GOAL_SHAPE[0]}/{GOAL_SHAPE[1]}."
     return table(caption, ["case", "goal", "/ fused", "/ limit", "result"], rows)
 
 
@@ -186,11 +186,14 @@ def other_goals(results):
     def case(name, field, implementation="attune"):
         return cases.get((name, implementation), {}).get(field)
 
+    def shown(value, unit):
+        return None if value is None else f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.4g} {unit}".strip()
+
     def least(text, goal, value, unit="×"):
-        return text, f"at least {goal} {unit}", None if value is None else f"{value:.4g} {unit}", None if value is None else value >= goal
+        return text, f"at least {shown(goal, unit)}", shown(value, unit), None if value is None else value >= goal
 
     def most(text, goal, value, unit):
-        return text, f"at most {goal} {unit}", None if value is None else f"{value:.4g} {unit}", None if value is None else value <= goal
+        return text, f"at most {shown(goal, unit)}", shown(value, unit), None if value is None else value <= goal
 
     def difference(more, less):
         return None if more is None or less is None else more - less
@@ -213,16 +216,17 @@ def other_goals(results):
     read = difference(case("forward-engine", "min_ns"), case("forward", "min_ns"))
     yield most("read by handle, beyond the kernel", 300, read, "ns")
     by_id, alone = (scale(64, 1_000_000, f"ns_per_{name}") for name in ("read_by_id", "bare_read"))
-    yield most("read by id among 10⁶ users at 64/4, beyond the bare read", 600, by_id[0] - alone[0] if by_id and alone else None, "ns")
+    cold = by_id[0] - alone[0] if by_id and alone else None
+    yield most("read by id among 10⁶ users at 64/4, beyond the bare read", 600, cold, "ns")
     for dimension, rank, goal in ((64, 4, 1.8), (d, r, 1.6)):
         speedups = scale(dimension, None, "two_thread_speedup")
         yield least(f"two threads at {dimension}/{rank}, the least of all numbers of users", goal, min(speedups, default=None))
     for dimension, rank in ((64, 4), GOAL_SHAPE):
         used, floats = (scale(dimension, 100_000, field) for field in ("bytes_per_user", "float_bytes"))
-        goal = f"{1.05 * floats[0] + 256:.0f}" if floats else None
-        if goal:
-            yield most(f"bytes a user at {dimension}/{rank}, 100,000 users", float(goal), used[0], "bytes")
-    allocations = [c["allocations"] for c in results["cases"] if c["implementation"] == "attune" and c.get("allocations") is not None]
+        if used and floats:
+            yield most(f"bytes a user at {dimension}/{rank}, 100,000 users", 1.05 * floats[0] + 256, used[0], "bytes")
+    attune = [c for c in results["cases"] if c["implementation"] == "attune"]
+    allocations = [c["allocations"] for c in attune if c.get("allocations") is not None]
     yield most("allocations of a call, the most of all cases", 0, max(allocations, default=None), "")
     yield most("start of a process to its first embedding, median", 50, results.get("start", {}).get("median_ms"), "ms")
 
