@@ -44,12 +44,10 @@ enum FittingBLAS {
     #if os(Linux)
         /// This program's file; `nil` where another one runs it, such as the dynamic linker called by name.
         private static var ownPath: String? {
-            var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
-            let count = unsafe buffer.withUnsafeMutableBytes { memory in
-                unsafe readlink("/proc/self/exe", memory.baseAddress, memory.count)
-            }
+            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+            let count = unsafe readlink("/proc/self/exe", &buffer, buffer.count)
             guard count > 0, count < buffer.count else { return nil }
-            let path = String(decoding: buffer[..<count], as: UTF8.self)
+            let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
             let called = CommandLine.arguments.first?.split(separator: "/").last
             return path.split(separator: "/").last == called ? path : nil
         }
