@@ -15,7 +15,7 @@ struct Workload {
     let checkTargets: [[Float]]
     let checkFeedback: [[Feedback]]
 
-    /// What targets are multiplied by for a check: the gradients of the first steps are not clipped, those of the last are.
+    /// What targets are multiplied by for a check: few gradients of the first steps are clipped, and all of the last one.
     static let checkScales: [Float] = [300, 300, 300, 1e6]
 
     /// The embeddings that calls take turns with: few, so that they stay in the first cache like the adapter. A power of two, so

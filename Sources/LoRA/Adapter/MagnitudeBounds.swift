@@ -58,7 +58,7 @@ extension LoRAAdapter {
     /// Whether Adam's moments are such as the optimizer's own steps make, which the bound of a step rests on. Moments that come
     /// from elsewhere are looked at once; where they are not, every step is tried on a copy.
     private mutating func hasProvenMoments(_ optimizer: Optimizer) -> Bool {
-        guard let extras, !extras.hasProvenMoments else { return true }
+        if extras?.hasProvenMoments ?? true { return true }
         let ratio = optimizer.momentRatio
         return lendExtras { own in
             guard let state = own.optimizerState, ratio.isFinite else { return true }
