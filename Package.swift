@@ -36,6 +36,7 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLapacke", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
@@ -45,6 +46,7 @@ let package = Package(
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
+        module("SQLiteStorage", ["Personalization", "LoRA", "TensorCore", "CSQLite"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(
