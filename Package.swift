@@ -46,7 +46,7 @@ let package = Package(
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        module("SQLiteStorage", ["Personalization", "LoRA", "TensorCore", "CSQLite"]),
+        module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(

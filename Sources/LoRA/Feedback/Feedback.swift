@@ -1,3 +1,5 @@
+internal import TensorCore
+
 /// One signal from a user about an embedding.
 public struct Feedback: Sendable {
     /// What the user showed.
@@ -24,7 +26,7 @@ public struct Feedback: Sendable {
     }
 
     /// The embedding x that was personalized when the user reacted, `[dimension]`.
-    public var embedding: [Float]
+    public var embedding: [Float] { didSet { origin = nil } }
     /// What the user showed.
     public var signal: Signal
     /// The sample's weight in its batch, at least 0: a batch's loss and gradient are `Σ w·l / Σ w`, so in a batch of one it
@@ -34,6 +36,8 @@ public struct Feedback: Sendable {
     /// clipped at ``ObjectiveConfiguration/highestInversePropensity``; dividing by `Σ w` makes the estimate self-normalised
     /// (Swaminathan & Joachims 2015, *The self-normalized estimator for counterfactual learning*, §4).
     public var propensity: Float?
+    /// The item whose embedding x is, when it is one: a journal then keeps its number in the catalogue instead of x.
+    package private(set) var origin: CataloguedItem?
 
     /// A signal about an embedding.
     public init(embedding: [Float], signal: Signal, weight: Float = 1, propensity: Float? = nil) {
@@ -42,6 +46,26 @@ public struct Feedback: Sendable {
         self.weight = weight
         self.propensity = propensity
     }
+
+    /// A signal about the embedding of an item of a catalogue. A journal keeps it in tens of bytes.
+    ///
+    /// - Parameters:
+    ///   - index: The item whose embedding was personalized, `0..<catalogue.count`; anything else is a programmer's error.
+    ///   - catalogue: Where the item is.
+    ///   - signal: What the user showed.
+    public init(
+        of index: Int, in catalogue: ItemCatalogue, signal: Signal, weight: Float = 1, propensity: Float? = nil
+    ) {
+        precondition(index >= 0 && index < catalogue.count, "Feedback: item \(index) is not in the catalogue")
+        self.init(embedding: catalogue.vectors.row(index), signal: signal, weight: weight, propensity: propensity)
+        origin = CataloguedItem(index: index, catalogue: catalogue)
+    }
+}
+
+/// A row of a catalogue.
+package struct CataloguedItem: Sendable {
+    package let index: Int
+    package let catalogue: ItemCatalogue
 }
 
 /// What a viewer did with an item.

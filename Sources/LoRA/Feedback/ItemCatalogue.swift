@@ -14,6 +14,8 @@ public struct ItemCatalogue: Sendable {
     public let offsets: Vector<Float>
     /// The largest Euclidean norm of an item.
     package let largestNorm: Float
+    /// A hash of the items' numbers and offsets: the catalogue's name in a journal.
+    public let contentHash: UInt64
 
     /// The number of items.
     public var count: Int { vectors.rows }
@@ -47,7 +49,14 @@ public struct ItemCatalogue: Sendable {
             }
         }
         self.vectors = vectors
-        self.offsets = offsets.map { Vector($0) } ?? Vector(count: vectors.rows)
+        let offsets = offsets.map { Vector($0) } ?? Vector(count: vectors.rows)
+        self.offsets = offsets
+        contentHash = vectors.withSpan { items in
+            items.withBuffer { items in
+                let hash = Checksum.of(items, seed: UInt64(vectors.rows))
+                return offsets.withSpan { $0.withBuffer { Checksum.of($0, seed: hash) } }
+            }
+        }
         largestNorm = largest.squareRoot()
     }
 }

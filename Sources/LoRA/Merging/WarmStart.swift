@@ -5,7 +5,7 @@ internal import TensorCore
 package final class WarmStart: Sendable {
     /// The name of the prior (``AdapterPrior/contentHash``).
     package let prior: UInt64
-    let shape: AdapterShape
+    package let shape: AdapterShape
     /// Laid out like an adapter's; rows without a singular value are zero.
     let parameters: AlignedStorage<Float>
     /// How many rows have a singular value.

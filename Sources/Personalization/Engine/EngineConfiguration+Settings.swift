@@ -52,6 +52,13 @@ extension EngineConfiguration {
             flag("isStrict", isStrict, "whether users without an adapter are an error"),
             residentByteBudget.map { integer("residentByteBudget", $0, "bytes that adapters in memory may take") }
                 ?? text("residentByteBudget", "off", "bytes that adapters in memory may take"),
+            text("durability", durability?.rawValue ?? "buffered with a journal", "how safe an acknowledged update is"),
+            integer(
+                "checkpoints.updatesPerUser", checkpoints.updatesPerUser, "the most updates that a first read replays"),
+            integer("checkpoints.updates", checkpoints.updates, "the most updates that a recovery replays"),
+            integer("checkpoints.bytes", checkpoints.bytes, "the most bytes of entries that a recovery reads"),
+            text("checkpoints.age", "\(checkpoints.age)", "how long an update stands in the journal alone"),
+            text("retention", "\(retention)", "how long the journal keeps what a restart does not need"),
             text("update.objective.like", update.objective.like.name, "what a like is contrasted with"),
         ]
         if let negatives = update.objective.like.negatives {

@@ -31,6 +31,13 @@ public struct EngineConfiguration: Sendable {
     /// those that were not used for the longest time are saved to the store and let go, and loaded again when they are needed.
     /// With a limit the store has to hold what is saved: one in the engine's own memory saves nothing.
     public var residentByteBudget: Int?
+    /// How safe an update is when it is acknowledged; `nil` for ``Durability/buffered`` with a journal and ``Durability/none``
+    /// without one.
+    public var durability: Durability?
+    /// When adapters are saved, so that a restart need not replay too much of the journal.
+    public var checkpoints: CheckpointPolicy
+    /// How long the journal keeps what a restart does not need.
+    public var retention: JournalRetention
     /// The bank that a new engine is connected to; none by default, and the engine then works the same to the bit, except that
     /// nothing is looked up or stored. An engine's own ``PersonalizationEngine/configuration`` never holds it.
     public var reasoningBank: (any ReasoningBank)?
@@ -59,6 +66,9 @@ public struct EngineConfiguration: Sendable {
         update: UpdateConfiguration? = nil,
         isStrict: Bool = false,
         residentByteBudget: Int? = nil,
+        durability: Durability? = nil,
+        checkpoints: CheckpointPolicy = CheckpointPolicy(),
+        retention: JournalRetention = .all,
         reasoningBank: (any ReasoningBank)? = nil,
         enableReasoningBankCache: Bool = true,
         reasoning: ReasoningConfiguration = ReasoningConfiguration()
@@ -74,6 +84,9 @@ public struct EngineConfiguration: Sendable {
         self.update = update ?? UpdateConfiguration(dimension: dimension)
         self.isStrict = isStrict
         self.residentByteBudget = residentByteBudget
+        self.durability = durability
+        self.checkpoints = checkpoints
+        self.retention = retention
         self.reasoningBank = reasoningBank
         self.enableReasoningBankCache = enableReasoningBankCache
         self.reasoning = reasoning
@@ -86,6 +99,15 @@ public struct EngineConfiguration: Sendable {
         guard !embeddingModel.isEmpty, embeddingModel.utf8.count <= 1024 else {
             throw EngineError(
                 .invalidConfiguration, "configuration", "the embedding model's name is empty or longer than 1024 bytes")
+        }
+        for (name, value) in [
+            ("updatesPerUser", checkpoints.updatesPerUser), ("updates", checkpoints.updates),
+            ("bytes", checkpoints.bytes),
+        ] where value < 1 {
+            throw EngineError(.invalidConfiguration, "configuration", "checkpoints.\(name): \(value) is not above 0")
+        }
+        if case .days(let days) = retention, days < 1 {
+            throw EngineError(.invalidConfiguration, "configuration", "retention: \(days) days are fewer than 1")
         }
         do throws(ReasoningError) {
             try reasoning.validate()

@@ -6,7 +6,8 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, invalidUser, unknownUser, refusedFeedback, refusedEmbedding, shapeMismatch
-            case modelMismatch, storeFailed, staleVersion, refusedMerge
+            case modelMismatch, storeFailed, staleVersion, refusedMerge, damagedJournal, numericsMismatch
+            case forgottenUser, journalFailed, notRetained, unknownFeedback, damagedAdapter
         }
         private let kind: Kind
 
@@ -30,6 +31,21 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
         public static let staleVersion = Code(kind: .staleVersion)
         /// The adapters cannot be merged; ``EngineError/cause`` says why.
         public static let refusedMerge = Code(kind: .refusedMerge)
+
+        /// The journal threw: the update was not made; ``EngineError/cause`` is its error.
+        public static let journalFailed = Code(kind: .journalFailed)
+        /// The stored adapter is damaged: its bytes are not those that were saved. An engine with a journal makes it again.
+        public static let damagedAdapter = Code(kind: .damagedAdapter)
+        /// What the journal holds cannot be replayed: it is damaged, or something that it names is missing.
+        public static let damagedJournal = Code(kind: .damagedJournal)
+        /// The journal was written under other rules of arithmetic (``Numerics``).
+        public static let numericsMismatch = Code(kind: .numericsMismatch)
+        /// The user was forgotten, and not readmitted since.
+        public static let forgottenUser = Code(kind: .forgottenUser)
+        /// The journal no longer reaches back to the feedback to be forgotten.
+        public static let notRetained = Code(kind: .notRetained)
+        /// No feedback of the user has this id.
+        public static let unknownFeedback = Code(kind: .unknownFeedback)
 
         /// The code's name.
         public var description: String { kind.rawValue }

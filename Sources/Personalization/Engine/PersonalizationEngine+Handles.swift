@@ -59,6 +59,11 @@ extension PersonalizationEngine {
         let epoch = resident.epoch
         return try state.withPlace(place) { slot throws(LoRAError) -> AppliedVersion? in
             guard slot.adapter != nil else { return nil }
+            if slot.commit != nil {
+                guard var before = slot.commit?.adapter else { return nil }
+                let version = try before.lentForward(x, into: &output)
+                return AppliedVersion(version: version, isPersonalized: true)
+            }
             let version = try slot.adapter!.lentForward(x, into: &output)
             slot.lastUse = epoch
             return AppliedVersion(version: version, isPersonalized: true)

@@ -57,10 +57,13 @@ extension PersonalizationEngine {
             } ?? false
         }
         if isResident { return }
-        if let record = try await storing(operation, user: user, { try await store.load(user) }) {
-            try check(record, of: user, operation)
+        if let (record, entries) = try await recovered(user, operation) {
             shard.withLock { state in
-                _ = state.withSlot(user) { $0.adapter = record.adapter }
+                _ = state.withSlot(user) { slot in
+                    slot.adapter = record.adapter
+                    slot.isUnsaved = entries > 0
+                    slot.unsavedEntries = UInt32(clamping: entries)
+                }
                 state.statistics.loaded += 1
             }
         }

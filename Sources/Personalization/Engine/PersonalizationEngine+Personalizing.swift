@@ -162,6 +162,7 @@ extension PersonalizationEngine {
         do throws(LoRAError) {
             return try state.withPlace(place) { slot throws(LoRAError) -> PersonalizedEmbedding? in
                 guard slot.adapter != nil else { return nil }
+                if slot.commit != nil { return try readBefore(slot.commit?.adapter, embedding, key.user) }
                 let (y, version) = try slot.adapter!.lentForward(embedding)
                 slot.lastUse = epoch
                 return PersonalizedEmbedding(embedding: y, user: key.user, version: version, isPersonalized: true)
@@ -169,6 +170,16 @@ extension PersonalizationEngine {
         } catch {
             throw EngineError(.refusedEmbedding, "personalize", user: key.user, position: position, cause: error)
         }
+    }
+
+    /// Reads through the adapter before a change that is on its way to the journal; `nil` when there was none, and whoever reads
+    /// waits for it.
+    private func readBefore(
+        _ adapter: LoRAAdapter?, _ embedding: [Float], _ user: String
+    ) throws(LoRAError) -> PersonalizedEmbedding? {
+        guard var adapter else { return nil }
+        let (y, version) = try adapter.lentForward(embedding)
+        return PersonalizedEmbedding(embedding: y, user: user, version: version, isPersonalized: true)
     }
 
     func unpersonalized(_ embedding: [Float], _ user: String, position: Int?) throws(EngineError)

@@ -166,7 +166,9 @@ extension PersonalizationEngine {
                         state.withUse(candidate.place, candidate.lastUse) { slot in
                             slot.isUnsaved
                                 ? slot.adapter.map {
-                                    StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
+                                    StoredAdapter(
+                                        user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
+                                        isJournalled: journalHub != nil)
                                 } : nil
                         } ?? nil
                     }

@@ -13,33 +13,37 @@ extension PersonalizationEngine {
     ///   - user: The user's id. The first update makes a cold adapter, unless the engine is strict.
     ///   - feedback: The batch. Empty: nothing changes, and the present version is returned.
     ///   - overrides: Settings that replace the configured ones this time.
+    ///   - id: The application's name for this batch. A journal learns what has a name only once: again, or after it was
+    ///     forgotten, nothing changes. Without a journal it has no effect.
     /// - Returns: Loss before and after, gradient norm, clip factor, rate, step and version.
     /// - Throws: ``EngineError``: `refusedFeedback` (its position names the feedback), `invalidUser`, `unknownUser` in strict
     ///   mode, and what loading throws; `CancellationError`. The adapter keeps its bytes and version then.
     /// - Complexity: O(n · rank · dimension), and passes over a catalogue for likes under softmax.
     @discardableResult
     public func updateAdapter(
-        for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
+        for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides(),
+        id: FeedbackID? = nil
     ) async throws -> UpdateReport {
         let key = UserKey(user)
         if let report = try updateResident(key, nil, feedback, overrides) { return report }
-        return try await updateInTurn(key, feedback, overrides)
+        return try await updateInTurn(key, feedback, overrides, id)
     }
 
     /// The same for a user who was looked up before.
     @discardableResult
     public func updateAdapter(
-        for handle: UserHandle, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides()
+        for handle: UserHandle, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides(),
+        id: FeedbackID? = nil
     ) async throws -> UpdateReport {
         if let report = try updateResident(handle.key, handle, feedback, overrides) { return report }
-        return try await updateInTurn(handle.key, feedback, overrides)
+        return try await updateInTurn(handle.key, feedback, overrides, id)
     }
 
     /// The fast path: the adapter is in memory, nobody stands in line, and nothing is to be asked or measured; `nil` otherwise.
     private func updateResident(
         _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides
     ) throws -> UpdateReport? {
-        guard reporting.metrics == nil, !hasReasoningBank else { return nil }
+        guard reporting.metrics == nil, !hasReasoningBank, journalHub == nil else { return nil }
         if Task.isCancelled { throw CancellationError() }
         do throws(EngineError) {
             return try shard(of: key).withLock { state throws(EngineError) -> UpdateReport? in
@@ -58,7 +62,7 @@ extension PersonalizationEngine {
     }
 
     private func updateInTurn(
-        _ key: UserKey, _ feedback: [Feedback], _ overrides: UpdateOverrides
+        _ key: UserKey, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
     ) async throws -> UpdateReport {
         let connection = reasoning.connection
         let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
@@ -66,14 +70,17 @@ extension PersonalizationEngine {
             try Self.check(key.user, "updateAdapter")
             try Task.checkCancellation()
             if let connection, let started {
-                let report = try await updateAdvised(key.user, feedback, overrides, connection, since: started)
+                let report = try await updateAdvised(key.user, feedback, overrides, connection, id, since: started)
                 if report.samples > 0 { measure(since: started) }
                 return report
             }
-            var report = try shard(of: key).withLock { state throws(EngineError) in
-                try update(key.user, feedback, overrides, &state, overtaking: false)
+            var report: UpdateReport?
+            if journalHub == nil {
+                report = try shard(of: key).withLock { state throws(EngineError) in
+                    try update(key.user, feedback, overrides, &state, overtaking: false)
+                }
             }
-            if report == nil { report = try await updateInLine(key.user, feedback, overrides) }
+            if report == nil { report = try await updateInLine(key.user, feedback, overrides, id) }
             let done = report ?? .nothing
             if let started, done.samples > 0 { measure(since: started) }
             return done
@@ -85,21 +92,51 @@ extension PersonalizationEngine {
 
     /// An update in its turn, of an adapter that may have to be loaded or made first; `nil` where nothing was to be done.
     private func updateInLine(
-        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
     ) async throws -> UpdateReport? {
-        try await withLoaded(user, "updateAdapter") { shard in
-            try shard.withLock { state throws(EngineError) in
+        try await withLine(user, "updateAdapter") { shard in
+            try await load(user, "updateAdapter", shard)
+            let encoded = journalHub == nil ? nil : feedback.encoded()
+            let (report, outcome) = try await committing(user, shard, "updateAdapter") {
+                state throws(EngineError) -> (UpdateReport?, JournalDraft?) in
                 let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
                 do throws(EngineError) {
                     let report = try update(user, feedback, overrides, &state, overtaking: true)
                     if isNew { state.statistics.created += 1 }
-                    return report
+                    guard let report, report.samples > 0, let encoded else { return (report, nil) }
+                    return (report, draft(report, overrides, encoded, id))
                 } catch {
                     // A first update that is refused leaves no adapter behind.
                     if isNew { _ = state.withSlot(user) { $0.adapter = nil } }
                     throw error
                 }
             }
+            return try settled(report, outcome, user, shard)
+        }
+    }
+
+    /// The report of an update that the journal has taken, or of none where it has it already.
+    func settled(
+        _ report: UpdateReport?, _ outcome: AppendOutcome, _ user: String, _ shard: Shard
+    ) throws(EngineError) -> UpdateReport? {
+        switch outcome {
+        case .appended: return report
+        case .duplicate, .forgottenFeedback:
+            var report = UpdateReport.nothing
+            shard.withLock { state in
+                state.statistics.updates -= 1
+                if let adapter = state.withSlot(user, { $0.adapter }) ?? nil {
+                    report.version = adapter.version
+                    report.step = adapter.steps
+                }
+            }
+            return report
+        case .forgottenUser:
+            shard.withLock { $0.statistics.updates -= 1 }
+            throw EngineError(
+                .forgottenUser, "updateAdapter",
+                "the user was forgotten: readmit them before they are learned from again",
+                user: user)
         }
     }
 
@@ -138,14 +175,19 @@ extension PersonalizationEngine {
         let isProtected = fixed.update.elasticWeightConsolidation != nil
         return try await reportingFailures {
             try Self.check(user, "consolidateAdapter")
-            return try await withLoaded(user, "consolidateAdapter") { shard in
-                let version = shard.withLock { state in
-                    state.withSlot(user) { slot -> UInt64? in
-                        let before = slot.adapter?.version
-                        if isProtected { slot.adapter?.consolidate() }
-                        if slot.adapter?.version != before { slot.isUnsaved = true }
-                        return slot.adapter?.version
-                    } ?? nil
+            return try await withLine(user, "consolidateAdapter") { shard in
+                try await load(user, "consolidateAdapter", shard)
+                let (version, _) = try await committing(user, shard, "consolidateAdapter") {
+                    state throws(EngineError) -> (UInt64?, JournalDraft?) in
+                    let (before, after) =
+                        state.withSlot(user) { slot -> (UInt64?, UInt64?) in
+                            let before = slot.adapter?.version
+                            if isProtected { slot.adapter?.consolidate() }
+                            if slot.adapter?.version != before { slot.isUnsaved = true }
+                            return (before, slot.adapter?.version)
+                        } ?? (nil, nil)
+                    guard let after, after != before else { return (after, nil) }
+                    return (after, JournalDraft(kind: .consolidate, version: after))
                 }
                 guard let version else {
                     throw EngineError(.unknownUser, "consolidateAdapter", "the user has no adapter", user: user)

@@ -35,6 +35,8 @@ public final class PersonalizationEngine: Sendable {
     let fixed: EngineConfiguration
     let store: any AdapterStore
     let reporting: Reporting
+    /// What is the engine's of its journal, where it has one.
+    let journalHub: JournalHub?
     /// What is the engine's of its bank.
     let reasoning: ReasoningHub
     /// Orders checkpoints and removals, so that no checkpoint brings back what was removed.
@@ -47,16 +49,36 @@ public final class PersonalizationEngine: Sendable {
     /// - Parameters:
     ///   - configuration: The settings; checked here once.
     ///   - store: Where adapters are looked for when they are not in memory, and where ``checkpoint()`` saves them.
+    ///   - journal: Where every update is recorded before it is acknowledged, as durably as
+    ///     ``EngineConfiguration/durability`` says; usually the same object as `store`.
     ///   - reporting: Where log lines and measurements go; nowhere by default.
     ///   - clock: What episodes are stamped with and cached answers age by.
     /// - Throws: ``EngineError`` (`invalidConfiguration`) naming the setting.
     public init(
         configuration: EngineConfiguration, store: any AdapterStore = InMemoryAdapterStore(),
-        reporting: Reporting = Reporting(), clock: any ReasoningClock = SystemClock()
+        journal: (any FeedbackJournal)? = nil, reporting: Reporting = Reporting(),
+        clock: any ReasoningClock = SystemClock()
     ) throws(EngineError) {
         shape = try configuration.validatedShape()
         var fixed = configuration
         fixed.reasoningBank = nil
+        let durability = configuration.durability ?? (journal == nil ? .none : .buffered)
+        fixed.durability = durability
+        if durability != .none {
+            guard let journal else {
+                throw EngineError(
+                    .invalidConfiguration, "configuration",
+                    "durability: \(durability) needs a journal: give the engine one")
+            }
+            journalHub = JournalHub(
+                journal, durability: durability, policy: configuration.checkpoints,
+                retention: configuration.retention,
+                configuration: JournalConfiguration(
+                    shape: shape, seed: configuration.seed, embeddingModel: configuration.embeddingModel,
+                    update: configuration.update), clock: clock)
+        } else {
+            journalHub = nil
+        }
         self.fixed = fixed
         self.store = store
         self.reporting = reporting
@@ -97,7 +119,7 @@ extension PersonalizationEngine {
     @discardableResult
     public func createAdapter(for user: String) async throws -> UInt64 {
         if let connection = reasoning.connection { return try await createAdvisedAdapter(for: user, connection) }
-        return try await createAdapter(for: user) { identity throws(LoRAError) in
+        return try await createAdapter(for: user, from: nil) { identity throws(LoRAError) in
             LoRAAdapter(shape: shape, identity: identity)
         }
     }
@@ -111,35 +133,52 @@ extension PersonalizationEngine {
     /// - Throws: ``EngineError``: `invalidUser`, `refusedMerge` for a prior of another dimension, or what loading throws.
     @discardableResult
     public func createAdapter(for user: String, startingFrom prior: AdapterPrior) async throws -> UInt64 {
-        try await createAdapter(for: user) { identity throws(LoRAError) in
+        try await createAdapter(for: user, from: prior) { identity throws(LoRAError) in
             var adapter = try LoRAAdapter(shape: shape, identity: identity, startingFrom: prior)
             if fixed.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
             return adapter
         }
     }
 
-    func createAdapter(
-        for user: String, _ make: (AdapterIdentity) throws(LoRAError) -> LoRAAdapter
+    private func createAdapter(
+        for user: String, from prior: AdapterPrior?, _ make: (AdapterIdentity) throws(LoRAError) -> LoRAAdapter
     ) async throws -> UInt64 {
         try await reportingFailures {
             try Self.check(user, "createAdapter")
-            return try await withLoaded(user, "createAdapter") { shard in
+            return try await withLine(user, "createAdapter") { shard in
+                try await load(user, "createAdapter", shard)
                 let identity = AdapterIdentity(seed: fixed.seed, user: user)
                 let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
                     .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
                     .get()
-                return shard.withLock { state in
-                    let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
-                        if let adapter = slot.adapter { return (adapter.version, false) }
-                        slot.adapter = made
-                        slot.isUnsaved = true
-                        return (made.version, true)
-                    }
-                    if result?.isNew == true { state.statistics.created += 1 }
-                    return result?.version ?? 0
-                }
+                return try await place(made, from: prior, of: user, shard).version
             }
         }
+    }
+
+    /// Gives a user without an adapter one, in the user's line.
+    func place(
+        _ made: LoRAAdapter, from prior: AdapterPrior?, of user: String, _ shard: Shard
+    ) async throws -> (version: UInt64, isNew: Bool) {
+        let (result, outcome) = try await committing(user, shard, "createAdapter") {
+            state throws(EngineError) -> ((version: UInt64, isNew: Bool), JournalDraft?) in
+            let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool) in
+                if let adapter = slot.adapter { return (adapter.version, false) }
+                slot.adapter = made
+                slot.isUnsaved = true
+                return (made.version, true)
+            }
+            guard let result, result.isNew else { return (result ?? (0, false), nil) }
+            state.statistics.created += 1
+            return (result, draft(creating: made, from: prior))
+        }
+        if outcome == .forgottenUser {
+            shard.withLock { $0.statistics.created -= 1 }
+            throw EngineError(
+                .forgottenUser, "createAdapter", "the user was forgotten: readmit them before they get an adapter",
+                user: user)
+        }
+        return result
     }
 
     /// A copy of the user's adapter as it is now, or `nil` when there is none. Later updates do not change the copy.
@@ -156,7 +195,7 @@ extension PersonalizationEngine {
         let held = shard.withLock { state in
             state.withSlot(user) { slot -> LoRAAdapter? in
                 slot.lastUse = epoch
-                return slot.adapter
+                return slot.visible
             } ?? nil
         }
         if let held { return held }
@@ -174,11 +213,16 @@ extension PersonalizationEngine {
     ///   case the store had removed it before it failed.
     @discardableResult
     public func removeAdapter(for user: String) async throws -> Bool {
-        try await removeAdapter(for: user, settling: true)
+        try await remove(user, settling: true, isForgotten: false).hadAdapter
     }
 
-    /// - Parameter settling: Whether an update whose outcome is not known yet goes to the bank.
-    func removeAdapter(for user: String, settling: Bool) async throws -> Bool {
+    /// - Parameters:
+    ///   - settling: Whether an update whose outcome is not known yet goes to the bank.
+    ///   - isForgotten: Whether the journal refuses the user from now on.
+    /// - Returns: Whether there was an adapter, and the journal's entries that were removed.
+    func remove(
+        _ user: String, settling: Bool, isForgotten: Bool
+    ) async throws -> (hadAdapter: Bool, entries: Int) {
         try await reportingFailures {
             try Self.check(user, "removeAdapter")
             return try await withLine(user, "removeAdapter") { shard in
@@ -187,8 +231,16 @@ extension PersonalizationEngine {
                     shard.withLock { state in
                         _ = state.withSlot(user) { $0.isUnsaved = $0.adapter != nil }
                     }
+                    // The journal first: what it still had would bring the adapter back.
+                    var entries = 0
+                    if let hub = journalHub {
+                        entries = try await journalling("removeAdapter", user) {
+                            try await hub.journal.removeEntries(of: user, isForgotten: isForgotten)
+                        }
+                    }
                     let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
-                    return letGo(user, shard, settling: settling) || wasStored
+                    let wasHeld = letGo(user, shard, settling: settling)
+                    return (wasHeld || wasStored || entries > 0, entries)
                 }
             }
         }
@@ -250,16 +302,18 @@ extension PersonalizationEngine {
     @discardableResult
     public func checkpoint() async throws -> Int {
         try await storeGate.pass {
+            journalHub?.beginCheckpoint()
             var saved = 0
             var firstFailure: EngineError?
             for shard in allShards {
                 let records = shard.withLock { state in
                     var records: [StoredAdapter] = []
                     state.forEach { slot in
-                        guard slot.isUnsaved, let adapter = slot.adapter else { return }
+                        guard slot.isUnsavedVisibly, let adapter = slot.visible else { return }
                         records.append(
                             StoredAdapter(
-                                user: slot.user, embeddingModel: fixed.embeddingModel, adapter: adapter))
+                                user: slot.user, embeddingModel: fixed.embeddingModel, adapter: adapter,
+                                isJournalled: journalHub != nil))
                     }
                     return records
                 }
@@ -298,11 +352,19 @@ extension PersonalizationEngine {
 
     private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
         try await storing(operation, user: nil) { try await store.save(records) }
+        if let hub = journalHub, hub.retention == .untilCheckpoint {
+            for record in records {
+                try await journalling(operation, record.user) { try await hub.journal.trim(record) }
+            }
+        }
         shard.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in
                     // An update since then has yet to be saved.
-                    if slot.adapter?.version == record.adapter.version { slot.isUnsaved = false }
+                    if slot.adapter?.version == record.adapter.version {
+                        slot.isUnsaved = false
+                        slot.unsavedEntries = 0
+                    }
                 }
             }
         }

@@ -8,10 +8,14 @@ struct Slot {
     var adapter: LoRAAdapter?
     /// What is kept of the user while a bank is connected.
     var memory: UserMemory?
+    /// What readers see while a change is on its way to the journal.
+    var commit: PendingCommit?
     /// When the adapter was last used, in epochs of the engine (``ResidentMemory``).
     var lastUse: UInt32 = 0
     /// Those in line or inside. While there are any, nothing overtakes them on the fast path.
     var holders: Int32 = 0
+    /// The journal's entries that no checkpoint has made superfluous.
+    var unsavedEntries: UInt32 = 0
     /// Whether the adapter has changes that no checkpoint has saved.
     var isUnsaved = false
     /// Whether the adapter stays in memory whatever else has to go.
@@ -20,6 +24,15 @@ struct Slot {
     fileprivate var isInUse = true
 
     var user: String { key.user }
+
+    /// Whether the adapter that readers see has changes that no checkpoint has saved.
+    var isUnsavedVisibly: Bool { commit?.wasUnsaved ?? isUnsaved }
+
+    /// The adapter as readers see it: without a change that is on its way to the journal.
+    var visible: LoRAAdapter? {
+        if let commit { return commit.adapter }
+        return adapter
+    }
 
     fileprivate init(key: UserKey) { self.key = key }
 

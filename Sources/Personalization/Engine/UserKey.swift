@@ -10,8 +10,8 @@
 ///
 /// Swift's strings are equal when their canonical forms are ("é" composed or decomposed), and would give two users of any
 /// other system one adapter. The engine's hash, stores and journals go by bytes, so everything here does.
-struct UserKey: Hashable, Sendable {
-    let user: String
+package struct UserKey: Hashable, Sendable {
+    package let user: String
     /// A hash of the bytes, seeded anew in each process: whoever chooses ids cannot make them collide.
     let hash: Int
 
@@ -21,14 +21,16 @@ struct UserKey: Hashable, Sendable {
         self.hash = hash
     }
 
-    init(_ user: String) {
+    package init(_ user: String) {
         self.user = user
         var hasher = Hasher()
         unsafe user.utf8.span.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
         hash = hasher.finalize()
     }
 
-    static func == (left: UserKey, right: UserKey) -> Bool { left.hash == right.hash && left.hasBytes(of: right.user) }
+    package static func == (left: UserKey, right: UserKey) -> Bool {
+        left.hash == right.hash && left.hasBytes(of: right.user)
+    }
 
     /// Whether the id's bytes are those of another one.
     func hasBytes(of other: String) -> Bool {
@@ -49,12 +51,12 @@ struct UserKey: Hashable, Sendable {
         }
     }
 
-    func hash(into hasher: inout Hasher) { hasher.combine(hash) }
+    package func hash(into hasher: inout Hasher) { hasher.combine(hash) }
 }
 
 extension UserKey: Comparable {
     /// The order of the bytes, which is that of the Unicode scalars.
-    static func < (left: UserKey, right: UserKey) -> Bool {
+    package static func < (left: UserKey, right: UserKey) -> Bool {
         left.user.utf8.lexicographicallyPrecedes(right.user.utf8)
     }
 }

@@ -14,6 +14,8 @@ struct AfterUpdate: Sendable {
     var isNew = false
     var isWarm = false
     var isRestarted = false
+    /// What replaced the configured settings.
+    var overrides = UpdateOverrides()
 }
 
 /// What a bank is asked before an update.
@@ -28,15 +30,19 @@ extension PersonalizationEngine {
     /// An update with the bank's advice.
     func updateAdvised(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        since start: ContinuousClock.Instant
+        _ id: FeedbackID?, since start: ContinuousClock.Instant
     ) async throws -> UpdateReport {
         let shard = shard(of: user)
         var hasLooked = false
-        var done = try shard.withLock { state throws(EngineError) in
-            try advisedFastPath(user, feedback, overrides, connection, &state, start, &hasLooked)
+        var done: AfterUpdate?
+        if journalHub == nil {
+            done = try shard.withLock { state throws(EngineError) in
+                try advisedFastPath(user, feedback, overrides, connection, &state, start, &hasLooked)
+            }
         }
         if done == nil {
-            done = try await updateAdvisedInLine(user, feedback, overrides, connection, start, hasLooked: hasLooked)
+            done = try await updateAdvisedInLine(
+                user, feedback, overrides, connection, id, start, hasLooked: hasLooked)
         }
         guard let done else { return .nothing }
         done.arrival?.finish()
@@ -84,7 +90,7 @@ extension PersonalizationEngine {
     /// The update in its turn: the adapter may have to be loaded, made or made again, and the bank asked.
     private func updateAdvisedInLine(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        _ start: ContinuousClock.Instant, hasLooked: Bool
+        _ id: FeedbackID?, _ start: ContinuousClock.Instant, hasLooked: Bool
     ) async throws -> AfterUpdate? {
         try await withLine(user, "updateAdapter") { shard -> AfterUpdate? in
             try await load(user, "updateAdapter", shard)
@@ -94,9 +100,29 @@ extension PersonalizationEngine {
             var advice: CheckedAdvice?
             if let question { advice = try await answer(question, connection, again: hasLooked) }
             try Task.checkCancellation()
-            return try shard.withLock { state throws(EngineError) in
-                try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
+            let encoded = journalHub == nil ? nil : feedback.encoded()
+            var (done, outcome) = try await committing(user, shard, "updateAdapter") {
+                state throws(EngineError) -> (AfterUpdate?, JournalDraft?) in
+                let done = try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
+                guard let done, done.report.samples > 0, let encoded else { return (done, nil) }
+                let prior = done.isWarm || done.isRestarted ? advice?.initialization?.prior : nil
+                return (
+                    done,
+                    draft(
+                        done.report, done.overrides, encoded, id,
+                        start: done.isNew || done.isRestarted
+                            ? .init(prior: prior?.contentHash, relearns: done.isRestarted) : nil, prior: prior)
+                )
             }
+            guard outcome != .appended, let report = try settled(done?.report, outcome, user, shard) else {
+                return done
+            }
+            // Not learned: but what the update before it came to is told all the same.
+            done?.report = report
+            done?.isNew = false
+            done?.isWarm = false
+            done?.isRestarted = false
+            return done
         }
     }
 
@@ -235,7 +261,7 @@ extension PersonalizationEngine {
         memory.tracker.observe(
             feedback, loss: report.lossBefore, cosine: cosine, objective: fixed.update.objective,
             projection: reasoning.projection, uptime: uptime)
-        return AfterUpdate(report: report, arrival: arrival, applied: applied)
+        return AfterUpdate(report: report, arrival: arrival, applied: applied, overrides: effective)
     }
 }
 

@@ -248,17 +248,9 @@ extension PersonalizationEngine {
                 var advice: CheckedAdvice?
                 if let question { advice = try await answer(question, connection) }
                 try Task.checkCancellation()
-                let (version, isWarm) = shard.withLock { state in
-                    let result = state.withSlot(user) { slot -> (version: UInt64, isNew: Bool, isWarm: Bool) in
-                        if let adapter = slot.adapter { return (adapter.version, false, false) }
-                        let made = newAdapter(user, advice?.initialization)
-                        slot.adapter = made
-                        slot.isUnsaved = true
-                        return (made.version, true, made.startedFrom != nil)
-                    }
-                    if result?.isNew == true { state.statistics.created += 1 }
-                    return (result?.version ?? 0, result?.isWarm ?? false)
-                }
+                let made = newAdapter(user, advice?.initialization)
+                let (version, isNew) = try await place(made, from: advice?.initialization?.prior, of: user, shard)
+                let isWarm = isNew && made.startedFrom != nil
                 if isWarm { reasoning.totals.warmStarted() }
                 return version
             }
@@ -281,7 +273,9 @@ extension PersonalizationEngine {
                         state.withSlot(user) { slot in
                             slot.isUnsaved
                                 ? slot.adapter.map {
-                                    StoredAdapter(user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0)
+                                    StoredAdapter(
+                                        user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
+                                        isJournalled: journalHub != nil)
                                 } : nil
                         } ?? nil
                     }
@@ -310,44 +304,18 @@ extension PersonalizationEngine {
         arrival?.finish()
         return was
     }
+}
 
-    /// Forgets a user: adapter, stored adapter, and all that the connected bank has of them; every skill that they gave to is made
-    /// again without them.
-    ///
-    /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
-    /// reached: connect it and forget again.
-    ///
-    /// - Returns: Whether there was an adapter, and what the bank removed; no report without a bank.
-    /// - Throws: ``EngineError`` as ``removeAdapter(for:)``; what the bank throws; ``ReasoningError`` (`timedOut`) when a bank
-    ///   does not come back from storing one of the user's episodes; `CancellationError`. What was removed until then stays
-    ///   removed; call again.
-    @discardableResult
-    public func forget(_ user: String) async throws -> (hadAdapter: Bool, bank: ForgettingReport?) {
-        let hadAdapter = try await removeAdapter(for: user, settling: false)
-        let digest = reasoning.digestKey.digest(of: user)
-        let connection = reasoning.connection
-        var queued = 0
-        for queue in reasoning.queues { queued += try await queue.forget(digest) }
-        guard let connection else { return (hadAdapter, nil) }
-        // What others were told may rest on this user.
-        connection.clearCache()
-        let donors = try await donors()
-        var report = try await connection.call("forget") { try await $0.forget(digest, donors: donors) }
-        report.episodes += queued
-        connection.clearCache()
-        reasoning.forgetStarts()
-        return (hadAdapter, report)
-    }
-
+extension PersonalizationEngine {
     /// The engine's users as donors: found by digest, read from memory or from the store, without loading them.
-    private func donors() async throws -> EngineDonors {
+    func donors() async throws -> EngineDonors {
         var users: [UserDigest: String] = [:]
         for user in try await self.users() { users[reasoning.digestKey.digest(of: user)] = user }
         return EngineDonors(engine: self, users: users)
     }
 }
 
-private struct EngineDonors: DonorSource {
+struct EngineDonors: DonorSource {
     let engine: PersonalizationEngine
     let users: [UserDigest: String]
 
@@ -360,7 +328,7 @@ private struct EngineDonors: DonorSource {
 extension PersonalizationEngine {
     /// A user's adapter, from memory or from the store, which it does not leave.
     fileprivate func peek(_ user: String) async throws -> LoRAAdapter? {
-        if let adapter = shard(of: user).withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) { return adapter }
+        if let adapter = shard(of: user).withLock({ $0.withSlot(user) { $0.visible } ?? nil }) { return adapter }
         guard let record = try await storing("donors", user: user, { try await store.load(user) }) else { return nil }
         try check(record, of: user, "donors")
         return record.adapter

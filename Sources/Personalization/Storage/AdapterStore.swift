@@ -9,9 +9,13 @@ public struct StoredAdapter: Sendable {
     public var embeddingModel: String
     /// The adapter with all its state.
     public var adapter: LoRAAdapter
+    /// Whether a journal holds every change that the adapter has come from. A store that is the journal as well begins the
+    /// user's entries anew from an adapter that was not.
+    public var isJournalled: Bool
 
     /// A record.
-    public init(user: String, embeddingModel: String, adapter: LoRAAdapter) {
+    public init(user: String, embeddingModel: String, adapter: LoRAAdapter, isJournalled: Bool = false) {
+        self.isJournalled = isJournalled
         self.user = user
         self.embeddingModel = embeddingModel
         self.adapter = adapter

@@ -53,7 +53,7 @@ extension DigestKey: CustomStringConvertible, CustomReflectable {
 }
 
 /// Sixteen hexadecimal digits.
-func fixedHex(_ value: UInt64) -> String {
+package func fixedHex(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
 }

@@ -10,4 +10,15 @@ package enum Checksum {
     package static func of(_ bytes: ArraySlice<UInt8>) -> UInt64 {
         unsafe bytes.withUnsafeBytes { bytes in unsafe XXH3_64bits(bytes.baseAddress, bytes.count) }
     }
+
+    /// A 128-bit hash of bytes, for names.
+    package static func wide(_ bytes: [UInt8]) -> (high: UInt64, low: UInt64) {
+        let hash = unsafe bytes.withUnsafeBytes { bytes in unsafe XXH3_128bits(bytes.baseAddress, bytes.count) }
+        return (hash.high64, hash.low64)
+    }
+
+    /// The checksum of floats as the machine has them, under a seed.
+    package static func of(_ values: FloatBuffer, seed: UInt64) -> UInt64 {
+        unsafe XXH3_64bits_withSeed(values.base, 4 * values.count, seed)
+    }
 }

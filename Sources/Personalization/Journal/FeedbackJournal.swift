@@ -1,0 +1,155 @@
+internal import Reasoning
+internal import TensorCore
+
+/// How safe an update is when it is acknowledged.
+public enum Durability: String, Sendable, Hashable, CaseIterable {
+    /// In this process's memory: lost with it, unless a checkpoint has saved the adapter.
+    case none
+    /// In the journal, as the operating system has it: survives the process (`kill -9`), not a power failure.
+    case buffered
+    /// In the journal, on the disk: survives a power failure. Updates that come at the same time share one `fsync`.
+    case synced
+}
+
+/// The name that an application gives to one piece of feedback, by which it is never learned twice and can be forgotten.
+///
+/// 128 bits. Ids are compared within one user.
+public struct FeedbackID: Sendable, Hashable, CustomStringConvertible {
+    /// The first 64 bits.
+    public let high: UInt64
+    /// The last 64 bits.
+    public let low: UInt64
+
+    /// An id from its bits, for example those of a UUID.
+    public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// An id from a name of any length: a hash of its bytes (XXH3, 128 bits). Anyone can construct two names with one id.
+    public init(_ name: String) {
+        (high, low) = Checksum.wide(Array(name.utf8))
+    }
+
+    /// An id from its ``description``; `nil` for anything else.
+    public init?(hexadecimal text: String) {
+        let digits = Array(text.utf8)
+        guard digits.count == 32, digits.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }),
+            let high = UInt64(text.prefix(16), radix: 16), let low = UInt64(text.suffix(16), radix: 16)
+        else { return nil }
+        self.init(high: high, low: low)
+    }
+
+    /// 32 hexadecimal digits.
+    public var description: String { fixedHex(high) + fixedHex(low) }
+}
+
+/// One change of one user's adapter, as a journal keeps it.
+public struct JournalEntry: Sendable, Hashable {
+    /// Whose adapter changed.
+    public var user: String
+    /// The adapter's version after the change. The entries of a user are ordered by it.
+    public var version: UInt64
+    /// The application's name for the feedback, where it has given one.
+    public var id: FeedbackID?
+    /// When the change was made, in microseconds since 1970 (UTC).
+    public var recordedAt: Int64
+    /// What was done, in the engine's own coding (docs/formats.md). A journal keeps the bytes as they are.
+    public var action: [UInt8]
+
+    /// An entry.
+    public init(user: String, version: UInt64, id: FeedbackID? = nil, recordedAt: Int64, action: [UInt8]) {
+        self.user = user
+        self.version = version
+        self.id = id
+        self.recordedAt = recordedAt
+        self.action = action
+    }
+}
+
+/// What entries refer to by the hash of its bytes, so that it is kept once: a configuration, a prior or a catalogue of items.
+public struct JournalContent: Sendable, Hashable {
+    /// What it is.
+    public enum Kind: UInt8, Sendable, Hashable, CaseIterable {
+        /// The settings by which adapters learn.
+        case configuration = 0
+        /// A product that adapters start from.
+        case prior = 1
+        /// The items that feedback refers to by their numbers.
+        case catalogue = 2
+    }
+
+    /// What it is.
+    public var kind: Kind
+    /// Its name: a hash, unique within its kind.
+    public var hash: UInt64
+    /// The content.
+    public var bytes: [UInt8]
+
+    /// Content under its name.
+    public init(kind: Kind, hash: UInt64, bytes: [UInt8]) {
+        self.kind = kind
+        self.hash = hash
+        self.bytes = bytes
+    }
+}
+
+/// What became of an entry that was to be appended.
+public enum AppendOutcome: Sendable, Hashable {
+    /// It is in the journal, as durably as was asked for.
+    case appended
+    /// An entry of this user with this id is there already: nothing was appended.
+    case duplicate
+    /// This user's entry with this id was forgotten: nothing was appended.
+    case forgottenFeedback
+    /// The user was forgotten and not readmitted since: nothing was appended.
+    case forgottenUser
+}
+
+/// A durable, ordered log of what adapters learned; adapters are what its replay gives.
+///
+/// What every conformer promises:
+/// - ``append(_:durability:)`` returns when the entry is as durable as was asked for, and throws with nothing appended
+///   otherwise. Versions of a user's entries rise: one that does not is refused with ``EngineError`` (`staleVersion`). Cancelling
+///   the task does not keep an entry from being appended.
+/// - ``entries(of:after:)`` returns a user's entries, by version, as they were given.
+/// - ``keep(_:)`` keeps content; the same again changes nothing; other bytes under the same name are refused.
+/// - ``trim(_:)`` and ``rewrite(_:)`` are done whole or not at all.
+/// - All may be called from many tasks at once.
+public protocol FeedbackJournal: Sendable {
+    /// Appends an entry.
+    func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome
+    /// The entries of a user whose version is above `version`, all of them for `nil`, by version.
+    func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
+    /// The users with entries, in ascending order of their ids' bytes.
+    func journalledUsers() async throws -> [String]
+    /// The adapter that a user's entries begin from: there is one where the journal doesn't reach back to the beginning.
+    func base(of user: String) async throws -> StoredAdapter?
+    /// Keeps content that entries will refer to.
+    func keep(_ content: JournalContent) async throws
+    /// Content by its name.
+    func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]?
+    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    func trim(_ base: StoredAdapter) async throws
+    /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
+    func rewrite(_ rewriting: JournalRewriting) async throws
+    /// Removes a user's entries and base, and what names them.
+    ///
+    /// - Parameter isForgotten: Whether later entries of the user are refused, until ``readmit(_:)``.
+    /// - Returns: How many entries were removed.
+    func removeEntries(of user: String, isForgotten: Bool) async throws -> Int
+    /// Lets a forgotten user be known again; says whether the user was forgotten.
+    func readmit(_ user: String) async throws -> Bool
+}
+
+/// How a user's entries change when a piece of feedback is forgotten.
+public struct JournalRewriting: Sendable {
+    /// The entry that goes, or what replaces it when only a part of its batch goes.
+    public var removed: JournalEntry
+    /// What stands in its place; `nil` for nothing.
+    public var replacement: JournalEntry?
+    /// Raises the version, so that no two states of an adapter share one.
+    public var correction: JournalEntry
+    /// The adapter that never saw what was forgotten.
+    public var adapter: StoredAdapter
+}

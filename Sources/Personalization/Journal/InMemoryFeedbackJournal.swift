@@ -1,0 +1,125 @@
+internal import LoRA
+internal import TensorCore
+
+/// A journal in memory: for tests and examples. It is as durable as the process.
+public final class InMemoryFeedbackJournal: FeedbackJournal {
+    private struct User {
+        var entries: [JournalEntry] = []
+        var base: StoredAdapter?
+        var forgotten: Set<FeedbackID> = []
+    }
+    private struct ContentKey: Hashable {
+        let kind: JournalContent.Kind
+        let hash: UInt64
+    }
+    private struct State {
+        var users: [UserKey: User] = [:]
+        var forgottenUsers: Set<UserKey> = []
+        var contents: [ContentKey: [UInt8]] = [:]
+    }
+    private let state = Lock<State>(State())
+
+    /// An empty journal.
+    public init() {}
+
+    /// Appends an entry.
+    public func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
+        try state.withLock { state throws(EngineError) in
+            let key = UserKey(entry.user)
+            if state.forgottenUsers.contains(key) { return .forgottenUser }
+            var user = state.users[key] ?? User()
+            if let id = entry.id {
+                if user.forgotten.contains(id) { return .forgottenFeedback }
+                if user.entries.contains(where: { $0.id == id }) { return .duplicate }
+            }
+            let last = max(user.entries.last?.version ?? 0, user.base?.adapter.version ?? 0)
+            if !user.entries.isEmpty || user.base != nil, entry.version <= last {
+                throw EngineError(
+                    .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
+                    user: entry.user)
+            }
+            user.entries.append(entry)
+            state.users[key] = user
+            return .appended
+        }
+    }
+
+    /// The entries of a user above a version.
+    public func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
+        state.withLock { state in
+            let entries = state.users[UserKey(user)]?.entries ?? []
+            guard let version else { return entries }
+            return entries.filter { $0.version > version }
+        }
+    }
+
+    /// The users with entries, ascending.
+    public func journalledUsers() async throws -> [String] {
+        state.withLock { $0.users.filter { !$0.value.entries.isEmpty }.keys.sorted().map(\.user) }
+    }
+
+    /// The adapter that a user's entries begin from.
+    public func base(of user: String) async throws -> StoredAdapter? {
+        state.withLock { $0.users[UserKey(user)]?.base }
+    }
+
+    /// Keeps content.
+    public func keep(_ content: JournalContent) async throws {
+        try state.withLock { state throws(EngineError) in
+            let key = ContentKey(kind: content.kind, hash: content.hash)
+            if let held = state.contents[key], held != content.bytes {
+                throw EngineError(.damagedJournal, "keep", "another \(content.kind) has the same hash")
+            }
+            state.contents[key] = content.bytes
+        }
+    }
+
+    /// Content by its name.
+    public func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]? {
+        state.withLock { $0.contents[ContentKey(kind: kind, hash: hash)] }
+    }
+
+    /// Makes an adapter the base of its user's entries.
+    public func trim(_ base: StoredAdapter) async throws {
+        state.withLock { state in
+            var user = state.users[UserKey(base.user)] ?? User()
+            user.base = base
+            user.entries.removeAll { $0.version <= base.adapter.version }
+            state.users[UserKey(base.user)] = user
+        }
+    }
+
+    /// Replaces a user's entries after a piece of feedback was forgotten.
+    public func rewrite(_ rewriting: JournalRewriting) async throws {
+        try state.withLock { state throws(EngineError) in
+            let key = UserKey(rewriting.removed.user)
+            guard var user = state.users[key],
+                let index = user.entries.firstIndex(where: { $0.version == rewriting.removed.version })
+            else {
+                throw EngineError(
+                    .unknownFeedback, "rewrite", "the entry is not in the journal", user: rewriting.removed.user)
+            }
+            if let replacement = rewriting.replacement {
+                user.entries[index] = replacement
+            } else {
+                user.entries.remove(at: index)
+            }
+            if let id = rewriting.removed.id, rewriting.replacement?.id != id { user.forgotten.insert(id) }
+            user.entries.append(rewriting.correction)
+            state.users[key] = user
+        }
+    }
+
+    /// Removes a user's entries and base.
+    public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
+        state.withLock { state in
+            if isForgotten { state.forgottenUsers.insert(UserKey(user)) }
+            return state.users.removeValue(forKey: UserKey(user))?.entries.count ?? 0
+        }
+    }
+
+    /// Lets a forgotten user be known again.
+    public func readmit(_ user: String) async throws -> Bool {
+        state.withLock { $0.forgottenUsers.remove(UserKey(user)) != nil }
+    }
+}

@@ -1,0 +1,165 @@
+internal import LoRA
+internal import Reasoning
+internal import TensorCore
+
+/// How much may stand in the journal alone before adapters are saved: what a restart has to replay.
+public struct CheckpointPolicy: Sendable, Hashable {
+    /// The most updates of one user: bounds how long a first read after a restart takes.
+    public var updatesPerUser: Int
+    /// The most updates of all users together: bounds how long ``PersonalizationEngine/recover(progress:)`` takes.
+    public var updates: Int
+    /// The most bytes of all entries together.
+    public var bytes: Int
+    /// The longest that an update stands in the journal alone, looked at when updates come.
+    public var age: Duration
+
+    /// A policy. By default a first read replays at most 256 updates, and a whole recovery 200,000.
+    public init(
+        updatesPerUser: Int = 256, updates: Int = 200_000, bytes: Int = 256 << 20, age: Duration = .seconds(600)
+    ) {
+        self.updatesPerUser = updatesPerUser
+        self.updates = updates
+        self.bytes = bytes
+        self.age = age
+    }
+}
+
+/// How long a journal keeps entries that a checkpoint has made superfluous for recovery.
+public enum JournalRetention: Sendable, Hashable {
+    /// For ever: any piece of feedback can be forgotten exactly.
+    case all
+    /// This many days: what is older cannot be forgotten by itself, only with its user.
+    case days(Int)
+    /// Until the adapter is saved: single pieces of feedback cannot be forgotten, only users.
+    case untilCheckpoint
+}
+
+/// The adapter that readers see while the next one is on its way to the journal.
+final class PendingCommit: Sendable {
+    let adapter: LoRAAdapter?
+    let wasUnsaved: Bool
+
+    init(_ adapter: LoRAAdapter?, wasUnsaved: Bool) {
+        self.adapter = adapter
+        self.wasUnsaved = wasUnsaved
+    }
+}
+
+/// What a change of an adapter leaves for the journal.
+struct JournalDraft {
+    var kind: JournalAction.Kind
+    /// The adapter's version after it.
+    var version: UInt64
+    /// What it names.
+    var contents: [JournalContent] = []
+    var id: FeedbackID?
+}
+
+/// What is the engine's of its journal.
+final class JournalHub: Sendable {
+    let journal: any FeedbackJournal
+    let durability: Durability
+    let policy: CheckpointPolicy
+    let retention: JournalRetention
+    let replayer: JournalReplayer
+    /// The name of the settings that updates are made with now.
+    let configuration: JournalContent
+    private let clock: any ReasoningClock
+    private let kept = Lock<Set<UInt64>>([])
+
+    /// What stands in the journal alone.
+    private struct Backlog {
+        var updates = 0
+        var bytes = 0
+        var since: ContinuousClock.Instant?
+        /// Users whose adapters are to be saved.
+        var due: [UserKey] = []
+        var isWorking = false
+        var isWholeDue = false
+    }
+    private let backlog = Lock<Backlog>(Backlog())
+
+    init(
+        _ journal: any FeedbackJournal, durability: Durability, policy: CheckpointPolicy, retention: JournalRetention,
+        configuration: JournalConfiguration, clock: any ReasoningClock
+    ) {
+        self.journal = journal
+        self.clock = clock
+        self.durability = durability
+        self.policy = policy
+        self.retention = retention
+        replayer = JournalReplayer(journal)
+        let bytes = configuration.encoded()
+        self.configuration = JournalContent(kind: .configuration, hash: Checksum.of(bytes[...]), bytes: bytes)
+    }
+
+    /// The entries and their bytes that stand in the journal alone since the last whole checkpoint.
+    var unsaved: (updates: Int, bytes: Int) { backlog.withLock { ($0.updates, $0.bytes) } }
+
+    /// Makes sure that the journal has what an entry names, then appends it.
+    func append(_ draft: JournalDraft, of user: String) async throws -> (outcome: AppendOutcome, bytes: Int) {
+        for content in draft.contents + [configuration] where !kept.withLock({ $0.contains(content.hash) }) {
+            try await journal.keep(content)
+            kept.withLock { _ = $0.insert(content.hash) }
+        }
+        let action = JournalAction(configuration: configuration.hash, kind: draft.kind).encoded()
+        let entry = JournalEntry(
+            user: user, version: draft.version, id: draft.id, recordedAt: clock.now.microseconds, action: action)
+        return (try await journal.append(entry, durability: durability), action.count)
+    }
+
+    /// Whether content is known to be in the journal, so that its bytes need not be made.
+    func has(_ hash: UInt64) -> Bool { kept.withLock { $0.contains(hash) } }
+
+    /// Counts an entry.
+    ///
+    /// - Parameter unsaved: The user's entries that stand in the journal alone.
+    /// - Returns: Whether somebody has to begin saving.
+    func note(_ key: UserKey, bytes: Int, unsaved: UInt32) -> Bool {
+        backlog.withLock { backlog in
+            backlog.updates += 1
+            backlog.bytes += bytes
+            if unsaved == UInt32(clamping: policy.updatesPerUser) { backlog.due.append(key) }
+            if backlog.since == nil { backlog.since = .now }
+            if backlog.updates >= policy.updates || backlog.bytes >= policy.bytes {
+                backlog.isWholeDue = true
+            } else if backlog.updates % 64 == 0, let since = backlog.since, .now - since >= policy.age {
+                backlog.isWholeDue = true
+            }
+            guard backlog.isWholeDue || !backlog.due.isEmpty, !backlog.isWorking else { return false }
+            backlog.isWorking = true
+            return true
+        }
+    }
+
+    enum Work {
+        case everything
+        case users([UserKey])
+    }
+
+    /// What to save next; `nil` when there is nothing, and nobody is at work then.
+    func nextWork() -> Work? {
+        backlog.withLock { backlog in
+            if backlog.isWholeDue {
+                backlog = Backlog()
+                backlog.isWorking = true
+                return .everything
+            }
+            if backlog.due.isEmpty {
+                backlog.isWorking = false
+                return nil
+            }
+            defer { backlog.due.removeAll(keepingCapacity: true) }
+            return .users(backlog.due)
+        }
+    }
+
+    /// Forgets what was counted: everything is being saved.
+    func beginCheckpoint() {
+        backlog.withLock { backlog in
+            backlog.updates = 0
+            backlog.bytes = 0
+            backlog.since = nil
+        }
+    }
+}

@@ -1,0 +1,185 @@
+internal import LoRA
+public import Reasoning
+internal import TensorCore
+
+/// What was removed when a user was forgotten.
+public struct ForgettingReceipt: Sendable {
+    /// Whether there was an adapter, in memory, store or journal.
+    public var hadAdapter: Bool
+    /// The journal's entries that were removed.
+    public var entries: Int
+    /// What the connected bank removed; `nil` without one.
+    public var bank: ForgettingReport?
+}
+
+/// What was removed when a piece of feedback was forgotten.
+public struct FeedbackReceipt: Sendable, Hashable {
+    /// The user.
+    public var user: String
+    /// The version of the adapter that first knew the feedback.
+    public var learnedAt: UInt64
+    /// The version of the adapter that never saw it.
+    public var version: UInt64
+    /// The entries that were replayed.
+    public var replayed: Int
+}
+
+extension PersonalizationEngine {
+    /// Forgets a user: adapter, stored adapter, the journal's entries, and all that the connected bank has of them; every skill
+    /// that they gave to is made again without them. With a journal the user stays forgotten: late or imported feedback of
+    /// theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
+    ///
+    /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
+    /// reached: connect it and forget again.
+    ///
+    /// - Throws: ``EngineError`` as ``removeAdapter(for:)``; what the bank throws; ``ReasoningError`` (`timedOut`) when a bank
+    ///   does not come back from storing one of the user's episodes; `CancellationError`. What was removed until then stays
+    ///   removed; call again.
+    @discardableResult
+    public func forget(_ user: String) async throws -> ForgettingReceipt {
+        let (hadAdapter, entries) = try await remove(user, settling: false, isForgotten: true)
+        var receipt = ForgettingReceipt(hadAdapter: hadAdapter, entries: entries)
+        let digest = reasoning.digestKey.digest(of: user)
+        let connection = reasoning.connection
+        var queued = 0
+        for queue in reasoning.queues { queued += try await queue.forget(digest) }
+        guard let connection else { return receipt }
+        // What others were told may rest on this user.
+        connection.clearCache()
+        let donors = try await donors()
+        var report = try await connection.call("forget") { try await $0.forget(digest, donors: donors) }
+        report.episodes += queued
+        connection.clearCache()
+        reasoning.forgetStarts()
+        receipt.bank = report
+        return receipt
+    }
+
+    /// Lets a forgotten user be known again, from nothing.
+    ///
+    /// - Returns: Whether the user was forgotten; `false` without a journal.
+    @discardableResult
+    public func readmit(_ user: String) async throws -> Bool {
+        guard let hub = journalHub else { return false }
+        return try await reportingFailures {
+            try Self.check(user, "readmit")
+            return try await withLine(user, "readmit") { _ in
+                try await journalling("readmit", user) { try await hub.journal.readmit(user) }
+            }
+        }
+    }
+
+    /// Forgets one piece of feedback of a user: the adapter becomes, to the bit, the one that never saw it; only the version rises
+    /// by one. The id stays refused, so that the same event does not come back.
+    ///
+    /// - Parameters:
+    ///   - id: The name that was given to the update.
+    ///   - user: Whose it was.
+    ///   - sample: Which of the update's batch is to go; all of it by default.
+    /// - Throws: ``EngineError``: `unknownFeedback`; `notRetained` where the journal no longer reaches back to the beginning of
+    ///   the user's adapter or of the feedback; `invalidConfiguration` without a journal; `journalFailed`, `damagedJournal`.
+    ///   Nothing was changed then.
+    /// - Complexity: That of all of the user's updates, twice.
+    @discardableResult
+    public func forgetFeedback(
+        _ id: FeedbackID, of user: String, sample: Int? = nil
+    ) async throws -> FeedbackReceipt {
+        guard let hub = journalHub else {
+            throw EngineError(
+                .invalidConfiguration, "forgetFeedback", "only an engine with a journal can forget feedback")
+        }
+        return try await reportingFailures {
+            try Self.check(user, "forgetFeedback")
+            return try await withLine(user, "forgetFeedback") { shard in
+                try await load(user, "forgetFeedback", shard)
+                return try await storeGate.pass {
+                    try await journalling("forgetFeedback", user) {
+                        try await forgetInTurn(id, user, sample, shard, hub)
+                    }
+                }
+            }
+        }
+    }
+
+    private func forgetInTurn(
+        _ id: FeedbackID, _ user: String, _ sample: Int?, _ shard: Shard, _ hub: JournalHub
+    ) async throws -> FeedbackReceipt {
+        func refuse(_ code: EngineError.Code, _ message: String) -> EngineError {
+            EngineError(code, "forgetFeedback", message, user: user)
+        }
+        let base = try await hub.journal.base(of: user)
+        let entries = try await hub.journal.entries(of: user, after: nil)
+        guard let index = entries.firstIndex(where: { $0.id == id }) else {
+            if base != nil {
+                throw refuse(.notRetained, "the journal has no such feedback, and does not reach back to the beginning")
+            }
+            throw refuse(.unknownFeedback, "the user has no feedback with this id")
+        }
+        let current = shard.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
+        guard let current, let last = entries.last else { throw refuse(.unknownFeedback, "the user has no adapter") }
+        // What the journal gives must be what there is, or something would be lost that it does not know of.
+        let whole = try await hub.replayer.replay(entries[...], onto: base?.adapter).adapter
+        guard whole?.snapshot() == current.snapshot() else {
+            throw refuse(
+                .notRetained, "the adapter has learned what is not in the journal: it cannot be made again without it")
+        }
+        let replacement = try await replacement(of: entries[index], without: sample, hub)
+        var rest = entries
+        if let replacement { rest[index] = replacement } else { rest.remove(at: index) }
+        let action = JournalAction(configuration: hub.configuration.hash, kind: .correction)
+        let correction = JournalEntry(
+            user: user, version: current.version + 1, recordedAt: last.recordedAt, action: action.encoded())
+        try await hub.journal.keep(hub.configuration)
+        rest.append(correction)
+        guard let adapter = try await hub.replayer.replay(rest[...], onto: base?.adapter, of: rest).adapter else {
+            throw refuse(.damagedJournal, "the entries make no adapter")
+        }
+        let record = StoredAdapter(
+            user: user, embeddingModel: fixed.embeddingModel, adapter: adapter, isJournalled: true)
+        // A store that is not the journal gets the adapter first: its old one has seen what is forgotten.
+        if store as AnyObject !== hub.journal as AnyObject {
+            try await storing("forgetFeedback", user: user) { try await store.save([record]) }
+        }
+        try await hub.journal.rewrite(
+            JournalRewriting(
+                removed: entries[index], replacement: replacement, correction: correction, adapter: record))
+        shard.withLock { state in
+            _ = state.withSlot(user) { slot in
+                slot.adapter = adapter
+                slot.memory = nil
+                slot.isUnsaved = false
+                slot.unsavedEntries = 0
+            }
+        }
+        return FeedbackReceipt(
+            user: user, learnedAt: entries[index].version, version: adapter.version, replayed: rest.count)
+    }
+
+    /// What stays of an entry when its feedback goes: the rest of its batch, and the making of the adapter if it did that.
+    private func replacement(of entry: JournalEntry, without sample: Int?, _ hub: JournalHub) async throws
+        -> JournalEntry?
+    {
+        let action = try JournalAction(encoded: entry.action)
+        guard case .update(var update) = action.kind else { return nil }
+        var entry = entry
+        if let sample {
+            let rest = try EncodedFeedback.bytes(
+                update.feedback, removing: sample, dimension: shape.dimension,
+                catalogues: try await hub.replayer.catalogues(of: update))
+            guard let rest else {
+                throw EngineError(
+                    .unknownFeedback, "forgetFeedback", "the update has no sample \(sample)", user: entry.user,
+                    position: sample)
+            }
+            if !rest.isEmpty {
+                update.feedback = rest
+                entry.action = JournalAction(configuration: action.configuration, kind: .update(update)).encoded()
+                return entry
+            }
+        }
+        guard let start = update.start else { return nil }
+        entry.id = nil
+        entry.action = JournalAction(configuration: action.configuration, kind: .create(start)).encoded()
+        return entry
+    }
+}

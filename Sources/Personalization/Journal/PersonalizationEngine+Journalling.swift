@@ -1,0 +1,239 @@
+internal import LoRA
+internal import Reasoning
+internal import Telemetry
+internal import TensorCore
+
+extension PersonalizationEngine {
+    /// Changes a user's adapter, in the user's line. With a journal readers see the adapter as it was until the journal has the
+    /// change, and if the journal fails or refuses it, the change never was; without one it stands at once.
+    ///
+    /// - Parameter change: Makes the change under the shard's lock; says what of it goes to the journal, or `nil` where nothing
+    ///   changed.
+    /// - Returns: What the change returned, and what became of it.
+    /// - Throws: What the change throws; ``EngineError``: `journalFailed`, `staleVersion`; `CancellationError`.
+    func committing<R: Sendable>(
+        _ user: String, _ shard: Shard, _ operation: String,
+        _ change: (inout ShardState) throws(EngineError) -> (result: R, draft: JournalDraft?)
+    ) async throws -> (result: R, outcome: AppendOutcome) {
+        guard let hub = journalHub else {
+            return (try shard.withLock { state throws(EngineError) in try change(&state).result }, .appended)
+        }
+        // From here on a cancelled task's update counts.
+        try Task.checkCancellation()
+        let key = UserKey(user)
+        let (result, draft) = try shard.withLock { state throws(EngineError) in
+            _ = state.withSlot(key) { $0.commit = PendingCommit($0.adapter, wasUnsaved: $0.isUnsaved) }
+            do throws(EngineError) {
+                let changed = try change(&state)
+                if changed.draft == nil { _ = state.withSlot(key) { $0.commit = nil } }
+                return changed
+            } catch {
+                _ = state.withSlot(key) { $0.commit = nil }
+                throw error
+            }
+        }
+        guard let draft else { return (result, .appended) }
+        do {
+            let (outcome, bytes) = try await hub.append(draft, of: user)
+            guard outcome == .appended else {
+                takeBack(key, shard)
+                return (result, outcome)
+            }
+            let unsaved = shard.withLock { state in
+                state.withSlot(key) { slot -> UInt32 in
+                    slot.commit = nil
+                    slot.isUnsaved = true
+                    slot.unsavedEntries += 1
+                    return slot.unsavedEntries
+                } ?? 0
+            }
+            if hub.note(key, bytes: bytes, unsaved: unsaved) { Task.detached { await self.saveBacklog(hub) } }
+            return (result, outcome)
+        } catch {
+            takeBack(key, shard)
+            if let error = error as? EngineError, error.code == .staleVersion {
+                // Another engine writes to this journal: what is in memory is not the latest.
+                _ = letGo(user, shard, settling: false)
+                throw error
+            }
+            throw EngineError(
+                .journalFailed, operation, "the journal failed; the adapter is as it was", user: user, cause: error)
+        }
+    }
+
+    /// Puts the adapter back that readers have seen all the time.
+    private func takeBack(_ key: UserKey, _ shard: Shard) {
+        shard.withLock { state in
+            _ = state.withSlot(key) { slot in
+                guard let commit = slot.commit else { return }
+                slot.adapter = commit.adapter
+                slot.isUnsaved = commit.wasUnsaved
+                slot.commit = nil
+                // What a bank was to learn of the change.
+                slot.memory = nil
+            }
+        }
+    }
+
+    /// An update for the journal.
+    func draft(
+        _ report: UpdateReport, _ overrides: UpdateOverrides, _ feedback: EncodedFeedback, _ id: FeedbackID?,
+        start: JournalAction.Start? = nil, prior: AdapterPrior? = nil
+    ) -> JournalDraft {
+        var contents = feedback.catalogues.map { catalogue in
+            content(.catalogue, catalogue.contentHash) { catalogue.encoded() }
+        }
+        if let prior { contents.append(content(.prior, prior.contentHash) { prior.encoded() }) }
+        let action = JournalAction.Update(
+            overrides: overrides, learningRate: report.learningRate, clipThreshold: report.clipThreshold,
+            consolidationStrength: overrides.consolidationStrength
+                ?? fixed.update.elasticWeightConsolidation?.strength ?? 0,
+            steps: report.step - 1, start: start,
+            catalogues: feedback.catalogues.map(\.contentHash), feedback: feedback.bytes)
+        return JournalDraft(
+            kind: .update(action), version: report.version, contents: contents.compactMap { $0 }, id: id)
+    }
+
+    /// The making of an adapter for the journal.
+    func draft(creating adapter: LoRAAdapter, from prior: AdapterPrior?) -> JournalDraft {
+        // A prior that is zero gives a cold start.
+        var draft = JournalDraft(kind: .create(JournalAction.Start()), version: adapter.version)
+        if adapter.startedFrom != nil, let prior {
+            draft.kind = .create(JournalAction.Start(prior: prior.contentHash))
+            if let content = content(.prior, prior.contentHash, prior.encoded) { draft.contents = [content] }
+        }
+        return draft
+    }
+
+    private func content(_ kind: JournalContent.Kind, _ hash: UInt64, _ bytes: () -> [UInt8]) -> JournalContent? {
+        guard let hub = journalHub, !hub.has(hash) else { return nil }
+        return JournalContent(kind: kind, hash: hash, bytes: bytes())
+    }
+
+    /// Saves what stands in the journal alone for too long or is too much, in the background.
+    private func saveBacklog(_ hub: JournalHub) async {
+        while let work = hub.nextWork() {
+            do {
+                switch work {
+                case .everything: try await checkpoint()
+                case .users(let keys): try await save(keys)
+                }
+            } catch let error as EngineError {
+                report(error)
+            } catch {
+                reporting.log(
+                    .warning, "saving in the background ended: \(type(of: error))", [:], source: "Personalization")
+            }
+        }
+    }
+
+    private func save(_ keys: [UserKey]) async throws {
+        try await storeGate.pass {
+            for key in keys {
+                let shard = shard(of: key)
+                let record = shard.withLock { state in
+                    state.withSlot(key) { slot in
+                        slot.isUnsavedVisibly
+                            ? slot.visible.map {
+                                StoredAdapter(
+                                    user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
+                                    isJournalled: journalHub != nil)
+                            } : nil
+                    } ?? nil
+                }
+                if let record { _ = try await save([record], from: shard, "checkpoint") }
+            }
+        }
+    }
+}
+
+// MARK: - Recovery
+
+/// What a recovery did.
+public struct RecoveryReport: Sendable, Hashable {
+    /// The users with entries in the journal.
+    public var users = 0
+    /// The entries that were replayed.
+    public var entries = 0
+    /// How long it took.
+    public var duration = Duration.zero
+}
+
+extension PersonalizationEngine {
+    /// A user's adapter as store and journal have it, and how many entries were replayed to it.
+    func recovered(_ user: String, _ operation: String) async throws -> (record: StoredAdapter, entries: Int)? {
+        var record: StoredAdapter?
+        var isHealing = false
+        do {
+            record = try await storing(operation, user: user) { try await store.load(user) }
+        } catch let error as EngineError where journalHub != nil && error.isDamage {
+            // The journal has what the store has lost.
+            report(error)
+            isHealing = true
+        }
+        if let record { try check(record, of: user, operation) }
+        guard let hub = journalHub else { return record.map { ($0, 0) } }
+        return try await journalling(operation, user) {
+            if record == nil { record = try await hub.journal.base(of: user) }
+            let entries = try await hub.journal.entries(of: user, after: record?.adapter.version)
+            if entries.isEmpty, !isHealing { return record.map { ($0, 0) } }
+            guard let adapter = try await hub.replayer.replay(entries[...], onto: record?.adapter).adapter else {
+                throw EngineError(
+                    .damagedJournal, operation,
+                    "the adapter is damaged, and the journal has no entries to make it from",
+                    user: user)
+            }
+            let made = StoredAdapter(
+                user: user, embeddingModel: fixed.embeddingModel, adapter: adapter,
+                isJournalled: journalHub != nil)
+            try check(made, of: user, operation)
+            return (made, entries.count)
+        }
+    }
+
+    func journalling<R>(_ operation: String, _ user: String?, _ body: () async throws -> R) async throws -> R {
+        do {
+            return try await body()
+        } catch let error as EngineError {
+            throw error
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw EngineError(
+                .journalFailed, operation, "the journal failed; nothing was changed", user: user, cause: error)
+        }
+    }
+
+    /// Replays what stands in the journal alone, for all users, and saves their adapters. Nobody has to: a user's own first read
+    /// or update replays what is theirs.
+    ///
+    /// - Parameter progress: Told of the users done and of all.
+    /// - Throws: ``EngineError`` of the first user who cannot be recovered; `CancellationError`.
+    @discardableResult
+    public func recover(progress: @Sendable (Int, Int) -> Void = { _, _ in }) async throws -> RecoveryReport {
+        guard let hub = journalHub else { return RecoveryReport() }
+        let start = ContinuousClock.now
+        var result = RecoveryReport()
+        let users = try await reportingFailures {
+            try await journalling("recover", nil) { try await hub.journal.journalledUsers() }
+        }
+        result.users = users.count
+        for (i, user) in users.enumerated() {
+            try Task.checkCancellation()
+            result.entries += try await reportingFailures {
+                try await withLoaded(user, "recover") { shard in
+                    shard.withLock { $0.withSlot(user) { Int($0.unsavedEntries) } ?? 0 }
+                }
+            }
+            progress(i + 1, users.count)
+        }
+        try await checkpoint()
+        result.duration = .now - start
+        return result
+    }
+}
+
+extension EngineError {
+    /// Whether a stored adapter's bytes are damaged.
+    fileprivate var isDamage: Bool { code == .damagedAdapter || (cause as? EngineError)?.code == .damagedAdapter }
+}

@@ -1,0 +1,206 @@
+internal import CSQLite
+
+/// A connection to a database, with its prepared statements.
+///
+/// `@unchecked Sendable`: whoever makes one keeps it on one serial queue.
+@safe
+final class Connection: @unchecked Sendable {
+    let path: String
+    private var handle: OpaquePointer?
+    private var statements: [String: Statement] = [:]
+
+    /// Opens a database.
+    ///
+    /// - Parameter flags: SQLite's.
+    init(path: String, flags: Int32, vfs: String?) throws(StorageError) {
+        self.path = path
+        let status = unsafe sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_EXRESCODE, vfs)
+        guard status == SQLITE_OK else {
+            let error = failure("open", status)
+            unsafe sqlite3_close_v2(handle)
+            unsafe handle = nil
+            throw error
+        }
+        unsafe sqlite3_busy_timeout(handle, 2000)
+    }
+
+    deinit { close() }
+
+    func close() {
+        statements.removeAll()
+        unsafe sqlite3_close_v2(handle)
+        unsafe handle = nil
+    }
+
+    /// The handle, for calls that have no place here.
+    @unsafe
+    var raw: OpaquePointer? { unsafe handle }
+
+    /// Runs statements without results.
+    func execute(_ sql: String) throws(StorageError) {
+        let status = unsafe sqlite3_exec(handle, sql, nil, nil, nil)
+        guard status == SQLITE_OK else { throw failure(Self.operation(sql), status) }
+    }
+
+    /// Runs one statement, prepared once and kept.
+    ///
+    /// - Parameters:
+    ///   - values: What is bound to its parameters.
+    ///   - row: Called for each row.
+    func run(
+        _ sql: StaticString, _ values: [Value] = [], _ row: (Row) throws(StorageError) -> Void = { _ in }
+    ) throws(StorageError) {
+        try run("\(sql)", values, row)
+    }
+
+    private func run(
+        _ sql: String, _ values: [Value], _ row: (Row) throws(StorageError) -> Void
+    ) throws(StorageError) {
+        let statement: Statement
+        if let known = statements[sql] {
+            statement = known
+        } else {
+            var pointer: OpaquePointer?
+            let status = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &pointer, nil)
+            guard status == SQLITE_OK, let made = unsafe pointer else { throw failure(Self.operation(sql), status) }
+            statement = unsafe Statement(made)
+            statements[sql] = statement
+        }
+        defer { statement.reset() }
+        statement.bind(values)
+        while true {
+            switch statement.step() {
+            case SQLITE_ROW: try row(Row(statement))
+            case SQLITE_DONE: return
+            case let status: throw failure(Self.operation(sql), status)
+            }
+        }
+    }
+
+    /// The first column of the only row; `nil` where there is none.
+    func integer(_ sql: StaticString, _ values: [Value] = []) throws(StorageError) -> Int64? {
+        var result: Int64?
+        try run(sql, values) { row throws(StorageError) in result = row.integer(0) }
+        return result
+    }
+
+    /// Runs `body` in a transaction that writes: all of it stands or nothing.
+    func transaction<R>(_ body: () throws -> R) throws -> R {
+        try execute("BEGIN IMMEDIATE")
+        do {
+            let result = try body()
+            try execute("COMMIT")
+            return result
+        } catch {
+            rollback()
+            throw error
+        }
+    }
+
+    /// Ends a transaction that failed; SQLite may have ended it itself.
+    func rollback() {
+        guard unsafe sqlite3_get_autocommit(handle) == 0 else { return }
+        unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
+    }
+
+    /// How many rows the last statement changed.
+    var changes: Int { Int(unsafe sqlite3_changes64(handle)) }
+    var lastInsertedRow: Int64 { unsafe sqlite3_last_insert_rowid(handle) }
+
+    private static func operation(_ sql: String) -> String {
+        String(sql.prefix { $0 != " " && $0 != "\n" && $0 != "(" }).lowercased()
+    }
+
+    /// The error for a status of SQLite's.
+    func failure(_ operation: String, _ status: Int32) -> StorageError {
+        let detail = unsafe sqlite3_errmsg(handle).map { unsafe String(cString: $0) } ?? "status \(status)"
+        func error(_ code: StorageError.Code, _ message: String) -> StorageError {
+            StorageError(code, operation, "\(message) (SQLite: \(detail), \(status))", path: path)
+        }
+        switch status {
+        case SQLITE_IOERR | (32 << 8), SQLITE_IOERR | (2 << 8):
+            return error(.damaged, "a page is not what was written there: restore a backup")
+        default: break
+        }
+        switch status & 0xFF {
+        case SQLITE_FULL: return error(.full, "no space is left: make room; what was acknowledged is there")
+        case SQLITE_READONLY: return error(.readOnly, "the file or its folder may not be written to")
+        case SQLITE_BUSY, SQLITE_LOCKED:
+            return error(.locked, "another program holds a lock on the file: end it, or wait")
+        case SQLITE_CORRUPT: return error(.damaged, "the file is damaged: restore a backup")
+        case SQLITE_NOTADB: return error(.notAStore, "the file is no database")
+        case SQLITE_CANTOPEN: return error(.missing, "the file cannot be opened")
+        default: return error(.inputOutput, "the database could not do this")
+        }
+    }
+}
+
+/// What is bound to a statement's parameter.
+enum Value {
+    case null
+    case integer(Int64)
+    case bytes([UInt8])
+
+    static func version(_ version: UInt64) -> Value { .integer(Int64(version)) }
+    static func text(_ text: String) -> Value { .bytes(Array(text.utf8)) }
+}
+
+/// A prepared statement.
+@safe
+final class Statement {
+    private let pointer: OpaquePointer
+
+    @unsafe
+    init(_ pointer: OpaquePointer) { unsafe self.pointer = pointer }
+
+    deinit { unsafe sqlite3_finalize(pointer) }
+
+    func reset() {
+        // Its status is that of the step before, which was reported.
+        unsafe sqlite3_reset(pointer)
+    }
+
+    func step() -> Int32 { unsafe sqlite3_step(pointer) }
+
+    func bind(_ values: [Value]) {
+        precondition(Int(unsafe sqlite3_bind_parameter_count(pointer)) == values.count, "Statement: values are missing")
+        // SQLite copies what it is given.
+        let copying = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        for (i, value) in values.enumerated() {
+            let place = Int32(i + 1)
+            let status: Int32
+            switch value {
+            case .null: status = unsafe sqlite3_bind_null(pointer, place)
+            case .integer(let number): status = unsafe sqlite3_bind_int64(pointer, place, number)
+            case .bytes(let bytes):
+                status = unsafe bytes.withUnsafeBytes { bytes in
+                    guard let start = bytes.baseAddress else { return unsafe sqlite3_bind_zeroblob(pointer, place, 0) }
+                    return unsafe sqlite3_bind_blob64(pointer, place, start, UInt64(bytes.count), copying)
+                }
+            }
+            precondition(status == SQLITE_OK, "Statement: binding failed with \(status)")
+        }
+    }
+
+    func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(pointer, column) }
+    func isNull(_ column: Int32) -> Bool { unsafe sqlite3_column_type(pointer, column) == SQLITE_NULL }
+
+    func bytes(_ column: Int32) -> [UInt8] {
+        guard let start = unsafe sqlite3_column_blob(pointer, column) else { return [] }
+        let count = Int(unsafe sqlite3_column_bytes(pointer, column))
+        return unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
+    }
+}
+
+/// A row while its statement stands on it.
+struct Row {
+    private let statement: Statement
+
+    init(_ statement: Statement) { self.statement = statement }
+
+    func integer(_ column: Int32) -> Int64 { statement.integer(column) }
+    func isNull(_ column: Int32) -> Bool { statement.isNull(column) }
+    func bytes(_ column: Int32) -> [UInt8] { statement.bytes(column) }
+    func version(_ column: Int32) -> UInt64 { UInt64(bitPattern: statement.integer(column)) }
+    func text(_ column: Int32) -> String { String(decoding: statement.bytes(column), as: UTF8.self) }
+}

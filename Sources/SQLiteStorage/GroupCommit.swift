@@ -1,0 +1,238 @@
+internal import Personalization
+internal import Reasoning
+internal import TensorCore
+
+/// Appends entries: those that come while others are being committed wait, and are committed together.
+final class GroupCommit: Sendable {
+    private struct Waiting {
+        let entry: JournalEntry
+        let durability: Durability
+        let continuation: CheckedContinuation<AppendOutcome, any Error>
+    }
+    private struct State {
+        var waiting: [Waiting] = []
+        var isWorking = false
+        var failure: StorageError?
+    }
+
+    private let worker: Worker
+    private let isReading: Bool
+    private let state = Lock<State>(State())
+    let users: UserTable
+
+    init(worker: Worker, project: Int64, key: DigestKey, isReading: Bool) {
+        self.worker = worker
+        self.isReading = isReading
+        users = UserTable(project: project, key: key)
+    }
+
+    private static let largestGroup = 4096
+
+    func append(_ entry: JournalEntry, _ durability: Durability, path: String) async throws -> AppendOutcome {
+        if isReading { throw StorageError(.readOnly, "append", "it was opened for reading only", path: path) }
+        return try await withCheckedThrowingContinuation { continuation in
+            let (failure, begins) = state.withLock { state -> (StorageError?, Bool) in
+                if let failure = state.failure { return (failure, false) }
+                state.waiting.append(Waiting(entry: entry, durability: durability, continuation: continuation))
+                defer { state.isWorking = true }
+                return (nil, !state.isWorking)
+            }
+            if let failure { continuation.resume(throwing: failure) }
+            if begins { worker.schedule { self.work($0, path) } }
+        }
+    }
+
+    /// Refuses what comes from now on, and waits for what is under way.
+    func close(path: String) async {
+        state.withLock {
+            $0.failure =
+                $0.failure ?? StorageError(.closed, "append", "the storage was closed: open it again", path: path)
+        }
+    }
+
+    /// On the worker's queue.
+    private func work(_ connection: Connection?, _ path: String) {
+        let group = state.withLock { state -> [Waiting] in
+            guard state.waiting.count > Self.largestGroup else {
+                defer { state.waiting.removeAll(keepingCapacity: true) }
+                return state.waiting
+            }
+            defer { state.waiting.removeFirst(Self.largestGroup) }
+            return Array(state.waiting.prefix(Self.largestGroup))
+        }
+        guard !group.isEmpty else { return }
+        var results: [Result<AppendOutcome, any Error>] = []
+        do {
+            guard let connection else {
+                throw StorageError(.closed, "append", "the storage was closed: open it again", path: path)
+            }
+            results = try commit(group, connection)
+        } catch {
+            connection?.rollback()
+            users.forgetAll()
+            results = Array(repeating: .failure(error), count: group.count)
+            if let error = error as? StorageError, error.code == .inputOutput || error.code == .damaged {
+                // After a write that failed nobody knows what the operating system has kept of it: no more is written until the
+                // file was opened again, which looks.
+                state.withLock {
+                    $0.failure = StorageError(
+                        .closed, "append", "a write failed before (\(error.message)): open the storage again",
+                        path: path)
+                }
+            }
+        }
+        for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+        let goesOn = state.withLock { state in
+            state.isWorking = !state.waiting.isEmpty
+            return state.isWorking
+        }
+        if goesOn { worker.schedule { self.work($0, path) } }
+    }
+
+    private func commit(
+        _ group: [Waiting], _ connection: Connection
+    ) throws -> [Result<AppendOutcome, any Error>] {
+        let isSynced = group.contains { $0.durability == .synced }
+        // In WAL mode FULL means an fsync at each commit, NORMAL none.
+        if isSynced {
+            try connection.run("PRAGMA synchronous = FULL")
+        } else {
+            try connection.run("PRAGMA synchronous = NORMAL")
+        }
+        return try connection.transaction {
+            var results: [Result<AppendOutcome, any Error>] = []
+            results.reserveCapacity(group.count)
+            for waiting in group {
+                do {
+                    results.append(.success(try users.append(waiting.entry, connection)))
+                } catch let error as EngineError {
+                    // Of this entry alone: nothing of it was written.
+                    results.append(.failure(error))
+                }
+            }
+            return results
+        }
+    }
+}
+
+/// The users of a file as the connection that writes knows them. On its queue alone.
+///
+/// `@unchecked Sendable`: everything here is called on one serial queue.
+final class UserTable: @unchecked Sendable {
+    private struct Known {
+        let ref: Int64
+        var lastVersion: UInt64?
+    }
+
+    private let project: Int64
+    private let key: DigestKey
+    private var known: [UserKey: Known] = [:]
+
+    init(project: Int64, key: DigestKey) {
+        self.project = project
+        self.key = key
+    }
+
+    /// So many users' numbers are kept at hand; 100 bytes each.
+    private static let mostKnown = 200_000
+
+    func forgetAll() { known.removeAll() }
+    func forget(_ user: String) { known[UserKey(user)] = nil }
+
+    func digest(_ user: String) -> Value {
+        let digest = key.digest(of: user)
+        var writer = ByteWriter(capacity: 16)
+        writer.append(digest.high)
+        writer.append(digest.low)
+        return .bytes(writer.bytes)
+    }
+
+    /// The user's number; `nil` where there is none.
+    func ref(_ user: String, _ connection: Connection) throws(StorageError) -> Int64? {
+        if let known = known[UserKey(user)] { return known.ref }
+        return try connection.integer(
+            "SELECT ref FROM users WHERE project = ? AND id = ?", [.integer(project), .text(user)])
+    }
+
+    func isForgotten(_ user: String, _ connection: Connection) throws(StorageError) -> Bool {
+        try connection.integer(
+            "SELECT 1 FROM tombstones WHERE project = ? AND digest = ?", [.integer(project), digest(user)]) != nil
+    }
+
+    /// The user's number, made where there is none.
+    func madeRef(_ user: String, _ connection: Connection) throws(StorageError) -> Int64 {
+        if let ref = try ref(user, connection) { return ref }
+        try connection.run("INSERT INTO users (project, id) VALUES (?, ?)", [.integer(project), .text(user)])
+        return connection.lastInsertedRow
+    }
+
+    private func find(_ key: UserKey, _ connection: Connection) throws(StorageError) -> Known? {
+        if let found = known[key] { return found }
+        var found: Known
+        if let ref = try ref(key.user, connection) {
+            found = Known(ref: ref)
+            let journal = try connection.integer(
+                "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(ref)])
+            let base = try connection.integer("SELECT version FROM bases WHERE user = ?", [.integer(ref)])
+            found.lastVersion = [journal, base].compactMap { $0 }.max().map { UInt64($0) }
+        } else {
+            if try isForgotten(key.user, connection) { return nil }
+            found = Known(ref: try madeRef(key.user, connection))
+        }
+        if known.count >= Self.mostKnown { known.removeAll() }
+        known[key] = found
+        return found
+    }
+
+    /// - Throws: ``EngineError`` (`staleVersion`), with nothing written; ``StorageError``.
+    func append(_ entry: JournalEntry, _ connection: Connection) throws -> AppendOutcome {
+        let key = UserKey(entry.user)
+        guard let user = try find(key, connection) else { return .forgottenUser }
+        if let id = entry.id {
+            var found: AppendOutcome?
+            try connection.run(
+                "SELECT version FROM feedback_ids WHERE user = ? AND id = ?", [.integer(user.ref), id.value]
+            ) { found = $0.isNull(0) ? .forgottenFeedback : .duplicate }
+            if let found { return found }
+        }
+        if let last = user.lastVersion, entry.version <= last {
+            throw EngineError(
+                .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
+                user: entry.user)
+        }
+        if let id = entry.id {
+            try connection.run(
+                "INSERT INTO feedback_ids (user, id, version) VALUES (?, ?, ?)",
+                [.integer(user.ref), id.value, .version(entry.version)])
+        }
+        try connection.insert(entry, of: user.ref)
+        known[key]?.lastVersion = entry.version
+        return .appended
+    }
+}
+
+extension FeedbackID {
+    var value: Value {
+        var writer = ByteWriter(capacity: 16)
+        writer.append(high)
+        writer.append(low)
+        return .bytes(writer.bytes)
+    }
+
+    init?(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes)
+        guard bytes.count == 16, let high: UInt64 = reader.take(), let low: UInt64 = reader.take() else { return nil }
+        self.init(high: high, low: low)
+    }
+}
+
+extension Connection {
+    func insert(_ entry: JournalEntry, of user: Int64) throws(StorageError) {
+        try run(
+            "INSERT INTO journal (user, version, recorded_at, id, action) VALUES (?, ?, ?, ?, ?)",
+            [
+                .integer(user), .version(entry.version), .integer(entry.recordedAt), entry.id?.value ?? .null,
+                .bytes(entry.action),
+            ])
+    }
+}

@@ -1,0 +1,184 @@
+public import Personalization
+internal import LoRA
+internal import TensorCore
+
+extension SQLiteStorage {
+    /// Appends an entry; with others that come at the same time, in one transaction.
+    ///
+    /// - Throws: ``EngineError`` (`staleVersion`), ``StorageError``.
+    public func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
+        try await commits.append(entry, durability, path: path)
+    }
+
+    /// The entries of a user above a version.
+    public func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
+        let project = projectRef
+        let path = path
+        return try await reading("entries") { connection in
+            var all: [JournalEntry] = []
+            try connection.run(
+                """
+                SELECT version, recorded_at, id, action FROM journal
+                WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?) AND version > ? ORDER BY version
+                """, [.integer(project), .text(user), .integer(version.map { Int64($0) } ?? -1)]
+            ) { row throws(StorageError) in
+                let id = row.isNull(2) ? nil : FeedbackID(row.bytes(2))
+                guard row.isNull(2) || id != nil else {
+                    throw StorageError(.damaged, "entries", "an id does not have 16 bytes", path: path)
+                }
+                all.append(
+                    JournalEntry(
+                        user: user, version: row.version(0), id: id, recordedAt: row.integer(1), action: row.bytes(3)))
+            }
+            return all
+        }
+    }
+
+    /// The users with entries, ascending.
+    public func journalledUsers() async throws -> [String] {
+        let project = projectRef
+        return try await reading("journalledUsers") { connection in
+            var all: [String] = []
+            try connection.run(
+                """
+                SELECT id FROM users WHERE project = ?
+                AND EXISTS (SELECT 1 FROM journal WHERE journal.user = users.ref) ORDER BY id
+                """, [.integer(project)]
+            ) { all.append($0.text(0)) }
+            return all
+        }
+    }
+
+    /// The adapter that a user's entries begin from.
+    public func base(of user: String) async throws -> StoredAdapter? {
+        let project = projectRef
+        return try await reading("base") { connection in try connection.adapter(of: user, in: .bases, project) }
+    }
+
+    /// Keeps content that entries will refer to.
+    public func keep(_ content: JournalContent) async throws {
+        let project = projectRef
+        try await writing("keep") { connection in
+            var held: [UInt8]?
+            let key: [Value] = [
+                .integer(project), .integer(Int64(content.kind.rawValue)), .integer(Int64(bitPattern: content.hash)),
+            ]
+            try connection.run("SELECT bytes FROM contents WHERE project = ? AND kind = ? AND hash = ?", key) {
+                held = $0.bytes(0)
+            }
+            if let held {
+                guard held == content.bytes else {
+                    throw EngineError(.damagedJournal, "keep", "another \(content.kind) has the same hash")
+                }
+                return
+            }
+            try connection.run(
+                "INSERT INTO contents (project, kind, hash, bytes) VALUES (?, ?, ?, ?)", key + [.bytes(content.bytes)])
+        }
+    }
+
+    /// Content by its name.
+    public func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]? {
+        let project = projectRef
+        return try await reading("content") { connection in
+            var found: [UInt8]?
+            try connection.run(
+                "SELECT bytes FROM contents WHERE project = ? AND kind = ? AND hash = ?",
+                [.integer(project), .integer(Int64(kind.rawValue)), .integer(Int64(bitPattern: hash))]
+            ) { found = $0.bytes(0) }
+            return found
+        }
+    }
+
+    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    public func trim(_ base: StoredAdapter) async throws {
+        let snapshot = base.adapter.snapshot()
+        let users = commits.users
+        try await writing("trim") { connection in
+            let ref = try users.madeRef(base.user, connection)
+            try connection.put(base, snapshot, of: ref, in: .bases)
+            try connection.run(
+                "DELETE FROM journal WHERE user = ? AND version <= ?", [.integer(ref), .version(base.adapter.version)])
+        }
+    }
+
+    /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and makes sure that its bytes are gone.
+    public func rewrite(_ rewriting: JournalRewriting) async throws {
+        let users = commits.users
+        let user = rewriting.removed.user
+        let snapshot = rewriting.adapter.adapter.snapshot()
+        try await writing("rewrite") { connection in
+            guard let ref = try users.ref(user, connection) else {
+                throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
+            }
+            try connection.run(
+                "DELETE FROM journal WHERE user = ? AND version = ?",
+                [.integer(ref), .version(rewriting.removed.version)])
+            guard connection.changes == 1 else {
+                throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
+            }
+            if let replacement = rewriting.replacement { try connection.insert(replacement, of: ref) }
+            if let id = rewriting.removed.id, rewriting.replacement?.id != id {
+                try connection.run(
+                    "UPDATE feedback_ids SET version = NULL WHERE user = ? AND id = ?", [.integer(ref), id.value])
+            }
+            try connection.insert(rewriting.correction, of: ref)
+            try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
+            users.forget(user)
+        }
+        try await erase()
+    }
+
+    /// Removes a user's adapter, base and entries, and makes sure that their bytes are gone.
+    public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
+        let users = commits.users
+        let project = projectRef
+        let entries = try await writing("removeEntries") { connection in
+            if isForgotten {
+                try connection.run(
+                    "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
+                    [.integer(project), users.digest(user)])
+            }
+            guard let ref = try users.ref(user, connection) else { return 0 }
+            try connection.run("DELETE FROM journal WHERE user = ?", [.integer(ref)])
+            let entries = connection.changes
+            try connection.run("DELETE FROM bases WHERE user = ?", [.integer(ref)])
+            try connection.run("DELETE FROM feedback_ids WHERE user = ?", [.integer(ref)])
+            try connection.run("DELETE FROM adapters WHERE user = ?", [.integer(ref)])
+            try connection.run("DELETE FROM users WHERE ref = ?", [.integer(ref)])
+            users.forget(user)
+            return entries
+        }
+        try await erase()
+        return entries
+    }
+
+    /// Lets a forgotten user be known again.
+    public func readmit(_ user: String) async throws -> Bool {
+        let users = commits.users
+        let project = projectRef
+        return try await writing("readmit") { connection in
+            try connection.run(
+                "DELETE FROM tombstones WHERE project = ? AND digest = ?", [.integer(project), users.digest(user)])
+            return connection.changes > 0
+        }
+    }
+
+    /// Writes everything from the log into the file, where deleted rows are overwritten with zeros, and empties the log.
+    ///
+    /// - Throws: ``StorageError`` (`locked`) while another process reads: call again.
+    func erase() async throws {
+        let path = path
+        try await writer.run("erase", path) { connection in
+            var isBusy = false
+            try connection.run("PRAGMA synchronous = FULL")
+            try connection.run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
+            if isBusy {
+                throw StorageError(
+                    .locked, "erase",
+                    "it is removed, but its bytes stand in the log still: somebody reads the file; call again",
+                    path: path)
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+internal import CSQLite
+internal import Dispatch
+public import Personalization
+internal import Reasoning
+internal import TensorCore
+
+/// Adapters and their journal in one SQLite file.
+///
+/// ```swift
+/// let storage = try await SQLiteStorage(path: "attune.db")
+/// let engine = try PersonalizationEngine(
+///     configuration: EngineConfiguration(dimension: 384, durability: .synced), store: storage, journal: storage)
+/// ```
+///
+/// One storage writes to a file at a time, in one process; any number read it (``Access/reading``). Updates that come at the
+/// same time are committed together. SQLite works on threads of its own: no task waits on a lock or a disk in Swift's pool.
+///
+/// Beside the file stand `-wal` and `-shm` while it is open (SQLite's) and `-lock`.
+public final class SQLiteStorage: AdapterStore, FeedbackJournal {
+    /// What a storage is opened for.
+    public enum Access: Sendable, Hashable {
+        /// Writing, and a new file is made where there is none.
+        case writing
+        /// Reading alone: every change throws ``StorageError`` (`readOnly`).
+        case reading
+    }
+
+    /// The file.
+    public let path: String
+    /// The tenant that everything here belongs to.
+    public let project: String
+    let access: Access
+
+    let writer: Worker
+    private let readers: [Worker]
+    let commits: GroupCommit
+    private let lock: FileLock?
+    let digestKey: DigestKey
+    let projectRef: Int64
+
+    /// Opens a storage file, or makes a new one.
+    ///
+    /// - Parameters:
+    ///   - path: The file.
+    ///   - project: The tenant; 1 to 1,024 bytes. Those of one file never see each other's users.
+    ///   - access: What it is opened for.
+    /// - Throws: ``StorageError``: `missing`, `inUse`, `notAStore`, `newerSchema`, `damaged`, `readOnly`, `locked`, `full`.
+    public init(path: String, project: String = "default", access: Access = .writing) async throws {
+        precondition(!project.isEmpty && project.utf8.count <= 1024, "SQLiteStorage: a project has 1 to 1024 bytes")
+        self.path = path
+        self.project = project
+        self.access = access
+        let opened = try await Worker.opening("attune.storage") {
+            try Self.open(path, project, access)
+        }
+        lock = opened.lock
+        writer = opened.worker
+        projectRef = opened.project
+        digestKey = opened.key
+        commits = GroupCommit(worker: writer, project: projectRef, key: digestKey, isReading: access == .reading)
+        var readers: [Worker] = []
+        for _ in 0..<2 {
+            readers.append(
+                try await Worker.opening("attune.storage.reader") {
+                    let connection = try Connection(path: path, flags: SQLITE_OPEN_READONLY, vfs: nil)
+                    try connection.execute(
+                        "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")
+                    return Worker(queue: DispatchQueue(label: "attune.storage.reader"), connection)
+                })
+        }
+        self.readers = readers
+    }
+
+    private struct Opened: Sendable {
+        let lock: FileLock?
+        let worker: Worker
+        let project: Int64
+        let key: DigestKey
+    }
+
+    private static func open(_ path: String, _ project: String, _ access: Access) throws -> Opened {
+        let isReading = access == .reading
+        let lock = isReading ? nil : try FileLock(path)
+        let connection = try Connection(
+            path: path, flags: isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: nil)
+        try connection.execute(
+            "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY"
+        )
+        if isReading {
+            try Schema.check(connection, mayBeNew: false)
+        } else {
+            try Schema.check(connection, mayBeNew: true)
+            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096")
+            try Schema.prepare(connection)
+        }
+        let name = Value.text(project)
+        var ref = try connection.integer("SELECT ref FROM projects WHERE name = ?", [name])
+        var key = try key(connection)
+        if !isReading {
+            try connection.transaction {
+                if ref == nil {
+                    try connection.run("INSERT INTO projects (name) VALUES (?)", [name])
+                    ref = connection.lastInsertedRow
+                }
+                if key == nil {
+                    let bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
+                    try connection.run(
+                        "INSERT INTO properties (name, value) VALUES ('digest key', ?)", [.bytes(bytes)])
+                    key = try Self.key(connection)
+                }
+            }
+        }
+        guard let key else { throw StorageError(.damaged, "open", "it has no key for tombstones", path: path) }
+        let worker = Worker(queue: DispatchQueue(label: "attune.storage.writer"), connection)
+        // A project that is not there has no users.
+        return Opened(lock: lock, worker: worker, project: ref ?? -1, key: key)
+    }
+
+    private static func key(_ connection: Connection) throws -> DigestKey? {
+        var bytes: [UInt8] = []
+        try connection.run("SELECT value FROM properties WHERE name = 'digest key'") { bytes = $0.bytes(0) }
+        var reader = ByteReader(bytes)
+        guard let first: UInt64 = reader.take(), let second: UInt64 = reader.take() else { return nil }
+        return DigestKey(first, second)
+    }
+
+    /// Closes the file when everything that was begun is done. Later calls throw ``StorageError`` (`closed`).
+    public func close() async {
+        await commits.close(path: path)
+        for reader in readers { await reader.close() }
+        await writer.close()
+    }
+
+    // MARK: Running
+
+    /// Runs `body` on a connection that reads, in one transaction.
+    func reading<R: Sendable>(_ operation: String, _ body: @escaping @Sendable (Connection) throws -> R) async throws
+        -> R
+    {
+        try await readers[Int.random(in: 0..<readers.count)].run(operation, path, body)
+    }
+
+    /// Runs `body` on the connection that writes, in a transaction.
+    func writing<R: Sendable>(_ operation: String, _ body: @escaping @Sendable (Connection) throws -> R) async throws
+        -> R
+    {
+        try refuseReading(operation)
+        return try await writer.run(operation, path) { connection in try connection.transaction { try body(connection) }
+        }
+    }
+
+    func refuseReading(_ operation: String) throws(StorageError) {
+        if access == .reading {
+            throw StorageError(.readOnly, operation, "it was opened for reading only", path: path)
+        }
+    }
+}
+
+/// A connection on a serial queue of its own.
+final class Worker: Sendable {
+    private let queue: DispatchQueue
+    private let connection: Lock<Connection?>
+
+    init(queue: DispatchQueue, _ connection: Connection) {
+        self.queue = queue
+        self.connection = Lock(connection)
+    }
+
+    /// Runs what opens a connection on a queue of its own.
+    static func opening<R: Sendable>(_ label: String, _ body: @escaping @Sendable () throws -> R) async throws -> R {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue(label: label).async { continuation.resume(with: Result { try body() }) }
+        }
+    }
+
+    func run<R: Sendable>(
+        _ operation: String, _ path: String, _ body: @escaping @Sendable (Connection) throws -> R
+    ) async throws -> R {
+        try await withCheckedThrowingContinuation { continuation in
+            queue.async {
+                continuation.resume(
+                    with: Result {
+                        guard let connection = self.connection.withLock({ $0 }) else {
+                            throw StorageError(.closed, operation, "the storage was closed: open it again", path: path)
+                        }
+                        return try body(connection)
+                    })
+            }
+        }
+    }
+
+    /// Runs `body` some time, with the connection if it is open still.
+    func schedule(_ body: @escaping @Sendable (Connection?) -> Void) {
+        queue.async { body(self.connection.withLock { $0 }) }
+    }
+
+    func close() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            queue.async {
+                let connection = self.connection.withLock { connection in
+                    defer { connection = nil }
+                    return connection
+                }
+                connection?.close()
+                continuation.resume()
+            }
+        }
+    }
+}

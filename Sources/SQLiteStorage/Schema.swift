@@ -1,0 +1,76 @@
+internal import CSQLite
+
+/// The tables of a storage file, and how they came to be. Migrations are only ever appended.
+enum Schema {
+    /// "ATTN" as a number: what marks a SQLite file as ours.
+    static let applicationID: Int64 = 0x4154_544E
+
+    /// What brings a file from the version of its place here to the next. One that was released is never changed.
+    static let migrations: [String] = [
+        """
+        CREATE TABLE properties (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE projects (ref INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
+        CREATE TABLE users (
+            ref INTEGER PRIMARY KEY, project INTEGER NOT NULL, id BLOB NOT NULL, UNIQUE (project, id)) STRICT;
+        CREATE TABLE adapters (
+            user INTEGER PRIMARY KEY, version INTEGER NOT NULL, model BLOB NOT NULL, snapshot BLOB NOT NULL) STRICT;
+        CREATE TABLE bases (
+            user INTEGER PRIMARY KEY, version INTEGER NOT NULL, model BLOB NOT NULL, snapshot BLOB NOT NULL) STRICT;
+        CREATE TABLE journal (
+            user INTEGER NOT NULL, version INTEGER NOT NULL, recorded_at INTEGER NOT NULL, id BLOB,
+            action BLOB NOT NULL, PRIMARY KEY (user, version)) STRICT, WITHOUT ROWID;
+        CREATE TABLE feedback_ids (
+            user INTEGER NOT NULL, id BLOB NOT NULL, version INTEGER, PRIMARY KEY (user, id)) STRICT, WITHOUT ROWID;
+        CREATE TABLE contents (
+            ref INTEGER PRIMARY KEY, project INTEGER NOT NULL, kind INTEGER NOT NULL, hash INTEGER NOT NULL,
+            bytes BLOB NOT NULL, UNIQUE (project, kind, hash)) STRICT;
+        CREATE TABLE tombstones (
+            project INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (project, digest)) STRICT, WITHOUT ROWID;
+        """
+    ]
+
+    static var version: Int { migrations.count }
+
+    /// Brings a file's tables up to date; makes them in a new one.
+    ///
+    /// - Throws: ``StorageError``: `notAStore`, `newerSchema`, and what SQLite says.
+    static func prepare(_ connection: Connection) throws {
+        let version = try check(connection, mayBeNew: true)
+        guard version < Self.version else { return }
+        // Another process may have come first.
+        try connection.transaction {
+            let version = try check(connection, mayBeNew: true)
+            for migration in migrations[version...] { try connection.execute(migration) }
+            try connection.execute("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(Self.version)")
+        }
+    }
+
+    /// The version of a file's tables; 0 for a file without any.
+    @discardableResult
+    static func check(_ connection: Connection, mayBeNew: Bool) throws(StorageError) -> Int {
+        func refuse(_ code: StorageError.Code, _ message: String) -> StorageError {
+            StorageError(code, "open", message, path: connection.path)
+        }
+        let tables = try connection.integer("SELECT count(*) FROM sqlite_schema") ?? 0
+        let application = try connection.integer("PRAGMA application_id") ?? 0
+        let version = try connection.integer("PRAGMA user_version") ?? 0
+        if tables == 0, application == 0, version == 0, mayBeNew { return 0 }
+        guard application == applicationID, version > 0 else {
+            throw refuse(.notAStore, "this is a SQLite database of something else than Attune; give another path")
+        }
+        guard version <= Self.version else {
+            throw refuse(
+                .newerSchema,
+                "its tables have version \(version), and this version of Attune knows \(Self.version): "
+                    + "use the newer one")
+        }
+        // Triggers and views would run with our rights: what is not ours is not opened.
+        let others = try connection.integer(
+            "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR (type = 'index' AND sql IS NOT NULL)"
+        )
+        guard others == 0 else {
+            throw refuse(.notAStore, "it has triggers, views or indexes that are not Attune's; they are not run")
+        }
+        return Int(version)
+    }
+}
