@@ -39,6 +39,9 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
+        .target(
+            name: "CPageChecksums", dependencies: ["CSQLite", "CXXHash"],
+            cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke", "CXXHash"]),
         module("Telemetry"),
