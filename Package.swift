@@ -67,6 +67,7 @@ let package = Package(
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
         tests(
             "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
+        tests("SQLiteStorageTests", ["SQLiteStorage", "TensorCore", "CSQLite", "CPageChecksums"]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
