@@ -121,7 +121,7 @@ static int read_parts(checked_file *file, uint8_t *out, int amount, int64_t offs
             return refuse(file, SQLITE_IOERR_DATA, offset / (size ? size : amount) + 1, ATTUNE_PAGE_MISSING);
         return SQLITE_IOERR_SHORT_READ;
     }
-    if (offset == 0 || size == 0) {
+    if (size == 0) {
         // If it isn't true, then there is no checksum where it says.
         uint8_t header[header_bytes];
         rc = file->real->pMethods->xRead(file->real, header, header_bytes, 0);

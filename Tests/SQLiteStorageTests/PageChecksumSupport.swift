@@ -41,6 +41,28 @@ import Foundation
 
     var refusal: attune_page_refusal { unsafe attune_page_checksums_refusal(handle, "main") }
 
+    /// The database's file, as SQLite uses it.
+    private var file: UnsafeMutablePointer<sqlite3_file> {
+        get throws {
+            var file: UnsafeMutablePointer<sqlite3_file>?
+            try check(unsafe sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file))
+            guard let file = unsafe file else { throw Failure(code: SQLITE_MISUSE) }
+            return unsafe file
+        }
+    }
+
+    func readFile(_ count: Int, at offset: Int) throws -> [UInt8] {
+        let file = unsafe try file
+        var bytes = [UInt8](repeating: 0, count: count)
+        try check(unsafe file.pointee.pMethods.pointee.xRead(file, &bytes, Int32(count), Int64(offset)))
+        return bytes
+    }
+
+    func writeFile(_ bytes: [UInt8], at offset: Int) throws {
+        let file = unsafe try file
+        try check(unsafe file.pointee.pMethods.pointee.xWrite(file, bytes, Int32(bytes.count), Int64(offset)))
+    }
+
     func run(_ statements: String) throws { try check(unsafe sqlite3_exec(handle, statements, nil, nil, nil)) }
 
     /// All rows, each value as text.

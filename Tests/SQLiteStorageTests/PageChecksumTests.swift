@@ -167,6 +167,48 @@ import Testing
         #expect(plain.refusal.reason == ATTUNE_PAGE_NOT_REFUSED)
     }
 
+    /// SQLite reads long values so from 3.45 on.
+    @Test func partsOfPagesAreChecked() throws {
+        let database = try ChecksumDatabase()
+        _ = try database.make(pageSize: 1024, rows: 20, bodyBytes: 5000)
+        let intact = try database.bytes()
+        var damaged = intact
+        damaged[1024 * 10 + 1023] ^= 1
+        try database.write(damaged)
+        let connection = try database.open()
+        for isSizeKnown in [false, true] {
+            if isSizeKnown { _ = try connection.value("SELECT count(*) FROM sqlite_schema") }
+            for offset in stride(from: 0, to: intact.count - 3000, by: 97) {
+                for count in [1, 200, 512, 1016, 1024, 3000] {
+                    let isRead = offset + count <= 1024 * 10 || offset >= 1024 * 11
+                    if isRead {
+                        let bytes = try connection.readFile(count, at: offset)
+                        #expect(bytes == Array(intact[offset..<offset + count]))
+                    } else {
+                        #expect(throws: ChecksumConnection.Failure(code: damagedData)) {
+                            try connection.readFile(count, at: offset)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func onlyPagesAreWritten() throws {
+        let database = try ChecksumDatabase()
+        let expected = try database.make(pageSize: 1024, rows: 20, bodyBytes: 5000)
+        do {
+            let connection = try database.open()
+            _ = try connection.content()
+            for (count, offset) in [(1000, 1024), (512, 2048), (2048, 4096), (1024, 512), (1024, 0), (0, 0), (1, 0)] {
+                #expect(throws: ChecksumConnection.Failure(code: refusedWrite), "\(count) bytes at \(offset)") {
+                    try connection.writeFile([UInt8](repeating: 1, count: count), at: offset)
+                }
+            }
+        }
+        #expect(try database.outcome().get() == expected)
+    }
+
     @Test func theRefusedPageIsNamed() throws {
         let database = try ChecksumDatabase()
         _ = try database.make(pageSize: 4096, rows: 50, bodyBytes: 9000)

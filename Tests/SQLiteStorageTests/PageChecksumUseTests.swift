@@ -139,6 +139,41 @@ import Testing
         try expectChecksums(database, pageSize: 512)
     }
 
+    /// Without secure_delete, a page that was used and freed in one transaction is never written, and later ones are: a copy
+    /// reads the gap.
+    @Test func aGapInTheFileHasChecksums() throws {
+        let database = try ChecksumDatabase()
+        do {
+            let connection = try database.open(pageSize: 512)
+            try connection.run("PRAGMA journal_mode = DELETE; PRAGMA secure_delete = OFF")
+            try connection.run(ChecksumDatabase.tables)
+            try connection.run("CREATE TABLE t(a)")
+            try connection.run("BEGIN; INSERT INTO t VALUES (zeroblob(20000)); INSERT INTO t VALUES (zeroblob(9000))")
+            try connection.run("DELETE FROM t WHERE rowid = 1; COMMIT")
+        }
+        let bytes = try database.bytes()
+        var isGap = false
+        for start in stride(from: 0, to: bytes.count, by: 512) {
+            let content = bytes[start..<start + 504]
+            if content.allSatisfy({ $0 == 0 }) && bytes[start + 504..<start + 512] != content.prefix(8) { isGap = true }
+        }
+        #expect(isGap)
+        try expectChecksums(database, pageSize: 512)
+    }
+
+    /// The file is empty again after the first connection's pages of another size.
+    @Test func aDatabaseThatWasNotMadeCanBeMadeWithOtherPages() throws {
+        let database = try ChecksumDatabase()
+        let first = try database.open(pageSize: 4096)
+        try first.run("PRAGMA cache_size = 1; BEGIN; CREATE TABLE t(a); INSERT INTO t VALUES (zeroblob(200000))")
+        #expect(try first.value("SELECT length(hex(a)) FROM t") == "400000")
+        #expect(try database.bytes().count > 4096)
+        try first.run("ROLLBACK")
+        #expect(try database.bytes().isEmpty)
+        let expected = try database.make(pageSize: 512, rows: 10, bodyBytes: 1000)
+        #expect(try first.content() == expected)
+    }
+
     @Test(arguments: ["FULL", "INCREMENTAL"]) func freePagesAreGivenBack(mode: String) throws {
         let database = try ChecksumDatabase()
         try database.open(pageSize: 1024).run("PRAGMA auto_vacuum = \(mode); PRAGMA journal_mode = WAL")
