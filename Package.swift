@@ -39,6 +39,9 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
+        .target(
+            name: "CPageChecksums", dependencies: ["CSQLite", "CXXHash"],
+            cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke", "CXXHash"]),
         module("Telemetry"),
@@ -64,6 +67,7 @@ let package = Package(
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
         tests(
             "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
+        tests("SQLiteStorageTests", ["SQLiteStorage", "TensorCore", "CSQLite", "CPageChecksums"]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
