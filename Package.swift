@@ -49,7 +49,7 @@ let package = Package(
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite"]),
+        module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(
@@ -67,7 +67,9 @@ let package = Package(
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
         tests(
             "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        tests("SQLiteStorageTests", ["SQLiteStorage", "TensorCore", "CSQLite", "CPageChecksums"]),
+        tests(
+            "SQLiteStorageTests",
+            ["SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]

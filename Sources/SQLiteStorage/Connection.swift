@@ -1,3 +1,4 @@
+internal import CPageChecksums
 internal import CSQLite
 
 /// A connection to a database, with its prepared statements.
@@ -12,9 +13,14 @@ final class Connection: @unchecked Sendable {
     /// Opens a database.
     ///
     /// - Parameter flags: SQLite's.
-    init(path: String, flags: Int32, vfs: String?) throws(StorageError) {
+    init(path: String, flags: Int32) throws(StorageError) {
         self.path = path
-        let status = unsafe sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_EXRESCODE, vfs)
+        var status = attune_page_checksums_register()
+        if status == SQLITE_OK {
+            status = unsafe sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_EXRESCODE, ATTUNE_PAGE_CHECKSUMS_VFS)
+        }
+        // Before any statement; says nothing of a file that has pages.
+        if status == SQLITE_OK, let handle = unsafe handle { status = unsafe attune_page_checksums_reserve(handle) }
         guard status == SQLITE_OK else {
             let error = failure("open", status)
             unsafe sqlite3_close_v2(handle)
@@ -117,11 +123,16 @@ final class Connection: @unchecked Sendable {
         func error(_ code: StorageError.Code, _ message: String) -> StorageError {
             StorageError(code, operation, "\(message) (SQLite: \(detail), \(status))", path: path)
         }
-        switch status {
-        case SQLITE_IOERR | (32 << 8), SQLITE_IOERR | (2 << 8):
-            return error(.damaged, "a page is not what was written there: restore a backup")
-        default: break
+        if status == SQLITE_IOERR | (32 << 8) {
+            guard let handle = unsafe handle else { return error(.damaged, "the file is damaged") }
+            let refusal = unsafe attune_page_checksums_refusal(handle, "main")
+            if refusal.reason == ATTUNE_PAGE_FOREIGN {
+                return error(
+                    .notAStore, "page \(refusal.page) has no checksum: another program made or rewrote the file")
+            }
+            return error(.damaged, "page \(refusal.page) is not what was written there: restore a backup")
         }
+        if status == SQLITE_IOERR | (2 << 8) { return error(.damaged, "the file ends too early: restore a backup") }
         switch status & 0xFF {
         case SQLITE_FULL: return error(.full, "no space is left: make room; what was acknowledged is there")
         case SQLITE_READONLY: return error(.readOnly, "the file or its folder may not be written to")

@@ -35,3 +35,14 @@ final class FileLock: Sendable {
 
     deinit { close(descriptor) }
 }
+
+/// Refuses a file that was cut to nothing while its log has content: SQLite would take it for a new one and delete the log.
+func refuseCutFile(_ path: String) throws(StorageError) {
+    var (file, log) = (stat(), stat())
+    guard unsafe stat(path, &file) == 0, file.st_size < 512, unsafe stat(path + "-wal", &log) == 0, log.st_size > 0
+    else { return }
+    throw StorageError(
+        .damaged, "open",
+        "the file has \(file.st_size) bytes, and its log (-wal) \(log.st_size): it was cut; restore a backup",
+        path: path)
+}

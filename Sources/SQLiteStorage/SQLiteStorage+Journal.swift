@@ -99,6 +99,7 @@ extension SQLiteStorage {
             try connection.put(base, snapshot, of: ref, in: .bases)
             try connection.run(
                 "DELETE FROM journal WHERE user = ? AND version <= ?", [.integer(ref), .version(base.adapter.version)])
+            users.forget(base.user)
         }
     }
 

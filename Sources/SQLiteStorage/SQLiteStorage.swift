@@ -34,7 +34,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     let writer: Worker
     private let readers: [Worker]
     let commits: GroupCommit
-    private let lock: FileLock?
+    private let lock: Lock<FileLock?>
     let digestKey: DigestKey
     let projectRef: Int64
 
@@ -53,7 +53,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         let opened = try await Worker.opening("attune.storage") {
             try Self.open(path, project, access)
         }
-        lock = opened.lock
+        lock = Lock(opened.lock)
         writer = opened.worker
         projectRef = opened.project
         digestKey = opened.key
@@ -62,7 +62,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         for _ in 0..<2 {
             readers.append(
                 try await Worker.opening("attune.storage.reader") {
-                    let connection = try Connection(path: path, flags: SQLITE_OPEN_READONLY, vfs: nil)
+                    let connection = try Connection(path: path, flags: SQLITE_OPEN_READONLY)
                     try connection.execute(
                         "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")
                     return Worker(queue: DispatchQueue(label: "attune.storage.reader"), connection)
@@ -81,8 +81,9 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private static func open(_ path: String, _ project: String, _ access: Access) throws -> Opened {
         let isReading = access == .reading
         let lock = isReading ? nil : try FileLock(path)
+        try refuseCutFile(path)
         let connection = try Connection(
-            path: path, flags: isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: nil)
+            path: path, flags: isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
         try connection.execute(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY"
         )
@@ -129,6 +130,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         await commits.close(path: path)
         for reader in readers { await reader.close() }
         await writer.close()
+        lock.withLock { $0 = nil }
     }
 
     // MARK: Running

@@ -152,4 +152,14 @@ public struct JournalRewriting: Sendable {
     public var correction: JournalEntry
     /// The adapter that never saw what was forgotten.
     public var adapter: StoredAdapter
+
+    /// A rewriting; all of one user.
+    public init(
+        removed: JournalEntry, replacement: JournalEntry?, correction: JournalEntry, adapter: StoredAdapter
+    ) {
+        self.removed = removed
+        self.replacement = replacement
+        self.correction = correction
+        self.adapter = adapter
+    }
 }

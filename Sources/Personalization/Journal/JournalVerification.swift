@@ -1,0 +1,86 @@
+internal import LoRA
+internal import TensorCore
+
+/// Whether the adapters of a store are what the replay of their journal gives.
+public struct JournalVerification: Sendable, Hashable {
+    /// A user whose adapter is not.
+    public struct Mismatch: Sendable, Hashable {
+        /// Whose adapter it is.
+        public var user: String
+        /// What is wrong.
+        public var reason: String
+    }
+
+    /// The users with an adapter or entries.
+    public var users = 0
+    /// The entries that were replayed.
+    public var entries = 0
+    /// The entries that no saved adapter has seen yet.
+    public var unsavedEntries = 0
+    /// What is wrong; empty for a clean storage.
+    public var mismatches: [Mismatch] = []
+
+    /// Replays every user's entries and compares the adapter that comes of them with the stored one, byte by byte. Nothing is
+    /// changed, no bank is asked.
+    ///
+    /// - Parameter progress: Told of the users done and of all.
+    /// - Throws: What listing the users throws; `CancellationError`. What is wrong with one user is a mismatch.
+    public static func run(
+        _ store: any AdapterStore, _ journal: any FeedbackJournal,
+        progress: @Sendable (Int, Int) -> Void = { _, _ in }
+    ) async throws -> JournalVerification {
+        var all = Set<UserKey>()
+        for user in try await store.users() { all.insert(UserKey(user)) }
+        for user in try await journal.journalledUsers() { all.insert(UserKey(user)) }
+        var result = JournalVerification()
+        result.users = all.count
+        let replayer = JournalReplayer(journal)
+        for (i, key) in all.sorted().enumerated() {
+            try Task.checkCancellation()
+            do {
+                if let reason = try await result.verify(key.user, store, journal, replayer) {
+                    result.mismatches.append(Mismatch(user: key.user, reason: reason))
+                }
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                result.mismatches.append(Mismatch(user: key.user, reason: "\(error)"))
+            }
+            progress(i + 1, all.count)
+        }
+        return result
+    }
+
+    /// - Returns: What is wrong with a user; `nil` for nothing.
+    private mutating func verify(
+        _ user: String, _ store: any AdapterStore, _ journal: any FeedbackJournal, _ replayer: JournalReplayer
+    ) async throws -> String? {
+        let base = try await journal.base(of: user)
+        // Entries come after the adapter is read: it may be saved meanwhile, but never one that they do not reach.
+        let stored = try await store.load(user)
+        let entries = try await journal.entries(of: user, after: nil)
+        self.entries += entries.count
+        let split = entries.firstIndex { $0.version > stored?.adapter.version ?? 0 } ?? entries.endIndex
+        let saved = stored == nil ? entries[..<0] : entries[..<split]
+        unsavedEntries += entries.count - saved.count
+        let (made, isAsRecorded) = try await replayer.replay(saved, onto: base?.adapter)
+        if let stored {
+            guard let made else {
+                return "an adapter of version \(stored.adapter.version) that nothing in the journal makes"
+            }
+            guard made.snapshot() == stored.adapter.snapshot() else {
+                return "the stored adapter of version \(stored.adapter.version) is not what replaying "
+                    + "\(saved.count) entries gives"
+            }
+        }
+        let (_, restIsAsRecorded) = try await replayer.replay(entries[saved.endIndex...], onto: made ?? base?.adapter)
+        let isCorrected = try entries.contains { entry in
+            guard case .correction = try JournalAction(encoded: entry.action).kind else { return false }
+            return true
+        }
+        if !isCorrected, !(isAsRecorded && restIsAsRecorded) {
+            return "a step's rate, threshold or counter is not the one that was recorded"
+        }
+        return nil
+    }
+}

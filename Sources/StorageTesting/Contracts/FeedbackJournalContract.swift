@@ -1,0 +1,231 @@
+internal import LoRA
+public import Personalization
+
+/// What every ``FeedbackJournal`` promises, checked on any journal. Needs no test framework:
+///
+/// ```swift
+/// let violations = try await FeedbackJournalContract { try await MyJournal() }.violations()
+/// precondition(violations.isEmpty, "\(violations)")
+/// ```
+public struct FeedbackJournalContract: Sendable {
+    /// Makes an empty journal.
+    let makeJournal: @Sendable () async throws -> any FeedbackJournal
+
+    /// A suite for journals that a closure makes, each empty; called nine times.
+    public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
+        self.makeJournal = makeJournal
+    }
+
+    /// Checks every promise.
+    ///
+    /// - Returns: The promises that were broken, in the order of the checks; empty for a journal that keeps them.
+    /// - Throws: What making a journal throws, and `CancellationError`. What a journal throws is a violation.
+    public func violations() async throws -> [ContractViolation] {
+        _ = try await makeJournal()
+        let found = ContractJournal()
+        let run = Run(makeJournal: makeJournal, found: found)
+        try await found.check("entries come back as they were given") { try await run.checkEntries() }
+        try await found.check("versions rise") { try await run.checkThatVersionsRise() }
+        try await found.check("an id is learned once") { try await run.checkIDs() }
+        try await found.check("content is kept under its name") { try await run.checkContent() }
+        try await found.check("trimming makes a base") { try await run.checkTrimming() }
+        try await found.check("rewriting is whole") { try await run.checkRewriting() }
+        try await found.check("forgotten users stay forgotten") { try await run.checkForgetting() }
+        try await found.check("all calls may be made from many tasks at once") { try await run.checkConcurrentCalls() }
+        return found.violations
+    }
+}
+
+private struct Run: Sendable {
+    let makeJournal: @Sendable () async throws -> any FeedbackJournal
+    let found: ContractJournal
+
+    private func entry(_ user: String, _ version: UInt64, id: FeedbackID? = nil) -> JournalEntry {
+        JournalEntry(
+            user: user, version: version, id: id, recordedAt: Int64(version) * 1_000_003 - 7,
+            action: Array("\(user) \(version)".utf8) + [0, 255, 0])
+    }
+
+    private func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
+        found.expect(promise, value, is: expected)
+    }
+
+    func checkEntries() async throws {
+        let journal = try await makeJournal()
+        expect("an empty journal has no users", try await journal.journalledUsers(), is: [])
+        expect("nobody's entries are none", try await journal.entries(of: "ada", after: nil), is: [])
+        let users = ["b", "a", "\u{E9}", "e\u{301}", "\0", " ", "用户", String(repeating: "x", count: 1024)]
+        for durability in [Durability.buffered, .synced] {
+            let first: UInt64 = durability == .buffered ? 0 : 3
+            for user in users {
+                for version in first..<(first + 3) {
+                    let id = version == 1 ? nil : FeedbackID(high: version, low: .max - version)
+                    let outcome = try await journal.append(entry(user, version, id: id), durability: durability)
+                    expect("an entry is appended", outcome, is: .appended)
+                }
+            }
+        }
+        for user in users {
+            let all = (0..<6).map { entry(user, $0, id: $0 == 1 ? nil : FeedbackID(high: $0, low: .max - $0)) }
+            expect("entries come back as they were given", try await journal.entries(of: user, after: nil), is: all)
+            expect(
+                "entries above a version come back", try await journal.entries(of: user, after: 3),
+                is: Array(all[4...]))
+            expect("none are above the last", try await journal.entries(of: user, after: 5), is: [])
+        }
+        let listed = try await journal.journalledUsers().map { Array($0.utf8) }
+        expect(
+            "users are listed in the order of their bytes", listed,
+            is: users.map { Array($0.utf8) }.sorted { $0.lexicographicallyPrecedes($1) })
+    }
+
+    func checkThatVersionsRise() async throws {
+        let journal = try await makeJournal()
+        _ = try await journal.append(entry("ada", 4), durability: .buffered)
+        for version: UInt64 in [4, 3, 0] {
+            let error = try await found.failure("versions rise", of: "version \(version) after 4") {
+                try await journal.append(entry("ada", version, id: FeedbackID("late")), durability: .buffered)
+            }
+            expect("a version that does not rise is stale", (error as? EngineError)?.code, is: .staleVersion)
+        }
+        expect(
+            "what is refused leaves nothing", try await journal.entries(of: "ada", after: nil), is: [entry("ada", 4)])
+        let outcome = try await journal.append(entry("ada", 9, id: FeedbackID("late")), durability: .buffered)
+        expect("an id that was refused with its version is free", outcome, is: .appended)
+    }
+
+    func checkIDs() async throws {
+        let journal = try await makeJournal()
+        let id = FeedbackID("event")
+        expect("an id is new", try await journal.append(entry("ada", 1, id: id), durability: .buffered), is: .appended)
+        let again = try await journal.append(entry("ada", 2, id: id), durability: .synced)
+        expect("an id is learned once", again, is: .duplicate)
+        // Even where the version is old as well: it is the same event, sent again.
+        let old = try await journal.append(entry("ada", 1, id: id), durability: .synced)
+        expect("an id is learned once", old, is: .duplicate)
+        expect("a duplicate leaves nothing", try await journal.entries(of: "ada", after: 1), is: [])
+        let other = try await journal.append(entry("bob", 1, id: id), durability: .buffered)
+        expect("ids are a user's own", other, is: .appended)
+    }
+
+    func checkContent() async throws {
+        let journal = try await makeJournal()
+        let content = JournalContent(kind: .prior, hash: .max, bytes: [1, 2, 3])
+        expect("content that was not kept is not there", try await journal.content(.prior, .max), is: nil)
+        try await journal.keep(content)
+        try await journal.keep(content)
+        try await journal.keep(JournalContent(kind: .catalogue, hash: .max, bytes: []))
+        expect("content is kept", try await journal.content(.prior, .max), is: [1, 2, 3])
+        expect("names are a kind's own", try await journal.content(.catalogue, .max), is: [])
+        let error = try await found.failure("other bytes are refused", of: "other bytes") {
+            try await journal.keep(JournalContent(kind: .prior, hash: .max, bytes: [1, 2, 4]))
+        }
+        expect("other bytes are refused", error == nil, is: false)
+        expect("content stays", try await journal.content(.prior, .max), is: [1, 2, 3])
+    }
+
+    private func adapter(_ user: String, _ version: UInt64) throws -> StoredAdapter {
+        let script = try AdapterScript()
+        let states = try script.history(user, steps: Int(version))
+        return StoredAdapter(user: user, embeddingModel: "test", adapter: states[Int(version)], isJournalled: true)
+    }
+
+    func checkTrimming() async throws {
+        let journal = try await makeJournal()
+        for version: UInt64 in 1...5 {
+            _ = try await journal.append(entry("ada", version, id: FeedbackID("\(version)")), durability: .buffered)
+        }
+        expect("there is no base before", try await journal.base(of: "ada")?.adapter.version, is: nil)
+        let base = try adapter("ada", 3)
+        try await journal.trim(base)
+        expect("the base is there", try await journal.base(of: "ada")?.adapter.stateHash, is: base.adapter.stateHash)
+        let rest = (4...5).map { entry("ada", $0, id: FeedbackID("\($0)")) }
+        expect("entries up to the base go", try await journal.entries(of: "ada", after: nil), is: rest)
+        let again = try await journal.append(entry("ada", 6, id: FeedbackID("2")), durability: .buffered)
+        // A journal may have kept the ids of trimmed entries.
+        expect("the ids of trimmed entries are duplicates or free", again == .appended || again == .duplicate, is: true)
+        try await journal.trim(try adapter("ada", 6))
+        expect("all may go", try await journal.entries(of: "ada", after: nil), is: [])
+        let stale = try await found.failure("versions rise above the base", of: "version 6 over a base of 6") {
+            try await journal.append(entry("ada", 6), durability: .buffered)
+        }
+        expect("versions rise above the base", (stale as? EngineError)?.code, is: .staleVersion)
+    }
+
+    func checkRewriting() async throws {
+        let journal = try await makeJournal()
+        for version: UInt64 in 1...3 {
+            _ = try await journal.append(entry("ada", version, id: FeedbackID("\(version)")), durability: .buffered)
+        }
+        let correction = entry("ada", 4)
+        try await journal.rewrite(
+            JournalRewriting(
+                removed: entry("ada", 2, id: FeedbackID("2")), replacement: nil, correction: correction,
+                adapter: try adapter("ada", 4)))
+        let rest = [entry("ada", 1, id: FeedbackID("1")), entry("ada", 3, id: FeedbackID("3")), correction]
+        expect("the entry is gone", try await journal.entries(of: "ada", after: nil), is: rest)
+        let again = try await journal.append(entry("ada", 5, id: FeedbackID("2")), durability: .buffered)
+        expect("what was forgotten does not come back", again, is: .forgottenFeedback)
+        let error = try await found.failure("an entry that is not there cannot go", of: "version 2 again") {
+            try await journal.rewrite(
+                JournalRewriting(
+                    removed: entry("ada", 2), replacement: nil, correction: entry("ada", 6),
+                    adapter: try adapter("ada", 6)))
+        }
+        expect("an entry that is not there cannot go", (error as? EngineError)?.code, is: .unknownFeedback)
+        expect("a refused rewriting changes nothing", try await journal.entries(of: "ada", after: nil), is: rest)
+        var smaller = entry("ada", 3, id: FeedbackID("3"))
+        smaller.action = [7]
+        try await journal.rewrite(
+            JournalRewriting(
+                removed: entry("ada", 3, id: FeedbackID("3")), replacement: smaller, correction: entry("ada", 5),
+                adapter: try adapter("ada", 5)))
+        expect(
+            "an entry is replaced", try await journal.entries(of: "ada", after: 1),
+            is: [smaller, correction, entry("ada", 5)])
+    }
+
+    func checkForgetting() async throws {
+        let journal = try await makeJournal()
+        for version: UInt64 in 1...3 {
+            for user in ["ada", "bob"] {
+                _ = try await journal.append(entry(user, version), durability: .buffered)
+            }
+        }
+        expect("entries are counted", try await journal.removeEntries(of: "ada", isForgotten: true), is: 3)
+        expect("they are gone", try await journal.entries(of: "ada", after: nil), is: [])
+        expect("who is forgotten is not listed", try await journal.journalledUsers(), is: ["bob"])
+        let late = try await journal.append(entry("ada", 9, id: FeedbackID("late")), durability: .buffered)
+        expect("late feedback is refused", late, is: .forgottenUser)
+        expect("forgetting again removes nothing", try await journal.removeEntries(of: "ada", isForgotten: true), is: 0)
+        expect("a user is readmitted", try await journal.readmit("ada"), is: true)
+        expect("nobody is readmitted twice", try await journal.readmit("ada"), is: false)
+        expect("a user begins again", try await journal.append(entry("ada", 1), durability: .buffered), is: .appended)
+        expect("entries are removed", try await journal.removeEntries(of: "ada", isForgotten: false), is: 1)
+        let next = try await journal.append(entry("ada", 1), durability: .buffered)
+        expect("who was only removed begins again", next, is: .appended)
+        expect("others stay", try await journal.entries(of: "bob", after: nil).count, is: 3)
+    }
+
+    func checkConcurrentCalls() async throws {
+        let journal = try await makeJournal()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for user in 0..<8 {
+                group.addTask {
+                    for version: UInt64 in 1...40 {
+                        let durability: Durability = version % 4 == 0 ? .synced : .buffered
+                        let outcome = try await journal.append(entry("user \(user)", version), durability: durability)
+                        expect("an entry is appended", outcome, is: .appended)
+                        let seen = try await journal.entries(of: "user \(user)", after: version - 1)
+                        expect("who appended sees it", seen, is: [entry("user \(user)", version)])
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        for user in 0..<8 {
+            let entries = try await journal.entries(of: "user \(user)", after: nil)
+            expect("nothing is lost, and the order stays", entries.map(\.version), is: Array(1...40))
+        }
+    }
+}
