@@ -59,6 +59,10 @@ let package = Package(
         .executableTarget(
             name: "AttuneCommand", dependencies: ["Attune", "Benchmarking", "TensorCore"], swiftSettings: settings),
 
+        // What scripts/kill-loop kills, and what looks afterwards.
+        .executableTarget(
+            name: "KillLoop", dependencies: ["SQLiteStorage", "Personalization", "LoRA", "TensorCore"],
+            path: "Tests/KillLoop", swiftSettings: settings),
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
         tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),

@@ -12,12 +12,16 @@ final class Connection: @unchecked Sendable {
 
     /// Opens a database.
     ///
-    /// - Parameter flags: SQLite's.
-    init(path: String, flags: Int32) throws(StorageError) {
+    /// - Parameters:
+    ///   - flags: SQLite's.
+    ///   - isImmutable: Whether nobody can change the file, as on a disk that is mounted for reading; nothing is locked then.
+    init(path: String, flags: Int32, isImmutable: Bool = false) throws(StorageError) {
         self.path = path
+        let name = isImmutable ? "file:\(Self.escaped(path))?immutable=1" : path
+        let flags = isImmutable ? flags | SQLITE_OPEN_URI : flags
         var status = attune_page_checksums_register()
         if status == SQLITE_OK {
-            status = unsafe sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_EXRESCODE, ATTUNE_PAGE_CHECKSUMS_VFS)
+            status = unsafe sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_EXRESCODE, ATTUNE_PAGE_CHECKSUMS_VFS)
         }
         // Before any statement; says nothing of a file that has pages.
         if status == SQLITE_OK, let handle = unsafe handle { status = unsafe attune_page_checksums_reserve(handle) }
@@ -31,6 +35,18 @@ final class Connection: @unchecked Sendable {
     }
 
     deinit { close() }
+
+    /// A path as a part of a URI.
+    private static func escaped(_ path: String) -> String {
+        var result = ""
+        for byte in path.utf8 {
+            switch byte {
+            case 0x2D...0x39, 0x41...0x5A, 0x61...0x7A, 0x5F, 0x7E: result.unicodeScalars.append(Unicode.Scalar(byte))
+            default: result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+        return result
+    }
 
     func close() {
         statements.removeAll()

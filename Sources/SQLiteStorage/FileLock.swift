@@ -36,13 +36,32 @@ final class FileLock: Sendable {
     deinit { close(descriptor) }
 }
 
-/// Refuses a file that was cut to nothing while its log has content: SQLite would take it for a new one and delete the log.
-func refuseCutFile(_ path: String) throws(StorageError) {
+/// Refuses what SQLite would take for a database and is none: a file of something else, and one that was cut to nothing while its
+/// log has content, which SQLite would take for a new one and delete the log.
+func refuseOtherFiles(_ path: String) throws(StorageError) {
     var (file, log) = (stat(), stat())
-    guard unsafe stat(path, &file) == 0, file.st_size < 512, unsafe stat(path + "-wal", &log) == 0, log.st_size > 0
-    else { return }
-    throw StorageError(
-        .damaged, "open",
-        "the file has \(file.st_size) bytes, and its log (-wal) \(log.st_size): it was cut; restore a backup",
-        path: path)
+    guard unsafe stat(path, &file) == 0, file.st_mode & S_IFMT == S_IFREG else { return }
+    if file.st_size < 512, unsafe stat(path + "-wal", &log) == 0, log.st_size > 0 {
+        throw StorageError(
+            .damaged, "open",
+            "the file has \(file.st_size) bytes, and its log (-wal) \(log.st_size): it was cut; restore a backup",
+            path: path)
+    }
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    // What cannot be opened is told by SQLite.
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    var start = [UInt8](repeating: 0, count: 16)
+    let count = unsafe read(descriptor, &start, start.count)
+    if count > 0, Array(start.prefix(count)) != Array("SQLite format 3\0".utf8) {
+        throw StorageError(.notAStore, "open", "the file is no database, or its first bytes are damaged", path: path)
+    }
+}
+
+/// Whether nobody can write to a file's folder, and the file has no log: SQLite could not make the files beside it, and needs none.
+func isUnchangeable(_ path: String) -> Bool {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    var log = stat()
+    let hasLog = unsafe stat(path + "-wal", &log) == 0 && log.st_size > 0
+    return unsafe access(folder, W_OK) != 0 && !hasLog
 }

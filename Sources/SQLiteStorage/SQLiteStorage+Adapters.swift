@@ -8,8 +8,13 @@ extension SQLiteStorage {
     /// - Throws: ``StorageError``; ``EngineError`` (`damagedAdapter`) where its bytes are not those that were saved.
     public func load(_ user: String) async throws -> StoredAdapter? {
         let project = projectRef
-        return try await reading("load") { connection in
-            try connection.adapter(of: user, in: .adapters, project)
+        do {
+            return try await reading("load") { connection in
+                try connection.adapter(of: user, in: .adapters, project)
+            }
+        } catch let error as StorageError where error.code == .damaged {
+            // The journal may stand on pages that are whole.
+            throw EngineError(.damagedAdapter, "load", error.message, user: user, cause: error)
         }
     }
 

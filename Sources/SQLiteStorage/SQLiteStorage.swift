@@ -62,7 +62,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         for _ in 0..<2 {
             readers.append(
                 try await Worker.opening("attune.storage.reader") {
-                    let connection = try Connection(path: path, flags: SQLITE_OPEN_READONLY)
+                    let connection = try Connection(
+                        path: path, flags: SQLITE_OPEN_READONLY, isImmutable: opened.isImmutable)
                     try connection.execute(
                         "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")
                     return Worker(queue: DispatchQueue(label: "attune.storage.reader"), connection)
@@ -76,14 +77,16 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         let worker: Worker
         let project: Int64
         let key: DigestKey
+        let isImmutable: Bool
     }
 
     private static func open(_ path: String, _ project: String, _ access: Access) throws -> Opened {
         let isReading = access == .reading
         let lock = isReading ? nil : try FileLock(path)
-        try refuseCutFile(path)
-        let connection = try Connection(
-            path: path, flags: isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+        try refuseOtherFiles(path)
+        let flags = isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        let isImmutable = isReading && isUnchangeable(path)
+        let connection = try Connection(path: path, flags: flags, isImmutable: isImmutable)
         try connection.execute(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY"
         )
@@ -114,7 +117,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         guard let key else { throw StorageError(.damaged, "open", "it has no key for tombstones", path: path) }
         let worker = Worker(queue: DispatchQueue(label: "attune.storage.writer"), connection)
         // A project that is not there has no users.
-        return Opened(lock: lock, worker: worker, project: ref ?? -1, key: key)
+        return Opened(lock: lock, worker: worker, project: ref ?? -1, key: key, isImmutable: isImmutable)
     }
 
     private static func key(_ connection: Connection) throws -> DigestKey? {

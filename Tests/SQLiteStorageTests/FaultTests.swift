@@ -1,0 +1,330 @@
+import CSQLite
+import Foundation
+import LoRA
+import Personalization
+import SQLiteStorage
+import TensorCore
+import Testing
+
+/// Every row of the table of faults in docs/durability.md.
+@Suite("Faults", .serialized)
+struct FaultTests {
+    let folder: TemporaryFolder
+    let script: ShopScript
+    private static let users = ["ada", "bob", "cyd"]
+
+    init() throws {
+        folder = try TemporaryFolder()
+        script = try ShopScript()
+    }
+
+    private func engine(_ storage: SQLiteStorage) throws -> PersonalizationEngine {
+        try PersonalizationEngine(
+            configuration: ShopScript.configuration(durability: .synced), store: storage, journal: storage)
+    }
+
+    /// A file with three users, adapters and entries; what they are.
+    private func filled(_ path: String) async throws -> [String: [UInt8]] {
+        let storage = try await SQLiteStorage(path: path)
+        let engine = try engine(storage)
+        var expected: [String: [UInt8]] = [:]
+        for step in 0..<12 {
+            for user in Self.users {
+                _ = try await engine.updateAdapter(for: user, with: script.batch(user, step), id: FeedbackID("\(step)"))
+            }
+            if step == 8 { try await engine.checkpoint() }
+        }
+        for user in Self.users { expected[user] = try await engine.adapter(for: user)?.snapshot() }
+        await storage.close()
+        return expected
+    }
+
+    private func execute(_ path: String, _ sql: String) {
+        var handle: OpaquePointer?
+        #expect(unsafe sqlite3_open(path, &handle) == SQLITE_OK)
+        #expect(unsafe sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK, "\(sql)")
+        unsafe sqlite3_close(handle)
+    }
+
+    private func code(_ body: () async throws -> some Any) async -> StorageError.Code? {
+        do {
+            _ = try await body()
+            return nil
+        } catch let error as StorageError {
+            return error.code
+        } catch let error as EngineError {
+            return (error.cause as? StorageError)?.code
+        } catch {
+            Issue.record("an error of no known type: \(error)")
+            return nil
+        }
+    }
+
+    @Test(
+        "no space: the update is refused, reads are served, and it goes on when there is room",
+        .enabled(if: SmallDisk.isPossible))
+    func fullDisk() async throws {
+        let disk = try SmallDisk(megabytes: 2, at: folder.path + "/disk")
+        let storage = try await SQLiteStorage(path: disk.path + "/a.db")
+        let engine = try engine(storage)
+        for step in 0..<4 { _ = try await engine.updateAdapter(for: "ada", with: script.batch("ada", step)) }
+        let filler = disk.path + "/filler"
+        try disk.fill(filler)
+        // What the log has room for is still accepted; then every update is refused.
+        var last = try #require(try await engine.adapter(for: "ada"))
+        var refused: StorageError.Code?
+        for step in 4..<3000 {
+            refused = await code { try await engine.updateAdapter(for: "ada", with: script.batch("ada", step)) }
+            if refused != nil { break }
+            last = try #require(try await engine.adapter(for: "ada"))
+        }
+        #expect(refused == .full)
+        #expect(try await engine.adapter(for: "ada")?.snapshot() == last.snapshot())
+        #expect(try await engine.personalize(script.batch("ada", 0)[0].embedding, for: "ada").version == last.version)
+        try FileManager.default.removeItem(atPath: filler)
+        let report = try await engine.updateAdapter(for: "ada", with: script.batch("ada", Int(last.version)))
+        #expect(report.version == last.version + 1)
+        try await engine.checkpoint()
+        #expect(try await JournalVerification.run(storage, storage).mismatches == [])
+        await storage.close()
+    }
+
+    @Test("a file that may not be written to is opened for reading alone", .enabled(if: SmallDisk.isPossible))
+    func readOnly() async throws {
+        let disk = try SmallDisk(megabytes: 8, at: folder.path + "/disk")
+        let path = disk.path + "/a.db"
+        let expected = try await filled(path)
+        try disk.makeReadOnly()
+        #expect(await code { try await SQLiteStorage(path: path) } == .readOnly)
+        let storage = try await SQLiteStorage(path: path, access: .reading)
+        let engine = try engine(storage)
+        for user in Self.users { #expect(try await engine.adapter(for: user)?.snapshot() == expected[user]) }
+        #expect(await code { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 20)) } == .readOnly)
+        #expect(try await engine.adapter(for: "ada")?.snapshot() == expected["ada"])
+        await storage.close()
+    }
+
+    @Test("another program's lock: updates are refused after two seconds, reads are served, and then it goes on")
+    func locked() async throws {
+        let path = folder.newPath()
+        let expected = try await filled(path)
+        let storage = try await SQLiteStorage(path: path)
+        let engine = try engine(storage)
+        var other: OpaquePointer?
+        #expect(unsafe sqlite3_open(path, &other) == SQLITE_OK)
+        #expect(unsafe sqlite3_exec(other, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK)
+        #expect(await code { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 12)) } == .locked)
+        for user in Self.users { #expect(try await engine.adapter(for: user)?.snapshot() == expected[user]) }
+        #expect(unsafe sqlite3_exec(other, "ROLLBACK", nil, nil, nil) == SQLITE_OK)
+        unsafe sqlite3_close(other)
+        #expect(try await engine.updateAdapter(for: "ada", with: script.batch("ada", 12)).version == 13)
+        await storage.close()
+    }
+
+    @Test("a second storage that writes to the file is refused, one that reads is not")
+    func inUse() async throws {
+        let path = folder.newPath()
+        let expected = try await filled(path)
+        let storage = try await SQLiteStorage(path: path)
+        #expect(await code { try await SQLiteStorage(path: path) } == .inUse)
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        #expect(try await JournalVerification.run(reader, reader).mismatches == [])
+        let engine = try engine(storage)
+        _ = try await engine.updateAdapter(for: "ada", with: script.batch("ada", 12))
+        #expect(try await reader.entries(of: "ada", after: nil).count == 13)
+        #expect(try await reader.load("bob")?.adapter.version == 9)
+        #expect(expected["bob"] != nil)
+        await reader.close()
+        await storage.close()
+        let next = try await SQLiteStorage(path: path)
+        await next.close()
+    }
+
+    @Test("files that are something else, or from the future, are refused and not changed")
+    func otherFiles() async throws {
+        let path = folder.newPath()
+        #expect(await code { try await SQLiteStorage(path: path, access: .reading) } == .missing)
+        #expect(!FileManager.default.fileExists(atPath: path))
+        #expect(await code { try await SQLiteStorage(path: folder.path + "/no/such.db") } == .missing)
+
+        try Data("this is a text, and no database, long enough to be read".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(await code { try await SQLiteStorage(path: path) } == .notAStore)
+
+        let plain = folder.newPath()
+        execute(plain, "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)")
+        let before = try Data(contentsOf: URL(fileURLWithPath: plain))
+        #expect(await code { try await SQLiteStorage(path: plain) } == .notAStore)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: plain)) == before)
+    }
+
+    @Test(
+        "tables of another version are refused", arguments: [(2, "newerSchema"), (99, "newerSchema"), (0, "notAStore")])
+    func otherSchemas(version: Int, expected: String) async throws {
+        let path = folder.newPath()
+        _ = try await filled(path)
+        try withChecksums(path, "PRAGMA user_version = \(version)")
+        #expect(await code { try await SQLiteStorage(path: path) }?.description == expected)
+        try withChecksums(path, "PRAGMA user_version = 1")
+        let storage = try await SQLiteStorage(path: path)
+        #expect(try await storage.users() == Self.users)
+        await storage.close()
+    }
+
+    @Test("triggers and views in a file are not run")
+    func hostileSchema() async throws {
+        let path = folder.newPath()
+        _ = try await filled(path)
+        try withChecksums(path, "CREATE TRIGGER evil AFTER INSERT ON journal BEGIN DELETE FROM adapters; END")
+        #expect(await code { try await SQLiteStorage(path: path) } == .notAStore)
+    }
+
+    /// Changes a file as a program that keeps the checksums would.
+    private func withChecksums(_ path: String, _ sql: String) throws {
+        var handle: OpaquePointer?
+        #expect(unsafe sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, "attune-checksums") == SQLITE_OK)
+        #expect(unsafe sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK)
+        unsafe sqlite3_close(handle)
+    }
+
+    @Test("no flipped byte changes an answer: it is an error, or healed from the journal")
+    func flips() async throws {
+        let path = folder.newPath()
+        let expected = try await filled(path)
+        let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        var (errors, healed) = (0, 0)
+        var generator = PhiloxGenerator(seed: 11, stream: 1, purpose: .initialization)
+        for page in 0..<(whole.count / 4096) {
+            for _ in 0..<3 {
+                let place = page * 4096 + Int(generator.uniformFloat() * 4096)
+                var bytes = whole
+                bytes[place] ^= 1 << UInt8(generator.uniformFloat() * 8)
+                let copy = folder.newPath()
+                try Data(bytes).write(to: URL(fileURLWithPath: copy))
+                do {
+                    let storage = try await SQLiteStorage(path: copy)
+                    let engine = try engine(storage)
+                    for user in Self.users {
+                        do {
+                            let found = try await engine.adapter(for: user)?.snapshot()
+                            #expect(found == expected[user], "byte \(place): another answer for \(user)")
+                        } catch let error as EngineError {
+                            #expect(
+                                [.storeFailed, .journalFailed, .damagedAdapter, .damagedJournal].contains(error.code))
+                            errors += 1
+                        }
+                        do { _ = try await storage.load(user) } catch { healed += 1 }
+                    }
+                    await storage.close()
+                } catch let error as StorageError {
+                    #expect([.damaged, .notAStore].contains(error.code), "byte \(place): \(error)")
+                    errors += 1
+                }
+                for suffix in ["", "-wal", "-shm", "-lock"] where FileManager.default.fileExists(atPath: copy + suffix)
+                {
+                    try FileManager.default.removeItem(atPath: copy + suffix)
+                }
+            }
+        }
+        // Both happened, or nothing was tried.
+        #expect(errors > 10 && healed > 0)
+    }
+
+    @Test("a file that was cut is refused, wherever it was cut")
+    func cuts() async throws {
+        let path = folder.newPath()
+        let expected = try await filled(path)
+        let whole = try Data(contentsOf: URL(fileURLWithPath: path))
+        for size in stride(from: 4096, to: whole.count, by: 4096).flatMap({ [$0, $0 - 1000] }) {
+            let copy = folder.newPath()
+            try whole.prefix(size).write(to: URL(fileURLWithPath: copy))
+            var failures = 0
+            do {
+                let storage = try await SQLiteStorage(path: copy)
+                let engine = try engine(storage)
+                for user in Self.users {
+                    do {
+                        let found = try await engine.adapter(for: user)?.snapshot()
+                        #expect(found == expected[user], "cut to \(size): another answer for \(user)")
+                    } catch is EngineError {
+                        failures += 1
+                    }
+                }
+                await storage.close()
+            } catch is StorageError {
+                failures += 1
+            }
+            #expect(failures > 0 || size > whole.count - 4096 * 2, "cut to \(size), and nobody noticed")
+        }
+        // To nothing, with a log beside it.
+        let empty = folder.newPath()
+        try Data().write(to: URL(fileURLWithPath: empty))
+        try Data(count: 5000).write(to: URL(fileURLWithPath: empty + "-wal"))
+        #expect(await code { try await SQLiteStorage(path: empty) } == .damaged)
+    }
+
+    @Test("after close everything is refused")
+    func closed() async throws {
+        let storage = try await folder.storage()
+        let engine = try engine(storage)
+        await storage.close()
+        #expect(await code { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)) } == .closed)
+        #expect(await code { try await storage.users() } == .closed)
+        await storage.close()
+    }
+}
+
+/// A disk of some megabytes, in memory, where this process may mount one.
+final class SmallDisk {
+    let path: String
+
+    static let isPossible: Bool = {
+        let path = FileManager.default.temporaryDirectory.path + "/attune-disk-\(UUID().uuidString)"
+        do {
+            _ = try SmallDisk(megabytes: 1, at: path)
+            return true
+        } catch {
+            print("no small disks here (\(error)): tests of full and read-only disks are skipped")
+            return false
+        }
+    }()
+
+    init(megabytes: Int, at path: String) throws {
+        self.path = path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        try Self.run("mount", "-t", "tmpfs", "-o", "size=\(megabytes)m", "tmpfs", path)
+    }
+
+    func makeReadOnly() throws { try Self.run("mount", "-o", "remount,ro", path) }
+
+    /// Writes to a file until there is no space.
+    func fill(_ file: String) throws {
+        try #require(FileManager.default.createFile(atPath: file, contents: nil))
+        let handle = try #require(FileHandle(forWritingAtPath: file))
+        var written = 0
+        do {
+            while true {
+                try handle.write(contentsOf: Data(count: 4096))
+                written += 4096
+            }
+        } catch {
+            #expect(written > 0, "\(error)")
+        }
+        try handle.close()
+    }
+
+    deinit {
+        do { try Self.run("umount", "-l", path) } catch { print("cannot unmount \(path): \(error)") }
+    }
+
+    struct Failure: Error { let status: Int32 }
+
+    private static func run(_ arguments: String...) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = arguments
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw Failure(status: process.terminationStatus) }
+    }
+}
