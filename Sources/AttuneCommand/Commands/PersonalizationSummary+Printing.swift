@@ -2,7 +2,7 @@ import Attune
 
 extension PersonalizationSummary {
     /// The summary for people: what was done, then what it changed.
-    func text(adaptersWritten: Int?, output: String?) -> String {
+    func text(adaptersWritten: Int?, output: String?, store: String? = nil) -> String {
         let queries = query == .profile ? "the average of a user's likes so far" : "a user's latest like"
         let seconds = duration / .seconds(1)
         var lines = """
@@ -40,10 +40,13 @@ extension PersonalizationSummary {
             "adapters",
             "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
         ])
+        if let store {
+            table.add(["stored", "in \(printable(store)); \(known) likes were there already and were skipped"])
+        }
         if let output {
             let count = adaptersWritten.map { "\($0) adapters" } ?? "not all adapters"
             table.add(["written", "\(count) to \(printable(output))"])
-        } else {
+        } else if store == nil {
             table.add(["written", "nothing; --output DIR keeps the adapters"])
         }
         return lines + table.text
@@ -63,7 +66,7 @@ extension PersonalizationSummary {
                     ("without", .number(plainPopularityWeight)), ("personalized", .number(popularityWeight)),
                 ])
             ),
-            ("users", .integer(users)), ("updates", .integer(updates)),
+            ("users", .integer(users)), ("updates", .integer(updates)), ("already_known", .integer(known)),
             ("seconds", .number(duration / .seconds(1))), ("updates_per_second", .number(updatesPerSecond)),
             ("loss", .object([("before", .number(lossBefore)), ("after", .number(lossAfter))])),
             (

@@ -7,6 +7,8 @@ struct PersonalizeCommand: Command {
     let rank: Int?
     /// The folder the adapters are written to, if any.
     let output: String?
+    /// The storage file that updates are recorded in, if any.
+    let store: String?
     let format: OutputFormat
     let showsProgress: Bool
 
@@ -27,6 +29,10 @@ struct PersonalizeCommand: Command {
                 "output", short: "o", "DIR", .path(suffix: nil),
                 help: "Write the adapters to this folder, one .safetensors file for each user; it is made if it isn't "
                     + "there. Without this option nothing is written."),
+            .value(
+                "store", "FILE", .path(suffix: nil),
+                help: "Record every update in this storage file (SQLite), which is made if it isn't there, and go on from "
+                    + "what is in it: likes that it has already are skipped."),
             .format, .progress,
         ],
         examples: [
@@ -37,6 +43,9 @@ struct PersonalizeCommand: Command {
                 line: "attune personalize data/ml-latest-small --embeddings cf --output adapters",
                 explanation: "A data folder with embeddings-cf.npy; the adapters are kept."),
             .init(
+                line: "attune personalize --synthetic --store attune.db",
+                explanation: "Updates survive the process; run again, it finds them all there."),
+            .init(
                 line: "ATTUNE_DATA=data/ml-latest-small attune personalize --format json",
                 explanation: "The folder from the environment; the result as JSON."),
         ],
@@ -46,25 +55,35 @@ struct PersonalizeCommand: Command {
         source = try arguments.dataSource(for: Self.specification)
         rank = arguments.rank
         output = arguments.text("output")
+        store = arguments.text("store")
         format = arguments.format
         showsProgress = arguments.flag("progress")
     }
 
     func run(_ console: Console) async throws {
+        // The file and its tables are there before the first row is read.
+        var storage: SQLiteStorage?
+        if let store { storage = try await SQLiteStorage(path: store) }
         let (data, rank) = try source.load(rank: rank, for: Self.specification)
         // What would fail at the end of a long run is tried before it.
         if let output { try AdapterFolder.make(output) }
-        let engine = try PersonalizationEngine(
-            configuration: EngineConfiguration(
-                dimension: data.dimension, rank: rank,
-                embeddingModel: data.embeddingsName.isEmpty
-                    ? data.name : data.embeddingsName))
+        let configuration = EngineConfiguration(
+            dimension: data.dimension, rank: rank,
+            embeddingModel: data.embeddingsName.isEmpty ? data.name : data.embeddingsName)
+        let engine: PersonalizationEngine
+        if let storage {
+            engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
+        } else {
+            engine = try PersonalizationEngine(configuration: configuration)
+        }
         let run = try await PersonalizationRun(data, query: Self.query)
         if showsProgress { console.beginProgress("personalizing", total: Self.progressSteps) }
         let summary = try await run.run(engine) { progress in
             console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
         }
         console.endProgress()
+        try await engine.checkpoint()
+        await storage?.close()
         var written: Int?
         var failure: (any Error)?
         if let output {
@@ -79,7 +98,7 @@ struct PersonalizeCommand: Command {
         }
         switch format {
         case .json: console.write(summary.json(adaptersWritten: written).text + "\n")
-        case .text: console.write(summary.text(adaptersWritten: written, output: output))
+        case .text: console.write(summary.text(adaptersWritten: written, output: output, store: store))
         }
         if let failure { throw failure }
     }

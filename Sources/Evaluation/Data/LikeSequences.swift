@@ -14,6 +14,8 @@ struct LikeEvent: Sendable, Hashable {
     let user: Int
     /// The liked item's row in ``EvaluationData/vectors``.
     let item: Int
+    /// When it was, in the file's unit; 0 where users have no common clock.
+    var timestamp = 0.0
 }
 
 /// A data set ready for the prequential protocol: unit embeddings, like sequences, and the donors' likes.
@@ -39,6 +41,8 @@ public struct EvaluationData: Sendable {
     public let vectors: Matrix<Float>
     /// For each ranked item, its row in the data folder's `items.csv`.
     public let catalogueRows: [Int]
+    /// The ids of the ranked items; their rows as numbers where they have none.
+    let itemNames: [String]
     /// log(1 + likes) of each ranked item among all donors' likes (no limit of 61 here), shape `[itemCount]`.
     public let popularity: [Float]
     /// The users on whom settings are tuned, longest sequence first.
@@ -70,11 +74,12 @@ public struct EvaluationData: Sendable {
             let item = rankedIndex[row.item]
             if seen[row.user].insert(item).inserted {
                 likes[row.user].append(item)
-                stream.append(LikeEvent(user: row.user, item: item))
+                stream.append(LikeEvent(user: row.user, item: item, timestamp: row.timestamp))
             }
         }
         try self.init(
             name: folder.name, embeddingsName: folder.embeddingsName, vectors: vectors, catalogueRows: rows,
+            itemNames: rows.map { folder.itemIDs[$0] },
             likes: zip(folder.userIDs, likes).map { ($0, $1) }, stream: stream, isDonor: folder.isDonor, truth: nil)
     }
 
@@ -83,13 +88,14 @@ public struct EvaluationData: Sendable {
     ///   - stream: The same likes over all users, in order of time; `nil` when users have no common clock: then every
     ///     user's first like comes before any user's second.
     init(
-        name: String, embeddingsName: String, vectors: Matrix<Float>, catalogueRows: [Int],
+        name: String, embeddingsName: String, vectors: Matrix<Float>, catalogueRows: [Int], itemNames: [String]? = nil,
         likes: [(id: String, items: [Int])], stream: [LikeEvent]? = nil, isDonor: [Bool], truth: (any PreferenceTruth)?
     ) throws(DataError) {
         self.name = name
         self.embeddingsName = embeddingsName
         self.vectors = vectors
         self.catalogueRows = catalogueRows
+        self.itemNames = itemNames ?? catalogueRows.map(String.init)
         self.truth = truth
         userIDs = likes.map(\.id)
         self.stream = stream ?? Self.interleaved(likes.map(\.items))

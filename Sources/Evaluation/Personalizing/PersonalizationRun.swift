@@ -76,6 +76,8 @@ public struct PersonalizationRun: Sendable {
     struct Part: Sendable {
         let task: Int
         var updates = 0
+        /// Likes that the engine's journal had already.
+        var known = 0
         var lossBefore = 0.0
         var lossAfter = 0.0
         var updateTime = Duration.zero
@@ -98,6 +100,7 @@ public struct PersonalizationRun: Sendable {
         var ranking = PendingRankings(
             catalogue: catalogue, plainOffsets: data.popularity.map { Float(plainPopularityWeight) * $0 })
         let clock = ContinuousClock()
+        let keepsIDs = engine.configuration.durability ?? .none != .none
         for (i, event) in data.stream.enumerated() {
             if i % 1024 == 0 { try Task.checkCancellation() }
             guard event.user % threads == task else { continue }
@@ -105,21 +108,36 @@ public struct PersonalizationRun: Sendable {
             if let last = seen[event.user].last {
                 let x = query == .last ? data.vectors.row(last) : profiles.unit(of: event.user)
                 let y = try await engine.personalize(x, for: user).embedding
-                ranking.add(plain: x, personalized: y, target: event.item, seen: seen[event.user], user: event.user)
+                var isKnown = false
+                // Where everything else is liked already, a like teaches nothing.
+                if seen[event.user].count < catalogue.count - 1 {
+                    let signal = Feedback.Signal.like(event.item, in: catalogue, seen: seen[event.user])
+                    // A journal keeps the item's number in place of its embedding.
+                    let feedback =
+                        query == .last
+                        ? Feedback(of: last, in: catalogue, signal: signal) : Feedback(embedding: x, signal: signal)
+                    let id = keepsIDs ? data.id(of: event) : nil
+                    let start = clock.now
+                    let update = try await engine.updateAdapter(for: user, with: [feedback], id: id)
+                    isKnown = update.samples == 0
+                    if isKnown {
+                        part.known += 1
+                    } else {
+                        part.updateTime += clock.now - start
+                        part.updates += 1
+                        part.lossBefore += update.lossBefore
+                        part.lossAfter += update.lossAfter
+                    }
+                }
+                if isKnown {
+                    // The adapter has seen it: ranking it would say nothing.
+                    counter.add(1)
+                } else {
+                    ranking.add(plain: x, personalized: y, target: event.item, seen: seen[event.user], user: event.user)
+                }
                 if ranking.isFull {
                     counter.add(ranking.count)
                     try ranking.measure(into: &sums)
-                }
-                // Where everything else is liked already, a like teaches nothing.
-                if seen[event.user].count < catalogue.count - 1 {
-                    let feedback = Feedback(
-                        embedding: x, signal: .like(event.item, in: catalogue, seen: seen[event.user]))
-                    let start = clock.now
-                    let update = try await engine.updateAdapter(for: user, with: [feedback])
-                    part.updateTime += clock.now - start
-                    part.updates += 1
-                    part.lossBefore += update.lossBefore
-                    part.lossAfter += update.lossAfter
                 }
             }
             seen[event.user].append(event.item)
@@ -129,6 +147,14 @@ public struct PersonalizationRun: Sendable {
         try ranking.measure(into: &sums)
         part.users = sums.filter { $0.events > 0 }
         return part
+    }
+}
+
+extension EvaluationData {
+    /// The name of a like: a hash of user, item, time and occurrence. A user's like of an item occurs once here: later ones are
+    /// left out.
+    func id(of event: LikeEvent) -> FeedbackID {
+        FeedbackID("\(userIDs[event.user])\u{0}\(itemNames[event.item])\u{0}\(event.timestamp)\u{0}0")
     }
 }
 

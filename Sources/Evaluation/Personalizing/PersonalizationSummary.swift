@@ -21,6 +21,8 @@ public struct PersonalizationSummary: Sendable {
     public let users: Int
     /// The updates: one for each like but a user's first.
     public let updates: Int
+    /// The likes that the engine's journal had already: neither learned again nor ranked.
+    public let known: Int
     /// How long the whole run took, rankings included.
     public let duration: Duration
     /// Updates per second of one task that does nothing else, through the engine.
@@ -64,6 +66,7 @@ public struct PersonalizationSummary: Sendable {
         let sums = parts.flatMap(\.users)
         users = sums.count
         updates = parts.reduce(0) { $0 + $1.updates }
+        known = parts.reduce(0) { $0 + $1.known }
         let time = parts.reduce(Duration.zero) { $0 + $1.updateTime } / .seconds(1)
         updatesPerSecond = time > 0 ? Double(updates) / time : 0
         let count = Double(max(updates, 1))
