@@ -15,11 +15,11 @@ extension StoredAdapter {
     ///
     /// Embeddings of two models have nothing to do with each other, number by number, even where both have as many. So
     /// another model or dimension is refused unless an alignment is given: a map between the two, fitted to items that
-    /// both have embedded. Look at its residual and at ``LoRA/LoRAAdapter/Transport/scoreError`` before the result
+    /// both have embedded. Look at its residual and at ``LoRAAdapter/Transport/scoreError`` before the result
     /// serves anyone.
     ///
     /// Each of the two changes raises the version by one; what they keep and drop is said at
-    /// ``LoRA/LoRAAdapter/changed(rank:)`` and ``LoRA/LoRAAdapter/transported(by:)``. Without a change the record comes
+    /// ``LoRAAdapter/changed(rank:)`` and ``LoRAAdapter/transported(by:)``. Without a change the record comes
     /// back as it is.
     ///
     /// - Parameters:
