@@ -5,25 +5,54 @@ public import TensorCore
 ///
 /// | Tensor | Shape | |
 /// |---|---|---|
-/// | `A` | `[rank, dimension]` | F32 |
-/// | `B_transposed` | `[rank, dimension]` | F32; B is stored transposed |
-/// | `bias` | `[dimension]` | F32, where the adapter has one |
+/// | `A` | `[rank, dimension]` | F32, F16 or I8 |
+/// | `B_transposed` | `[rank, dimension]` | the same type; B is stored transposed |
+/// | `bias` | `[dimension]` | the same type, where the adapter has one |
+/// | `A_scale`, `B_transposed_scale` | `[rank]` | F32, beside I8: a value is its integer times its row's scale |
+/// | `bias_scale` | `[1]` | the same for the bias |
 ///
 /// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
-/// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior.
+/// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior;
+/// `precision` (``AdapterPrecision``) where it is not `float32`.
 ///
-/// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as the
-/// one that was written, and after a cold start, under plain SGD with a schedule that does not look at the loss, it also goes
-/// on learning so. One that started from a prior is written with the prior's name alone: read again, it fades towards the
-/// identity.
+/// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as
+/// the one that was written (with less precision: as that one rounded), and after a cold start, under plain SGD with a
+/// schedule that does not look at the loss, it also goes on learning so. One that started from a prior is written with
+/// the prior's name alone: read again, it fades towards the identity.
 public enum AdapterFile {
     private static let format = "attune-adapter"
     private static let formatVersion = "1"
 
     /// Writes an adapter; the file appears whole or not at all.
     ///
-    /// - Throws: ``TensorFileError`` (`inputOutput`) naming the path.
-    public static func write(_ record: StoredAdapter, to path: String) throws(TensorFileError) {
+    /// - Parameters:
+    ///   - record: The adapter, and whose it is.
+    ///   - path: The file.
+    ///   - precision: How exactly the numbers are kept.
+    /// - Returns: What was lost, by reading back what was written; nothing for `float32`.
+    /// - Throws: ``TensorFileError``: `inputOutput` naming the path; `notFinite` where a number is beyond the range
+    ///   of F16.
+    @discardableResult
+    public static func write(
+        _ record: StoredAdapter, to path: String, precision: AdapterPrecision = .float32
+    ) throws(TensorFileError) -> PrecisionLoss {
+        let writer = try writer(record, path, precision)
+        var loss = PrecisionLoss.none
+        if precision != .float32 {
+            let written = try self.record(in: SafeTensorsFile(bytes: writer.bytes(), name: path))
+            do throws(LoRAError) {
+                loss = try PrecisionLoss(of: written.adapter, against: record.adapter)
+            } catch {
+                throw TensorFileError(.notFinite, path: path, "the loss cannot be measured: \(error)")
+            }
+        }
+        try writer.write(to: path)
+        return loss
+    }
+
+    private static func writer(
+        _ record: StoredAdapter, _ path: String, _ precision: AdapterPrecision
+    ) throws(TensorFileError) -> SafeTensorsWriter {
         let adapter = record.adapter
         let shape = adapter.shape
         var metadata = [
@@ -33,17 +62,20 @@ public enum AdapterFile {
             "stream": "\(adapter.identity.stream)", "version": "\(adapter.version)", "steps": "\(adapter.steps)",
         ]
         if let prior = adapter.startedFrom { metadata["started_from"] = "\(prior)" }
+        if precision != .float32 { metadata["precision"] = precision.rawValue }
         var writer = SafeTensorsWriter(metadata: metadata)
-        try writer.add("A", adapter.down)
-        try writer.add("B_transposed", adapter.up)
-        if let bias = adapter.bias { try writer.add("bias", Vector(bias)) }
-        try writer.write(to: path)
+        let matrix = [shape.rank, shape.dimension]
+        try add("A", matrix, adapter.down.array, precision, path, to: &writer)
+        try add("B_transposed", matrix, adapter.up.array, precision, path, to: &writer)
+        if let bias = adapter.bias { try add("bias", [shape.dimension], bias, precision, path, to: &writer) }
+        return writer
     }
 
     /// Reads an adapter. Everything in the file is checked; nothing in it is trusted.
     ///
-    /// - Throws: ``TensorFileError`` naming the path and what is wrong: not a `.safetensors` file, not an adapter, another format
-    ///   version, a missing, misshapen or unknown tensor, metadata that is absent or no such value, numbers that are not finite.
+    /// - Throws: ``TensorFileError`` naming the path and what is wrong: not a `.safetensors` file, not an adapter,
+    ///   another format version, a missing, misshapen or unknown tensor, metadata that is absent or no such value,
+    ///   numbers that are not finite.
     public static func read(_ path: String) throws(TensorFileError) -> StoredAdapter {
         try record(in: SafeTensorsFile(path: path))
     }
@@ -73,15 +105,22 @@ public enum AdapterFile {
                 .unsupported, path: file.path,
                 "format version \(try text("format_version")); this version of Attune reads \(formatVersion)")
         }
-        for name in file.names where !["A", "B_transposed", "bias"].contains(name) {
+        guard let precision = AdapterPrecision(rawValue: file.metadata["precision"] ?? "float32") else {
+            throw TensorFileError(
+                .unsupported, path: file.path,
+                "the metadata 'precision' is none of \(AdapterPrecision.allCases.map(\.rawValue))")
+        }
+        let known = ["A", "B_transposed", "bias"]
+        for name in file.names
+        where !known.contains(name) && (precision != .int8 || !known.contains { name == $0 + scaleSuffix }) {
             throw refuse("the tensor '\(name)' is no part of an adapter")
         }
         guard let scaling = AdapterShape.Scaling(rawValue: try text("scaling")) else {
             throw refuse("the metadata 'scaling' is none of \(AdapterShape.Scaling.allCases.map(\.rawValue))")
         }
-        let down: Matrix<Float> = try file.matrix("A")
-        let up: Matrix<Float> = try file.matrix("B_transposed")
-        let bias: Vector<Float>? = file["bias"] == nil ? nil : try file.vector("bias")
+        let down = try matrix("A", file, precision)
+        let up = try matrix("B_transposed", file, precision)
+        let bias: [Float]? = file["bias"] == nil ? nil : try vector("bias", file, precision)
         let user = try text("user")
         guard !user.isEmpty, user.utf8.count <= 1024 else {
             throw refuse("the user is empty or longer than 1024 bytes")
@@ -97,7 +136,7 @@ public enum AdapterFile {
                 dimension: down.columns, rank: down.rows, alpha: alpha, scaling: scaling, hasBias: bias != nil,
                 normalizesOutput: normalizes)
             let adapter = try LoRAAdapter(
-                shape: shape, identity: identity, down: down, up: up, bias: bias?.array, version: version, steps: steps)
+                shape: shape, identity: identity, down: down, up: up, bias: bias, version: version, steps: steps)
             return StoredAdapter(user: user, embeddingModel: model, adapter: adapter)
         } catch {
             throw refuse("\(error)")

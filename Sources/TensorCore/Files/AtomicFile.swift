@@ -26,6 +26,55 @@ package struct AtomicFile: ~Copyable {
     package static func write(
         to path: String, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
     ) throws(TensorFileError) {
+        let temporary = try temporary(beside: path, body)
+        guard unsafe rename(temporary, path) == 0 else {
+            let error = TensorFileError.system("put in place", path)
+            unsafe unlink(temporary)
+            throw error
+        }
+        try syncDirectory(of: path)
+    }
+
+    /// Replaces two files of one folder that are read together, the first of which is of no use without the second.
+    ///
+    /// Both are written beside their places and synced before anything changes there. Then the old second file is
+    /// removed, the first one put in place and then the second. So at any moment, a power failure included, the folder
+    /// holds the old pair, the new pair, or a first file without its second; never one half of each.
+    package static func write(
+        first: (path: String, bytes: [UInt8]), second: (path: String, bytes: [UInt8])
+    ) throws(TensorFileError) {
+        let one = try temporary(beside: first.path) { file throws(TensorFileError) in try file.append(first.bytes) }
+        do throws(TensorFileError) {
+            let two = try temporary(beside: second.path) { file throws(TensorFileError) in
+                try file.append(second.bytes)
+            }
+            do throws(TensorFileError) {
+                guard unsafe unlink(second.path) == 0 || errno == ENOENT else { throw .system("replace", second.path) }
+                // Else the removal could be lost to a power failure that the renaming of the first survives.
+                try syncDirectory(of: second.path)
+                guard unsafe rename(one, first.path) == 0 else { throw .system("put in place", first.path) }
+                try syncDirectory(of: first.path)
+                guard unsafe rename(two, second.path) == 0 else { throw .system("put in place", second.path) }
+            } catch {
+                unsafe unlink(two)
+                throw error
+            }
+        } catch {
+            unsafe unlink(one)
+            throw error
+        }
+        try syncDirectory(of: second.path)
+    }
+
+    /// Makes a folder where there is none; its parent must be there.
+    package static func makeFolder(_ path: String) throws(TensorFileError) {
+        guard unsafe mkdir(path, 0o777) == 0 || errno == EEXIST else { throw .system("create the folder of", path) }
+    }
+
+    /// Creates a temporary file beside `path` and lets `body` write it; it is synced, and gone after an error.
+    private static func temporary(
+        beside path: String, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
+    ) throws(TensorFileError) -> String {
         var random = SystemRandomNumberGenerator()
         let temporary = "\(path).\(String(random.next(), radix: 36)).tmp"
         let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
@@ -34,12 +83,11 @@ package struct AtomicFile: ~Copyable {
             let file = AtomicFile(descriptor: descriptor, path: path)
             try body(file)
             guard fsync(descriptor) == 0 else { throw .system("sync", path) }
-            guard unsafe rename(temporary, path) == 0 else { throw .system("put in place", path) }
         } catch {
             unsafe unlink(temporary)
             throw error
         }
-        try syncDirectory(of: path)
+        return temporary
     }
 
     /// Appends bytes.

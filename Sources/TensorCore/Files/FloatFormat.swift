@@ -66,7 +66,19 @@ extension FloatFormat {
         }
     }
 
-    /// Appends numbers, rounded to nearest where the format is narrower; `float32` or `float64` only.
+    /// The IEEE 754 binary16 word nearest to a value, ties to even; infinity beyond ±65,520. A NaN stays one.
+    package static func word(float16 value: Float) -> UInt16 {
+        let sign = UInt16(value.bitPattern >> 16 & 0x8000)
+        let size = value.magnitude
+        guard size < 65_520 else { return sign | (size.isNaN ? 0x7E00 : 0x7C00) }
+        // Below 2^-14 in steps of 2^-24; above, 13 bits are dropped, and a carry moves into the exponent.
+        guard size >= 0x1p-14 else { return sign | UInt16((size * 0x1p24).rounded(.toNearestOrEven)) }
+        let bits = size.bitPattern
+        let rounded = bits + 0xFFF + (bits >> 13 & 1)
+        return sign | UInt16(truncatingIfNeeded: (rounded >> 13) - (112 << 10))
+    }
+
+    /// Appends numbers, rounded to nearest where the format is narrower; `bfloat16` is not written.
     package func append<Element: TensorScalar>(_ elements: Span<Element>, to bytes: inout [UInt8]) {
         bytes.reserveCapacity(bytes.count + elements.count * byteCount)
         for i in elements.indices {
@@ -74,7 +86,11 @@ extension FloatFormat {
             case .float32: unsafe withUnsafeBytes(of: Float(elements[i]).bitPattern.littleEndian) { unsafe bytes += $0 }
             case .float64:
                 unsafe withUnsafeBytes(of: Double(elements[i]).bitPattern.littleEndian) { unsafe bytes += $0 }
-            case .float16, .bfloat16: preconditionFailure("FloatFormat: \(self) is not written")
+            case .float16:
+                let word = Self.word(float16: Float(elements[i]))
+                bytes.append(UInt8(truncatingIfNeeded: word))
+                bytes.append(UInt8(truncatingIfNeeded: word >> 8))
+            case .bfloat16: preconditionFailure("FloatFormat: \(self) is not written")
             }
         }
     }

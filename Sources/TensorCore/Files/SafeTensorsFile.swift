@@ -46,10 +46,12 @@ public struct SafeTensorsFile: Sendable {
         public static let float16 = ElementType("F16", 16, .float16)
         /// The upper half of binary32.
         public static let bfloat16 = ElementType("BF16", 16, .bfloat16)
+        /// A signed integer of eight bits.
+        public static let int8 = ElementType("I8", 8)
 
         static let all: [String: ElementType] = {
             let types = [
-                float32, float64, float16, bfloat16, ElementType("BOOL", 8), ElementType("U8", 8), ElementType("I8", 8),
+                float32, float64, float16, bfloat16, int8, ElementType("BOOL", 8), ElementType("U8", 8),
                 ElementType("U16", 16), ElementType("I16", 16), ElementType("U32", 32), ElementType("I32", 32),
                 ElementType("U64", 64), ElementType("I64", 64), ElementType("C64", 64), ElementType("F8_E4M3", 8),
                 ElementType("F8_E5M2", 8), ElementType("F8_E8M0", 8), ElementType("F6_E2M3", 6),
@@ -168,11 +170,29 @@ public struct SafeTensorsFile: Sendable {
         return result
     }
 
-    private func readable(_ name: String) throws(TensorFileError) -> (Tensor, FloatFormat) {
+    /// The elements of an I8 tensor in row-major order.
+    ///
+    /// - Throws: ``TensorFileError``: `missingTensor`; `unsupportedType` for another type; `inputOutput`; `dataTooShort`.
+    package func integers(_ name: String) throws(TensorFileError) -> [Int8] {
+        let tensor = try existing(name)
+        guard tensor.type == .int8 else {
+            throw TensorFileError(
+                .unsupportedType, path: path, tensor: name, byteOffset: tensor.byteRange.lowerBound,
+                "elements of type \(tensor.type) where I8 is needed")
+        }
+        return try source.bytes(tensor.byteRange).map { Int8(bitPattern: $0) }
+    }
+
+    private func existing(_ name: String) throws(TensorFileError) -> Tensor {
         guard let tensor = self[name] else {
             throw TensorFileError(
                 .missingTensor, path: path, tensor: name, "the file has no such tensor; it has \(tensors.count) others")
         }
+        return tensor
+    }
+
+    private func readable(_ name: String) throws(TensorFileError) -> (Tensor, FloatFormat) {
+        let tensor = try existing(name)
         guard let format = tensor.type.format else {
             throw TensorFileError(
                 .unsupportedType, path: path, tensor: name, byteOffset: tensor.byteRange.lowerBound,

@@ -17,14 +17,15 @@ public struct SafeTensorsWriter: Sendable {
         let shape: [Int]
         let content: Content
 
-        var format: FloatFormat {
+        var type: SafeTensorsFile.ElementType {
             switch content {
             case .floats, .floatVector: .float32
             case .doubles, .doubleVector: .float64
+            case .packed(let type, _): type
             }
         }
         /// Cannot overflow: the elements are in memory.
-        var byteCount: Int { shape.reduce(1, *) * format.byteCount }
+        var byteCount: Int { shape.reduce(1, *) * (type.bitCount / 8) }
     }
 
     private enum Content: Sendable {
@@ -32,6 +33,7 @@ public struct SafeTensorsWriter: Sendable {
         case doubles(Matrix<Double>)
         case floatVector(Vector<Float>)
         case doubleVector(Vector<Double>)
+        case packed(SafeTensorsFile.ElementType, [UInt8])
     }
 
     private var entries: [Entry] = []
@@ -62,6 +64,23 @@ public struct SafeTensorsWriter: Sendable {
     /// Adds a vector as F64, shape `[count]`; as for a matrix.
     public mutating func add(_ name: String, _ vector: Vector<Double>) throws(TensorFileError) {
         try add(Entry(name: name, shape: [vector.count], content: .doubleVector(vector)))
+    }
+
+    /// Adds numbers as F16, rounded to nearest (ties to even); beyond its range they become infinite.
+    ///
+    /// - Throws: ``TensorFileError`` (`invalidArgument`) when the name is taken or is `__metadata__`.
+    package mutating func addHalves(_ name: String, shape: [Int], _ values: [Float]) throws(TensorFileError) {
+        precondition(elementCount(ofShape: shape) == values.count, "SafeTensorsWriter: a shape of another count")
+        var bytes: [UInt8] = []
+        FloatFormat.float16.append(values.span, to: &bytes)
+        try add(Entry(name: name, shape: shape, content: .packed(.float16, bytes)))
+    }
+
+    /// Adds small integers as I8; as for halves.
+    package mutating func addIntegers(_ name: String, shape: [Int], _ values: [Int8]) throws(TensorFileError) {
+        precondition(elementCount(ofShape: shape) == values.count, "SafeTensorsWriter: a shape of another count")
+        let bytes = values.map { UInt8(bitPattern: $0) }
+        try add(Entry(name: name, shape: shape, content: .packed(.int8, bytes)))
     }
 
     private mutating func add(_ entry: Entry) throws(TensorFileError) {
@@ -96,6 +115,7 @@ public struct SafeTensorsWriter: Sendable {
                     try vector.withSpan { span throws(TensorFileError) in try file.append(span, as: .float32) }
                 case .doubleVector(let vector):
                     try vector.withSpan { span throws(TensorFileError) in try file.append(span, as: .float64) }
+                case .packed(_, let bytes): try file.append(bytes)
                 }
             }
         }
@@ -110,6 +130,7 @@ public struct SafeTensorsWriter: Sendable {
             case .doubles(let matrix): matrix.withSpan { FloatFormat.float64.append($0, to: &bytes) }
             case .floatVector(let vector): vector.withSpan { FloatFormat.float32.append($0, to: &bytes) }
             case .doubleVector(let vector): vector.withSpan { FloatFormat.float64.append($0, to: &bytes) }
+            case .packed(_, let packed): bytes += packed
             }
         }
         return bytes
@@ -118,7 +139,7 @@ public struct SafeTensorsWriter: Sendable {
     /// The header with its length, and the entries in the order of their data.
     private func layout() -> (header: [UInt8], ordered: [Entry]) {
         let ordered = entries.sorted {
-            ($1.format.byteCount, $0.name) < ($0.format.byteCount, $1.name)
+            ($1.type.bitCount, $0.name) < ($0.type.bitCount, $1.name)
         }
         var members: [String] = []
         if !metadata.isEmpty {
@@ -128,10 +149,10 @@ public struct SafeTensorsWriter: Sendable {
         var offset = 0
         for entry in ordered {
             let shape = entry.shape.map(String.init).joined(separator: ",")
-            let type = entry.format == .float32 ? SafeTensorsFile.ElementType.float32 : .float64
             let end = offset + entry.byteCount
             members.append(
-                "\(Self.json(entry.name)):{\"dtype\":\"\(type)\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}"
+                "\(Self.json(entry.name)):{\"dtype\":\"\(entry.type)\",\"shape\":[\(shape)],"
+                    + "\"data_offsets\":[\(offset),\(end)]}"
             )
             offset = end
         }
@@ -142,7 +163,7 @@ public struct SafeTensorsWriter: Sendable {
     }
 
     /// A JSON string.
-    static func json(_ text: String) -> String {
+    package static func json(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {

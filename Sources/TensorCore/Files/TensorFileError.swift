@@ -69,7 +69,7 @@ public struct TensorFileError: Error, Sendable, Equatable {
     }
 
     /// Text of an untrusted file for a message: quoted, control characters escaped, at most 60 characters.
-    static func quoted(_ text: String) -> String {
+    package static func quoted(_ text: String) -> String {
         // By scalars: one "character" may hold megabytes of combining marks.
         let scalars = text.unicodeScalars.prefix(60)
         let shown = String(String.UnicodeScalarView(scalars)).debugDescription

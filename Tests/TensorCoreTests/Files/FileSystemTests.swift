@@ -69,4 +69,30 @@ struct FileSystemTests {
     @Test func writesToARelativePath() throws {
         #expect(errorOf { try NumPyFile.write([1] as Vector<Float>, to: "") }?.code == .inputOutput)
     }
+
+    @Test func aPairIsReplacedOrLeftWithoutItsSecond() throws {
+        let folder = try TemporaryFolder()
+        let (one, two) = (folder.file("one"), folder.file("two"))
+        func pair() throws -> [[UInt8]?] {
+            try [one, two].map { path in
+                guard FileManager.default.fileExists(atPath: path) else { return nil }
+                let source = try ByteSource(path: path)
+                return try source.bytes(0..<source.count)
+            }
+        }
+        try AtomicFile.write(first: (one, [1]), second: (two, [2]))
+        #expect(try pair() == [[1], [2]])
+        try AtomicFile.write(first: (one, [3]), second: (two, [4]))
+        #expect(try pair() == [[3], [4]] && folder.entries() == ["one", "two"])
+        // The first cannot be put in place: the second of another pair must not stay beside the old first.
+        try FileManager.default.removeItem(atPath: one)
+        try FileManager.default.createDirectory(atPath: one + "/x", withIntermediateDirectories: true)
+        #expect(errorOf { try AtomicFile.write(first: (one, [5]), second: (two, [6])) }?.code == .inputOutput)
+        #expect(try folder.entries() == ["one"])
+        // Nor can anything be written where there is no folder.
+        let nowhere = folder.file("a/b")
+        #expect(errorOf { try AtomicFile.write(first: (nowhere, [1]), second: (nowhere, [2])) }?.code == .inputOutput)
+        try AtomicFile.makeFolder(folder.path)
+        #expect(errorOf { try AtomicFile.makeFolder(nowhere) }?.code == .inputOutput)
+    }
 }

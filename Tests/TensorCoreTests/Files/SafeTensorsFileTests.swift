@@ -187,4 +187,47 @@ struct SafeTensorsFileTests {
         #expect(try SafeTensorsFile(bytes: writer.bytes()).names == ["a"])
         #expect(try SafeTensorsFile(bytes: SafeTensorsWriter().bytes()).tensors.isEmpty)
     }
+
+    @Test func halvesAreTheNearest() throws {
+        // Every half is its own nearest, and so is every float up to half a step away; at the middle the even one is.
+        for word in UInt16.min...UInt16.max {
+            let value = FloatFormat.float(float16: word)
+            guard !value.isNaN else {
+                #expect(FloatFormat.float(float16: FloatFormat.word(float16: value)).isNaN)
+                continue
+            }
+            var isRight = FloatFormat.word(float16: value) == word
+            if word & 0x7FFF < 0x7BFF {
+                let next = FloatFormat.float(float16: word + 1)
+                let middle = value + (next - value) / 2  // exact
+                let towards = value.sign == .plus ? middle.nextUp : middle.nextDown
+                let back = value.sign == .plus ? middle.nextDown : middle.nextUp
+                isRight = isRight && FloatFormat.word(float16: back) == word
+                isRight = isRight && FloatFormat.word(float16: towards) == word + 1
+                isRight = isRight && FloatFormat.word(float16: middle) == word + (word & 1)
+            }
+            #expect(isRight, "\(word)")
+        }
+        #expect(
+            FloatFormat.word(float16: Float(65_520).nextDown) == 0x7BFF && FloatFormat.word(float16: 65_520) == 0x7C00)
+        #expect(FloatFormat.word(float16: -.greatestFiniteMagnitude) == 0xFC00)
+    }
+
+    @Test func halvesAndIntegersAreWrittenAndRead() throws {
+        var writer = SafeTensorsWriter()
+        try writer.addIntegers("i", shape: [2, 2], [-128, -1, 0, 127])
+        try writer.addHalves("h", shape: [3], [1, -0.1, 1e-8])
+        try writer.add("f", [1] as Vector<Float>)
+        let file = try SafeTensorsFile(bytes: writer.bytes())
+        #expect(file.names == ["f", "h", "i"])
+        #expect(file.tensors.map(\.type) == [.float32, .float16, .int8])
+        #expect(try file.integers("i") == [-128, -1, 0, 127])
+        #expect(try file.vector("h", of: Float.self).array == [1, -0.099975586, 0])
+        #expect(errorOf { _ = try file.integers("f") }?.code == .unsupportedType)
+        #expect(errorOf { _ = try file.integers("none") }?.code == .missingTensor)
+        #expect(errorOf { _ = try file.vector("i", of: Float.self) }?.code == .unsupportedType)
+        let folder = try TemporaryFolder()
+        try writer.write(to: folder.file("a.safetensors"))
+        #expect(try SafeTensorsFile(path: folder.file("a.safetensors")).tensors == file.tensors)
+    }
 }
