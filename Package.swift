@@ -51,7 +51,7 @@ let package = Package(
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
         module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
-        module("Attune", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
+        module("Attune", ["SQLiteStorage", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
         ),

@@ -3,5 +3,6 @@
 @_exported public import LoRA
 @_exported public import Personalization
 @_exported public import Reasoning
+@_exported public import SQLiteStorage
 @_exported public import Telemetry
 @_exported public import TensorCore

@@ -3,6 +3,7 @@ import Attune
 /// How the process ends, in the numbers of `sysexits.h`.
 enum ExitCode: Int32, Sendable, CaseIterable {
     case success = 0
+    case mismatch = 1
     case usage = 64
     case badData = 65
     case noInput = 66
@@ -14,6 +15,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
     var meaning: String {
         switch self {
         case .success: "Success."
+        case .mismatch: "What was checked is not what it should be."
         case .usage: "Wrong usage: an unknown command or option, or a value out of range."
         case .badData: "Bad data: the message names the file, the line and the column of the first bad row."
         case .noInput: "No input: a file or folder is missing or can't be opened."
@@ -51,8 +53,29 @@ extension ExitCode {
                 case .invalidConfiguration: .usage
                 default: .badData
                 }
+        case let error as StorageError: self = ExitCode(for: error.code)
+        case let error as EngineError where error.cause is StorageError:
+            self = (error.cause as? StorageError).map { ExitCode(for: $0.code) } ?? .internalError
+        case let error as EngineError where Self.dataFaults.contains(error.code): self = .badData
         case let error as TensorFileError: self = error.code == .inputOutput ? .noInput : .badData
         default: self = .internalError
         }
     }
+
+    private init(for code: StorageError.Code) {
+        self =
+            switch code {
+            case .missing: .noInput
+            case .notAStore, .newerSchema, .damaged: .badData
+            case .readOnly: .cannotCreate
+            default: .ioError
+            }
+    }
+
+    /// What a storage file holds, rather than what the program does, is at fault.
+    private static let dataFaults: [EngineError.Code] = [
+        .damagedAdapter, .damagedJournal, .numericsMismatch, .shapeMismatch, .modelMismatch, .unknownUser,
+        .unknownFeedback,
+        .notRetained, .forgottenUser,
+    ]
 }

@@ -140,3 +140,41 @@ extension Connection {
         return StoredAdapter(user: user, embeddingModel: found.model, adapter: adapter, isJournalled: true)
     }
 }
+
+/// What a storage has of a user, in numbers.
+public struct StoredUser: Sendable, Hashable {
+    /// The user.
+    public var user: String
+    /// The version of the saved adapter; `nil` where none was saved.
+    public var version: UInt64?
+    /// The entries in the journal.
+    public var entries: Int
+    /// The bytes of the saved adapter and the entries.
+    public var bytes: Int
+}
+
+extension SQLiteStorage {
+    /// What there is of each user, ascending by id.
+    ///
+    /// - Complexity: O(entries).
+    public func usersOverview() async throws -> [StoredUser] {
+        let project = projectRef
+        return try await reading("usersOverview") { connection in
+            var all: [StoredUser] = []
+            try connection.run(
+                """
+                SELECT id, adapters.version, coalesce(length(snapshot), 0),
+                    (SELECT count(*) FROM journal WHERE journal.user = users.ref),
+                    (SELECT coalesce(sum(length(action)), 0) FROM journal WHERE journal.user = users.ref)
+                FROM users LEFT JOIN adapters ON adapters.user = users.ref WHERE project = ? ORDER BY id
+                """, [.integer(project)]
+            ) { row in
+                all.append(
+                    StoredUser(
+                        user: row.text(0), version: row.isNull(1) ? nil : row.version(1), entries: Int(row.integer(3)),
+                        bytes: Int(row.integer(2) + row.integer(4))))
+            }
+            return all
+        }
+    }
+}

@@ -31,7 +31,8 @@ struct PersonalizeCommand: Command {
                     + "there. Without this option nothing is written."),
             .value(
                 "store", "FILE", .path(suffix: nil),
-                help: "Record every update in this storage file (SQLite), which is made if it isn't there, and go on from "
+                help:
+                    "Record every update in this storage file (SQLite), which is made if it isn't there, and go on from "
                     + "what is in it: likes that it has already are skipped."),
             .format, .progress,
         ],

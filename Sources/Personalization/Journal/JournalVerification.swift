@@ -84,3 +84,26 @@ public struct JournalVerification: Sendable, Hashable {
         return nil
     }
 }
+
+extension JournalVerification {
+    /// The settings under which a user's last entry was made: those of an engine that can go on with it.
+    ///
+    /// - Throws: ``EngineError``: `unknownUser` without entries; `damagedJournal`, `numericsMismatch`.
+    public static func configuration(
+        of user: String, in journal: any FeedbackJournal
+    ) async throws -> EngineConfiguration {
+        guard let last = try await journal.entries(of: user, after: nil).last else {
+            throw EngineError(.unknownUser, "configuration", "the journal has no entries of the user", user: user)
+        }
+        let hash = try JournalAction(encoded: last.action).configuration
+        guard let bytes = try await journal.content(.configuration, hash) else {
+            throw EngineError(.damagedJournal, "configuration", "the settings that entries name are not in the journal")
+        }
+        let settings = try JournalConfiguration(encoded: bytes)
+        let shape = settings.shape
+        return EngineConfiguration(
+            dimension: shape.dimension, rank: shape.rank, alpha: shape.alpha, scaling: shape.scaling,
+            hasBias: shape.hasBias, normalizesOutput: shape.normalizesOutput, embeddingModel: settings.embeddingModel,
+            seed: settings.seed, update: settings.update)
+    }
+}

@@ -1,0 +1,258 @@
+import Attune
+
+extension PositionalSpecification {
+    static let storageFile = PositionalSpecification(
+        name: "FILE", help: "A storage file (SQLite), as 'attune personalize --store' makes it.")
+}
+
+extension OptionSpecification {
+    static let project = OptionSpecification.value(
+        "project", "NAME", .name, default: "default", help: "The tenant whose users are meant.")
+}
+
+extension ParsedArguments {
+    /// FILE.
+    fileprivate var storageFile: String {
+        guard let file = positional("FILE") else { preconditionFailure("FILE isn't declared") }
+        return file
+    }
+
+    fileprivate var project: String {
+        guard let project = text("project") else { preconditionFailure("--project isn't declared") }
+        return project
+    }
+}
+
+/// `attune users`: who is in a storage file.
+struct UsersCommand: Command {
+    let file: String
+    let project: String
+    let format: OutputFormat
+
+    static let specification = CommandSpecification(
+        name: "users",
+        abstract: "List the users of a storage file.",
+        discussion: [
+            "Prints every user with an adapter or with updates in the journal: the version that was saved, and how many "
+                + "updates stand in the journal. The file isn't changed, and may be in use."
+        ],
+        arguments: [.storageFile], options: [.project, .format],
+        examples: [.init(line: "attune users attune.db", explanation: "A table of the users, by id.")],
+        exitCodes: [.badData, .noInput, .internalError, .ioError])
+
+    init(_ arguments: ParsedArguments) throws(UsageError) {
+        file = arguments.storageFile
+        project = arguments.project
+        format = arguments.format
+    }
+
+    func run(_ console: Console) async throws {
+        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let users = try await storage.usersOverview()
+        await storage.close()
+        switch format {
+        case .json:
+            let all = users.map { user in
+                JSONText.object([
+                    ("user", .string(user.user)), ("version", user.version.map { .string("\($0)") } ?? .null),
+                    ("entries", .integer(user.entries)), ("bytes", .integer(user.bytes)),
+                ])
+            }
+            console.write(JSONText.object([("users", .array(all))]).text + "\n")
+        case .text:
+            var table = TextTable()
+            table.add(["user", "saved version", "updates in the journal", "bytes"])
+            for user in users {
+                table.add([
+                    printable(user.user), user.version.map { "\($0)" } ?? "none", "\(user.entries)", "\(user.bytes)",
+                ])
+            }
+            console.write("\(users.count) users in \(printable(file))\n\n" + table.text)
+        }
+    }
+}
+
+/// `attune forget`: a user, or one of their updates.
+struct ForgetCommand: Command {
+    let file: String
+    let project: String
+    let user: String
+    let feedback: FeedbackID?
+    let format: OutputFormat
+
+    static let specification = CommandSpecification(
+        name: "forget",
+        abstract: "Forget a user of a storage file, or one of their updates.",
+        discussion: [
+            "Without --feedback the user's adapter, updates and id are removed, their bytes are overwritten in the file and "
+                + "its log, and later updates of the user are refused until the user is readmitted.",
+            "With --feedback one update is removed, and the adapter becomes, to the bit, the one that never saw it; its "
+                + "version rises by one. The update is refused when it comes again.",
+            "Nobody else may have the file open for writing. What priors and skills of a bank have learned from the user is "
+                + "not in the file and isn't reached.",
+        ],
+        arguments: [.storageFile],
+        options: [
+            .value("user", short: "u", "ID", .path(suffix: nil), help: "The user's id."),
+            .value(
+                "feedback", "ID", .path(suffix: nil),
+                help: "The update's id: 32 hexadecimal digits, or the name that the application gave it."),
+            .project, .format,
+        ],
+        examples: [
+            .init(line: "attune forget attune.db --user 42", explanation: "All of user 42."),
+            .init(
+                line: "attune forget attune.db --user 42 --feedback order-1234",
+                explanation: "What was learned from one event."),
+        ],
+        exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
+
+    init(_ arguments: ParsedArguments) throws(UsageError) {
+        file = arguments.storageFile
+        project = arguments.project
+        guard let user = arguments.text("user") else {
+            throw UsageError("'--user' is missing: whom to forget.", command: Self.specification.name)
+        }
+        self.user = user
+        feedback = arguments.text("feedback").map { FeedbackID(hexadecimal: $0) ?? FeedbackID($0) }
+        format = arguments.format
+    }
+
+    func run(_ console: Console) async throws {
+        try await requireFile(file)
+        let storage = try await SQLiteStorage(path: file, project: project)
+        let facts: [(String, JSONText)]
+        if let feedback {
+            let configuration = try await JournalVerification.configuration(of: user, in: storage)
+            let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
+            let receipt = try await engine.forgetFeedback(feedback, of: user)
+            facts = [
+                ("user", .string(user)), ("feedback", .string("\(feedback)")),
+                ("learned_at_version", .string("\(receipt.learnedAt)")), ("version", .string("\(receipt.version)")),
+                ("replayed_entries", .integer(receipt.replayed)),
+            ]
+        } else {
+            let hadAdapter = try await storage.load(user) != nil
+            let entries = try await storage.removeEntries(of: user, isForgotten: true)
+            facts = [
+                ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
+                ("removed_entries", .integer(entries)),
+            ]
+        }
+        await storage.close()
+        switch format {
+        case .json: console.write(JSONText.object(facts).text + "\n")
+        case .text:
+            var table = TextTable()
+            for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
+            console.write(table.text)
+        }
+    }
+}
+
+/// `attune verify`: whether adapters are what their journal gives.
+struct VerifyCommand: Command {
+    let file: String
+    let project: String
+    let format: OutputFormat
+    let showsProgress: Bool
+
+    static let specification = CommandSpecification(
+        name: "verify",
+        abstract: "Check a storage file: recompute every adapter from its journal and compare the bytes.",
+        discussion: [
+            "Replays the updates of every user from the beginning of the journal and compares the adapter that comes of them "
+                + "with the saved one, byte by byte. Needs nothing but the file, doesn't change it, and may run while it is "
+                + "in use. Prints nothing of what users did."
+        ],
+        arguments: [.storageFile], options: [.project, .format, .progress],
+        examples: [
+            .init(line: "attune verify attune.db", explanation: "Ends with 0 for a clean file, 1 for a mismatch.")
+        ],
+        exitCodes: [.mismatch, .badData, .noInput, .internalError, .ioError])
+
+    init(_ arguments: ParsedArguments) throws(UsageError) {
+        file = arguments.storageFile
+        project = arguments.project
+        format = arguments.format
+        showsProgress = arguments.flag("progress")
+    }
+
+    func run(_ console: Console) async throws {
+        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let total = try await storage.usersOverview().count
+        if showsProgress { console.beginProgress("verifying", total: max(total, 1)) }
+        let result = try await JournalVerification.run(storage, storage) { done, _ in
+            console.advanceProgress(to: min(done, total))
+        }
+        console.endProgress()
+        await storage.close()
+        switch format {
+        case .json:
+            let mismatches = result.mismatches.map {
+                JSONText.object([("user", .string($0.user)), ("reason", .string($0.reason))])
+            }
+            console.write(
+                JSONText.object([
+                    ("users", .integer(result.users)), ("entries", .integer(result.entries)),
+                    ("unsaved_entries", .integer(result.unsavedEntries)), ("mismatches", .array(mismatches)),
+                ]).text + "\n")
+        case .text:
+            console.write(
+                "\(result.users) users, \(result.entries) updates in the journal, \(result.unsavedEntries) of them not yet in "
+                    + "a saved adapter.\n")
+            for mismatch in result.mismatches {
+                console.write("MISMATCH  user \(printable(mismatch.user)): \(printable(mismatch.reason))\n")
+            }
+            if result.mismatches.isEmpty { console.write("Clean: every adapter is what its journal gives.\n") }
+        }
+        if !result.mismatches.isEmpty {
+            throw CommandFailure(.mismatch, "\(result.mismatches.count) of \(result.users) users have a mismatch.")
+        }
+    }
+}
+
+/// `attune backup`: a copy of a storage file at one moment.
+struct BackupCommand: Command {
+    let file: String
+    let destination: String
+    let showsProgress: Bool
+
+    static let specification = CommandSpecification(
+        name: "backup",
+        abstract: "Copy a storage file as it is at one moment, also while it is in use.",
+        discussion: [
+            "The copy appears whole or not at all, and is itself a storage file. To restore, put it in the place of the file "
+                + "while nobody has that open, and remove the old file's -wal and -shm."
+        ],
+        arguments: [
+            .storageFile, PositionalSpecification(name: "COPY", help: "The new file; there must be none yet."),
+        ],
+        options: [.progress],
+        examples: [.init(line: "attune backup attune.db attune-monday.db", explanation: "A copy of all projects.")],
+        exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
+
+    init(_ arguments: ParsedArguments) throws(UsageError) {
+        file = arguments.storageFile
+        guard let destination = arguments.positional("COPY") else { preconditionFailure("COPY isn't declared") }
+        self.destination = destination
+        showsProgress = arguments.flag("progress")
+    }
+
+    func run(_ console: Console) async throws {
+        let storage = try await SQLiteStorage(path: file, access: .reading)
+        if showsProgress { console.beginProgress("copying", total: 1000) }
+        try await storage.backup(to: destination) { done, all in
+            console.advanceProgress(to: all > 0 ? done * 1000 / all : 0)
+        }
+        console.endProgress()
+        await storage.close()
+        console.write("Copied \(printable(file)) to \(printable(destination)).\n")
+    }
+}
+
+/// Refuses a path where no file is, rather than making one there.
+private func requireFile(_ path: String) async throws {
+    let storage = try await SQLiteStorage(path: path, access: .reading)
+    await storage.close()
+}

@@ -1,0 +1,87 @@
+internal import CSQLite
+internal import Dispatch
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+extension SQLiteStorage {
+    /// Copies the file as it is at one moment, while updates go on; the copy appears whole or not at all. To restore, put the copy
+    /// in the file's place while nobody has it open, without the old `-wal` and `-shm`.
+    ///
+    /// - Parameters:
+    ///   - destination: A path where no file is.
+    ///   - progress: Told of the pages done and of all.
+    /// - Throws: ``StorageError``: `inUse` where a file is there already; `full`, `readOnly`, `damaged`.
+    public func backup(
+        to destination: String, progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
+    ) async throws {
+        let path = path
+        try await Worker.opening("attune.storage.backup") {
+            var existing = stat()
+            guard unsafe lstat(destination, &existing) != 0 else {
+                throw StorageError(.inUse, "backup", "there is a file already: name a new one", path: destination)
+            }
+            let partial = destination + ".partial-\(getpid())"
+            do {
+                let source = try Connection(
+                    path: path, flags: SQLITE_OPEN_READONLY,
+                    isImmutable: self.access == .reading && isUnchangeable(path))
+                try source.copyWhole(to: partial, progress)
+                guard unsafe rename(partial, destination) == 0 else {
+                    throw StorageError(
+                        .inputOutput, "backup", "the copy cannot be given its name (errno \(errno))", path: destination)
+                }
+            } catch {
+                for suffix in ["", "-wal", "-shm", "-journal"] { unsafe unlink(partial + suffix) }
+                throw error
+            }
+        }
+    }
+
+    /// Rewrites the file without the room that deleted rows have left.
+    ///
+    /// - Returns: Its size in bytes before and after.
+    /// - Throws: ``StorageError``; `full` where there is no room for a second copy.
+    @discardableResult
+    public func compact() async throws -> (before: Int64, after: Int64) {
+        try refuseReading("compact")
+        @Sendable func size(_ connection: Connection) throws -> Int64 {
+            (try connection.integer("PRAGMA page_count") ?? 0) * (try connection.integer("PRAGMA page_size") ?? 0)
+        }
+        return try await writer.run("compact", path) { connection in
+            let before = try size(connection)
+            try connection.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
+            return (before, try size(connection))
+        }
+    }
+}
+
+extension Connection {
+    /// Copies the database as a reader sees it at one moment to a new file.
+    fileprivate func copyWhole(to destination: String, _ progress: (Int, Int) -> Void) throws {
+        let copy = try Connection(path: destination, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+        // One transaction that reads: without it a change by another process would begin the copy anew.
+        try execute("BEGIN")
+        defer { rollback() }
+        _ = try integer("SELECT count(*) FROM sqlite_schema")
+        guard let task = unsafe sqlite3_backup_init(copy.raw, "main", raw, "main") else {
+            throw copy.failure("backup", unsafe sqlite3_errcode(copy.raw))
+        }
+        var status = SQLITE_OK
+        while status == SQLITE_OK {
+            status = unsafe sqlite3_backup_step(task, 4096)
+            let all = Int(unsafe sqlite3_backup_pagecount(task))
+            progress(all - Int(unsafe sqlite3_backup_remaining(task)), all)
+        }
+        let end = unsafe sqlite3_backup_finish(task)
+        guard status == SQLITE_DONE, end == SQLITE_OK else {
+            throw copy.failure("backup", end == SQLITE_OK ? status : end)
+        }
+        copy.close()
+    }
+}
