@@ -58,6 +58,19 @@ func refuseOtherFiles(_ path: String) throws(StorageError) {
     }
 }
 
+/// Makes an empty file that only its owner may read, where there is none: it will hold what users did. SQLite gives the files
+/// beside it the same rights.
+func makePrivateFile(_ path: String) throws(StorageError) {
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    if descriptor >= 0 {
+        close(descriptor)
+    } else if errno != EEXIST {
+        throw StorageError(
+            errno == ENOSPC ? .full : errno == ENOENT ? .missing : .readOnly, "open",
+            "the file cannot be made (errno \(errno))", path: path)
+    }
+}
+
 /// Whether nobody can write to a file's folder, and the file has no log: SQLite could not make the files beside it, and needs none.
 func isUnchangeable(_ path: String) -> Bool {
     let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."

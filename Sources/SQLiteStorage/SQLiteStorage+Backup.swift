@@ -28,6 +28,7 @@ extension SQLiteStorage {
             }
             let partial = destination + ".partial-\(getpid())"
             do {
+                try makePrivateFile(partial)
                 let source = try Connection(
                     path: path, flags: SQLITE_OPEN_READONLY,
                     isImmutable: self.access == .reading && isUnchangeable(path))

@@ -84,6 +84,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         let isReading = access == .reading
         let lock = isReading ? nil : try FileLock(path)
         try refuseOtherFiles(path)
+        if !isReading { try makePrivateFile(path) }
         let flags = isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let isImmutable = isReading && isUnchangeable(path)
         let connection = try Connection(path: path, flags: flags, isImmutable: isImmutable)

@@ -5,6 +5,11 @@ extension PersonalizationSummary {
     func text(adaptersWritten: Int?, output: String?, store: String? = nil) -> String {
         let queries = query == .profile ? "the average of a user's likes so far" : "a user's latest like"
         let seconds = duration / .seconds(1)
+        if updates == 0, known > 0, let store {
+            return
+                "All \(known) likes of \(printable(dataset)) are in \(printable(store)) already: nothing was learned, and "
+                + "nothing was ranked.\n"
+        }
         var lines = """
             Personalized \(users) users of \(printable(dataset)): \(updates) updates, one for each like but a user's first, \
             in \(decimal(seconds, digits: 1)) s.
@@ -68,21 +73,27 @@ extension PersonalizationSummary {
             ),
             ("users", .integer(users)), ("updates", .integer(updates)), ("already_known", .integer(known)),
             ("seconds", .number(duration / .seconds(1))), ("updates_per_second", .number(updatesPerSecond)),
-            ("loss", .object([("before", .number(lossBefore)), ("after", .number(lossAfter))])),
+            (
+                "loss",
+                // Of nothing there is no mean.
+                updates == 0 ? .null : .object([("before", .number(lossBefore)), ("after", .number(lossAfter))])
+            ),
             (
                 "ranking",
-                .object(
-                    rankings.map { ranking in
-                        (
-                            ranking.measure,
-                            .object([
-                                ("without", interval(ranking.before)), ("personalized", interval(ranking.after)),
-                                ("gain", interval(ranking.gain)),
-                            ])
-                        )
-                    })
+                users == 0
+                    ? .null
+                    : .object(
+                        rankings.map { ranking in
+                            (
+                                ranking.measure,
+                                .object([
+                                    ("without", interval(ranking.before)), ("personalized", interval(ranking.after)),
+                                    ("gain", interval(ranking.gain)),
+                                ])
+                            )
+                        })
             ),
-            ("worse", interval(worse)), ("adapter_bytes", .integer(adapterBytes)),
+            ("worse", users == 0 ? .null : interval(worse)), ("adapter_bytes", .integer(adapterBytes)),
             ("adapters_written", adaptersWritten.map { .integer($0) } ?? .null),
         ])
     }
