@@ -125,6 +125,6 @@ import Testing
         #expect(ExitCode(for: CommandFailure(.badData, "x")) == .badData)
         #expect(ExitCode(for: UsageError("x", command: nil)) == .usage)
         #expect(ExitCode(for: Unforeseen()) == .internalError)
-        #expect(ExitCode.allCases.map(\.rawValue) == [0, 64, 65, 66, 70, 73, 74])
+        #expect(ExitCode.allCases.map(\.rawValue) == [0, 1, 64, 65, 66, 70, 73, 74])
     }
 }

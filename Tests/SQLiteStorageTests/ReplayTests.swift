@@ -117,6 +117,7 @@ struct ReplayTests {
             }
         }
         #expect(try await storage.users() == [])
+        #expect(engine.statistics().unsavedEntries == 20)
         let next = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
         let report = try await next.recover()
         #expect(report.users == 5 && report.entries == 20)

@@ -48,6 +48,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var residentBytes = 0
     /// The adapters with changes that no checkpoint has saved.
     public var unsavedAdapters = 0
+    /// The updates of adapters in memory that stand in the journal alone: what a restart would replay for them.
+    public var unsavedEntries = 0
     /// The updates applied.
     public var updates = 0
     /// The updates refused or failed; one that was cancelled is neither.

@@ -279,6 +279,7 @@ extension PersonalizationEngine {
                     sum.residentAdapters += 1
                     sum.residentBytes += slot.adapter?.byteCount ?? 0
                     sum.unsavedAdapters += slot.isUnsaved ? 1 : 0
+                    sum.unsavedEntries += Int(slot.unsavedEntries)
                 }
             }
         }

@@ -1,0 +1,100 @@
+import Attune
+import Foundation
+import Testing
+
+@testable import AttuneCommand
+
+/// The commands on storage files, from the command line to the file.
+@Suite struct StorageCommandTests {
+    private func object(_ text: String) throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    }
+
+    @Test func personalizeGoesOnFromItsStorageFile() async throws {
+        let folder = try JobTests.Folder()
+        let file = folder.path + "/attune.db"
+        let plain = try object(await attune("personalize", folder.path, "--rank", "3", "--format", "json").output)
+        let first = await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json")
+        #expect(first.code == .success && first.errors.isEmpty)
+        let summary = try object(first.output)
+        #expect(summary["updates"] as? Int == 24 * 7 && summary["already_known"] as? Int == 0)
+        // A journal changes nothing of what is learned.
+        #expect(summary["loss"] as? NSDictionary == plain["loss"] as? NSDictionary)
+        let verified = await attune("verify", file)
+        #expect(verified.code == .success && verified.output.contains("24 users, 168 updates"))
+
+        let again = try object(
+            await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json").output)
+        #expect(again["updates"] as? Int == 0 && again["already_known"] as? Int == 24 * 7)
+        #expect(again["loss"] is NSNull && again["ranking"] is NSNull)
+        let text = await attune("personalize", folder.path, "--rank", "3", "--store", file)
+        #expect(text.code == .success && text.output.hasPrefix("All 168 likes of"))
+        // Other settings than the file's adapters have: refused, and nothing changed.
+        let other = await attune("personalize", folder.path, "--rank", "2", "--store", file)
+        #expect(other.code == .badData && other.errors.contains("rank 3"))
+        #expect(await attune("verify", file).code == .success)
+    }
+
+    @Test func usersAreListedBackedUpAndForgotten() async throws {
+        let folder = try JobTests.Folder()
+        let (file, copy) = (folder.path + "/attune.db", folder.path + "/copy.db")
+        let user = "../u 3, ü"
+        #expect(await attune("personalize", folder.path, "--rank", "3", "--store", file).code == .success)
+        let listed = try object(await attune("users", file, "--format", "json").output)
+        let users = try #require(listed["users"] as? [[String: Any]])
+        #expect(users.count == 24 && users.allSatisfy { $0["version"] as? String == "7" && $0["entries"] as? Int == 7 })
+        #expect(await attune("backup", file, copy).code == .success)
+        let twice = await attune("backup", file, copy)
+        #expect(twice.code == .ioError && twice.errors.contains("there is a file already"))
+
+        #expect(await attune("forget", file, "--user", user).code == .success)
+        #expect(
+            try #require(try object(await attune("users", file, "--format", "json").output)["users"] as? [Any]).count
+                == 23)
+        // Their likes come again, and are refused.
+        let late = await attune("personalize", folder.path, "--rank", "3", "--store", file)
+        #expect(late.code == .badData && late.errors.contains("forgotten"))
+        #expect(await attune("verify", file).code == .success)
+        #expect(await attune("users", copy).output.contains("24 users"))
+
+        let unknown = await attune("forget", copy, "--user", user, "--feedback", "order-1")
+        #expect(unknown.code == .badData && unknown.errors.contains("no feedback with this id"))
+        let nobody = await attune("forget", copy, "--user", "nobody", "--feedback", "order-1")
+        #expect(nobody.code == .badData)
+        #expect(await attune("forget", copy).code == .usage)
+    }
+
+    @Test func whatIsNoStorageFileIsToldApart() async throws {
+        let folder = try JobTests.Folder()
+        for command in ["verify", "users", "backup", "forget"] {
+            func run(_ file: String) async -> Transcript {
+                let more = ["backup": [folder.path + "/copy.db"], "forget": ["--user", "ada"]][command] ?? []
+                return await attune(arguments: [command, file] + more)
+            }
+            #expect(await run(folder.path + "/none.db").code == .noInput)
+            #expect(!FileManager.default.fileExists(atPath: folder.path + "/none.db"))
+            #expect(await run(folder.path + "/items.csv").code == .badData)
+        }
+        // An empty one is clean.
+        let empty = folder.path + "/empty.db"
+        let storage = try await SQLiteStorage(path: empty)
+        await storage.close()
+        #expect(await attune("verify", empty).code == .success)
+    }
+
+    @Test func aMismatchEndsWithOne() async throws {
+        let folder = try JobTests.Folder()
+        let file = folder.path + "/attune.db"
+        #expect(await attune("personalize", folder.path, "--rank", "3", "--store", file).code == .success)
+        let storage = try await SQLiteStorage(path: file)
+        let users = try await storage.users()
+        var record = try #require(try await storage.load(users[0]))
+        record.adapter = try #require(try await storage.load(users[1])).adapter
+        try await storage.save([record])
+        await storage.close()
+        let verified = await attune("verify", file)
+        #expect(verified.code == .mismatch && verified.output.contains("MISMATCH"))
+        let facts = try object(await attune("verify", file, "--format", "json").output)
+        #expect((facts["mismatches"] as? [Any])?.count == 1)
+    }
+}
