@@ -51,7 +51,9 @@ let package = Package(
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
         module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
         module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
-        module("Attune", ["SQLiteStorage", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
+        module(
+            "Attune",
+            ["SQLiteStorage", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
         ),
@@ -73,7 +75,10 @@ let package = Package(
             "EvaluationTests", ["Evaluation", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"]),
         tests(
             "SQLiteStorageTests",
-            ["SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
+            [
+                "SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite",
+                "CPageChecksums",
+            ]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
     ],
     swiftLanguageModes: [.v6]
