@@ -8,6 +8,7 @@ internal import CSQLite
 final class Connection: @unchecked Sendable {
     let path: String
     private var handle: OpaquePointer?
+    private var isSynced: Bool?
     private var statements: [String: Statement] = [:]
 
     /// Opens a database.
@@ -106,6 +107,15 @@ final class Connection: @unchecked Sendable {
         return result
     }
 
+    /// Whether a commit waits for the disk: in WAL mode FULL means an `fsync` at each, NORMAL none. Outside transactions.
+    ///
+    /// Executed anew at each change: SQLite sets it when the statement is compiled, so a statement that is kept would do nothing.
+    func setSynced(_ isSynced: Bool) throws(StorageError) {
+        guard isSynced != self.isSynced else { return }
+        try execute(isSynced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL")
+        self.isSynced = isSynced
+    }
+
     /// Runs `body` in a transaction that writes: all of it stands or nothing.
     func transaction<R>(_ body: () throws -> R) throws -> R {
         try execute("BEGIN IMMEDIATE")
@@ -168,7 +178,7 @@ enum Value {
     case integer(Int64)
     case bytes([UInt8])
 
-    static func version(_ version: UInt64) -> Value { .integer(Int64(version)) }
+    static func version(_ version: UInt64) -> Value { .integer(Int64(clamping: version)) }
     static func text(_ text: String) -> Value { .bytes(Array(text.utf8)) }
 }
 

@@ -64,6 +64,13 @@ func makePrivateFile(_ path: String) throws(StorageError) {
     let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     if descriptor >= 0 {
         close(descriptor)
+        // Its name is to survive a power failure as well.
+        let folder = unsafe open(path.lastIndex(of: "/").map { String(path[...$0]) } ?? ".", O_RDONLY | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        defer { close(folder) }
+        guard fsync(folder) == 0 else {
+            throw StorageError(.inputOutput, "open", "the folder cannot be synced (errno \(errno))", path: path)
+        }
     } else if errno != EEXIST {
         throw StorageError(
             errno == ENOSPC ? .full : errno == ENOENT ? .missing : .readOnly, "open",

@@ -12,16 +12,19 @@ final class GroupCommit: Sendable {
     private struct State {
         var waiting: [Waiting] = []
         var isWorking = false
-        var failure: StorageError?
+        /// Set when the storage was closed.
+        var refusal: StorageError?
     }
 
     private let worker: Worker
     private let isReading: Bool
+    private let health: WriteHealth
     private let state = Lock<State>(State())
     let users: UserTable
 
-    init(worker: Worker, project: Int64, key: DigestKey, isReading: Bool) {
+    init(worker: Worker, project: Int64, key: DigestKey, isReading: Bool, health: WriteHealth) {
         self.worker = worker
+        self.health = health
         self.isReading = isReading
         users = UserTable(project: project, key: key)
     }
@@ -31,23 +34,21 @@ final class GroupCommit: Sendable {
     func append(_ entry: JournalEntry, _ durability: Durability, path: String) async throws -> AppendOutcome {
         if isReading { throw StorageError(.readOnly, "append", "it was opened for reading only", path: path) }
         return try await withCheckedThrowingContinuation { continuation in
-            let (failure, begins) = state.withLock { state -> (StorageError?, Bool) in
-                if let failure = state.failure { return (failure, false) }
+            let (refusal, begins) = state.withLock { state -> (StorageError?, Bool) in
+                if let refusal = state.refusal { return (refusal, false) }
                 state.waiting.append(Waiting(entry: entry, durability: durability, continuation: continuation))
                 defer { state.isWorking = true }
                 return (nil, !state.isWorking)
             }
-            if let failure { continuation.resume(throwing: failure) }
+            if let refusal { continuation.resume(throwing: refusal) }
             if begins { worker.schedule { self.work($0, path) } }
         }
     }
 
-    /// Refuses what comes from now on, and waits for what is under way.
-    func close(path: String) async {
-        state.withLock {
-            $0.failure =
-                $0.failure ?? StorageError(.closed, "append", "the storage was closed: open it again", path: path)
-        }
+    /// Refuses what comes from now on; what came before is committed still.
+    func close(path: String) {
+        let closed = StorageError(.closed, "append", "the storage was closed: open it again", path: path)
+        state.withLock { $0.refusal = closed }
     }
 
     /// On the worker's queue.
@@ -61,26 +62,7 @@ final class GroupCommit: Sendable {
             return Array(state.waiting.prefix(Self.largestGroup))
         }
         guard !group.isEmpty else { return }
-        var results: [Result<AppendOutcome, any Error>] = []
-        do {
-            guard let connection else {
-                throw StorageError(.closed, "append", "the storage was closed: open it again", path: path)
-            }
-            results = try commit(group, connection)
-        } catch {
-            connection?.rollback()
-            users.forgetAll()
-            results = Array(repeating: .failure(error), count: group.count)
-            if let error = error as? StorageError, error.code == .inputOutput || error.code == .damaged {
-                // After a write that failed nobody knows what the operating system has kept of it: no more is written until the
-                // file was opened again, which looks.
-                state.withLock {
-                    $0.failure = StorageError(
-                        .closed, "append", "a write failed before (\(error.message)): open the storage again",
-                        path: path)
-                }
-            }
-        }
+        let results = outcomes(group, connection, path)
         for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
         let goesOn = state.withLock { state in
             state.isWorking = !state.waiting.isEmpty
@@ -89,16 +71,32 @@ final class GroupCommit: Sendable {
         if goesOn { worker.schedule { self.work($0, path) } }
     }
 
+    /// What became of each of a group.
+    private func outcomes(
+        _ group: [Waiting], _ connection: Connection?, _ path: String
+    ) -> [Result<AppendOutcome, any Error>] {
+        do {
+            try health.check("append")
+            guard let connection else {
+                throw StorageError(.closed, "append", "the storage was closed: open it again", path: path)
+            }
+            return try commit(group, connection)
+        } catch {
+            connection?.rollback()
+            users.forgetAll()
+            health.note(error)
+            // A damaged page concerns those whose rows are on it; the others are committed without them.
+            if group.count > 1, (error as? StorageError)?.code == .damaged {
+                return group.flatMap { outcomes([$0], connection, path) }
+            }
+            return Array(repeating: .failure(error), count: group.count)
+        }
+    }
+
     private func commit(
         _ group: [Waiting], _ connection: Connection
     ) throws -> [Result<AppendOutcome, any Error>] {
-        let isSynced = group.contains { $0.durability == .synced }
-        // In WAL mode FULL means an fsync at each commit, NORMAL none.
-        if isSynced {
-            try connection.run("PRAGMA synchronous = FULL")
-        } else {
-            try connection.run("PRAGMA synchronous = NORMAL")
-        }
+        try connection.setSynced(group.contains { $0.durability == .synced })
         return try connection.transaction {
             var results: [Result<AppendOutcome, any Error>] = []
             results.reserveCapacity(group.count)
@@ -112,6 +110,26 @@ final class GroupCommit: Sendable {
             }
             return results
         }
+    }
+}
+
+/// Whether a file may be written to.
+///
+/// After a write that failed half-way nobody knows what the operating system has kept of it: no more is written until the file was
+/// opened again, which looks.
+final class WriteHealth: Sendable {
+    private let failure = Lock<StorageError?>(nil)
+
+    func check(_ operation: String) throws(StorageError) {
+        guard let failure = failure.withLock({ $0 }) else { return }
+        throw StorageError(
+            .closed, operation, "a write failed before (\(failure.message)): open the storage again", path: failure.path
+        )
+    }
+
+    func note(_ error: any Error) {
+        guard let error = error as? StorageError, error.code == .inputOutput else { return }
+        failure.withLock { $0 = $0 ?? error }
     }
 }
 
@@ -174,7 +192,7 @@ final class UserTable: @unchecked Sendable {
             let journal = try connection.integer(
                 "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(ref)])
             let base = try connection.integer("SELECT version FROM bases WHERE user = ?", [.integer(ref)])
-            found.lastVersion = [journal, base].compactMap { $0 }.max().map { UInt64($0) }
+            found.lastVersion = [journal, base].compactMap { $0 }.max().map { UInt64(bitPattern: $0) }
         } else {
             if try isForgotten(key.user, connection) { return nil }
             found = Known(ref: try madeRef(key.user, connection))

@@ -34,10 +34,21 @@ extension SQLiteStorage {
                 }
                 let ref = try users.madeRef(record.user, connection)
                 let held = try connection.integer("SELECT version FROM adapters WHERE user = ?", [.integer(ref)])
-                if let held, UInt64(held) > record.adapter.version {
+                if let held, UInt64(bitPattern: held) > record.adapter.version {
                     throw EngineError(
                         .staleVersion, "save",
                         "version \(held) is stored, newer than \(record.adapter.version)", user: record.user)
+                }
+                if !record.isJournalled {
+                    let last = try connection.integer(
+                        "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL",
+                        [.integer(ref)])
+                    if let last, last > held ?? -1 {
+                        throw EngineError(
+                            .staleVersion, "save",
+                            "the journal has version \(last), which no saved adapter has seen: give the engine the journal too",
+                            user: record.user)
+                    }
                 }
                 try connection.put(record, snapshot, of: ref, in: .adapters)
                 if !record.isJournalled {

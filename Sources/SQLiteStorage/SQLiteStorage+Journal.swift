@@ -20,7 +20,7 @@ extension SQLiteStorage {
                 """
                 SELECT version, recorded_at, id, action FROM journal
                 WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?) AND version > ? ORDER BY version
-                """, [.integer(project), .text(user), .integer(version.map { Int64($0) } ?? -1)]
+                """, [.integer(project), .text(user), .integer(version.map { Int64(clamping: $0) } ?? -1)]
             ) { row throws(StorageError) in
                 let id = row.isNull(2) ? nil : FeedbackID(row.bytes(2))
                 guard row.isNull(2) || id != nil else {
@@ -172,7 +172,7 @@ extension SQLiteStorage {
         let path = path
         try await writer.run("erase", path) { connection in
             var isBusy = false
-            try connection.run("PRAGMA synchronous = FULL")
+            try connection.setSynced(true)
             try connection.run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
             if isBusy {
                 throw StorageError(

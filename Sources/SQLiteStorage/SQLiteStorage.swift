@@ -34,6 +34,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     let writer: Worker
     private let readers: [Worker]
     let commits: GroupCommit
+    private let health = WriteHealth()
     private let lock: Lock<FileLock?>
     let digestKey: DigestKey
     let projectRef: Int64
@@ -57,7 +58,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         writer = opened.worker
         projectRef = opened.project
         digestKey = opened.key
-        commits = GroupCommit(worker: writer, project: projectRef, key: digestKey, isReading: access == .reading)
+        commits = GroupCommit(
+            worker: writer, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
         var readers: [Worker] = []
         for _ in 0..<2 {
             readers.append(
@@ -131,7 +133,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
 
     /// Closes the file when everything that was begun is done. Later calls throw ``StorageError`` (`closed`).
     public func close() async {
-        await commits.close(path: path)
+        commits.close(path: path)
         for reader in readers { await reader.close() }
         await writer.close()
         lock.withLock { $0 = nil }
@@ -151,7 +153,15 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         -> R
     {
         try refuseReading(operation)
-        return try await writer.run(operation, path) { connection in try connection.transaction { try body(connection) }
+        let health = health
+        return try await writer.run(operation, path) { connection in
+            try health.check(operation)
+            do {
+                return try connection.transaction { try body(connection) }
+            } catch {
+                health.note(error)
+                throw error
+            }
         }
     }
 

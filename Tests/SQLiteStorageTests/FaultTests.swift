@@ -2,9 +2,10 @@ import CSQLite
 import Foundation
 import LoRA
 import Personalization
-import SQLiteStorage
 import TensorCore
 import Testing
+
+@testable import SQLiteStorage
 
 /// Every row of the table of faults in docs/durability.md.
 @Suite("Faults", .serialized)
@@ -260,6 +261,87 @@ struct FaultTests {
         try Data().write(to: URL(fileURLWithPath: empty))
         try Data(count: 5000).write(to: URL(fileURLWithPath: empty + "-wal"))
         #expect(await code { try await SQLiteStorage(path: empty) } == .damaged)
+    }
+
+    @Test("whoever asks for an fsync gets one, whatever was asked for before")
+    func syncs() async throws {
+        let storage = try await folder.storage()
+        var version: UInt64 = 0
+        for durability in [Durability.buffered, .synced, .buffered, .synced, .synced, .buffered, .buffered, .synced] {
+            version += 1
+            let entry = JournalEntry(user: "ada", version: version, recordedAt: 0, action: [1])
+            #expect(try await storage.append(entry, durability: durability) == .appended)
+            let level = try await storage.writer.run("test", storage.path) { connection in
+                var level: Int32 = -1
+                var statement: OpaquePointer?
+                unsafe sqlite3_prepare_v2(connection.raw, "PRAGMA synchronous", -1, &statement, nil)
+                if unsafe sqlite3_step(statement) == SQLITE_ROW { level = unsafe sqlite3_column_int(statement, 0) }
+                unsafe sqlite3_finalize(statement)
+                return level
+            }
+            #expect(level == (durability == .synced ? 2 : 1))
+        }
+        await storage.close()
+    }
+
+    @Test("versions that no adapter has are refused, in calls and in files")
+    func hugeVersions() async throws {
+        let storage = try await folder.storage()
+        let engine = try engine(storage)
+        _ = try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0))
+        #expect(try await storage.entries(of: "ada", after: .max) == [])
+        for version in [UInt64.max, 1 << 63, 1 << 62] {
+            let correction = JournalEntry(
+                user: "bob\(version)", version: version, recordedAt: 0,
+                action: try await storage.entries(of: "ada", after: nil)[0].action)
+            _ = try await storage.append(correction, durability: .buffered)
+            await #expect(throws: EngineError.self) { try await engine.adapter(for: "bob\(version)") }
+        }
+        await storage.close()
+    }
+
+    @Test("an engine without the journal does not write over what only the journal has")
+    func withoutTheJournal() async throws {
+        let path = folder.newPath()
+        let expected = try await filled(path)
+        let storage = try await SQLiteStorage(path: path)
+        // The saved adapter is of version 9, the journal's last entry of 12.
+        let blind = try PersonalizationEngine(configuration: ShopScript.configuration(), store: storage)
+        _ = try await blind.updateAdapter(for: "ada", with: script.batch("ada", 9))
+        let refused = await #expect(throws: EngineError.self) { try await blind.checkpoint() }
+        #expect(refused?.code == .staleVersion)
+        // One that reads it, and records nothing more, has seen all of it and begins anew.
+        let none = try PersonalizationEngine(
+            configuration: ShopScript.configuration(durability: Durability.none), store: storage, journal: storage)
+        #expect(try await none.adapter(for: "ada")?.snapshot() == expected["ada"])
+        _ = try await none.updateAdapter(for: "ada", with: script.batch("ada", 12))
+        try await none.checkpoint()
+        #expect(try await JournalVerification.run(storage, storage).mismatches == [])
+        let next = try engine(storage)
+        let version = try await none.adapter(for: "ada")
+        #expect(try await next.adapter(for: "ada")?.snapshot() == version?.snapshot())
+        #expect(version?.version == 13)
+        await storage.close()
+    }
+
+    @Test("feedback that cannot be is refused before it is written down")
+    func impossibleFeedback() async throws {
+        let storage = try await folder.storage()
+        let engine = try engine(storage)
+        let x = script.batch("ada", 0)[0].embedding
+        for signal in [
+            Feedback.Signal.like(-1, in: script.catalogue), .like(99, in: script.catalogue),
+            .like(1, in: script.catalogue, seen: [-5]), .reward(3, for: .catalogued(-2, script.catalogue)),
+            .target([1]), .preference(.catalogued(1, script.catalogue), over: []),
+        ] {
+            let error = await #expect(throws: EngineError.self) {
+                try await engine.updateAdapter(for: "ada", with: [Feedback(embedding: x, signal: signal)])
+            }
+            #expect(error?.code == .refusedFeedback)
+        }
+        #expect(try await storage.journalledUsers() == [])
+        #expect(engine.statistics().updates == 0 && engine.statistics().created == 0)
+        await storage.close()
     }
 
     @Test("after close everything is refused")

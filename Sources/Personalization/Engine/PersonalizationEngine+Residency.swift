@@ -168,7 +168,7 @@ extension PersonalizationEngine {
                                 ? slot.adapter.map {
                                     StoredAdapter(
                                         user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
-                                        isJournalled: journalHub != nil)
+                                        isJournalled: isJournalling)
                                 } : nil
                         } ?? nil
                     }

@@ -43,7 +43,7 @@ extension PersonalizationEngine {
     private func updateResident(
         _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides
     ) throws -> UpdateReport? {
-        guard reporting.metrics == nil, !hasReasoningBank, journalHub == nil else { return nil }
+        guard reporting.metrics == nil, !hasReasoningBank, !isJournalling else { return nil }
         if Task.isCancelled { throw CancellationError() }
         do throws(EngineError) {
             return try shard(of: key).withLock { state throws(EngineError) -> UpdateReport? in
@@ -75,7 +75,7 @@ extension PersonalizationEngine {
                 return report
             }
             var report: UpdateReport?
-            if journalHub == nil {
+            if !isJournalling {
                 report = try shard(of: key).withLock { state throws(EngineError) in
                     try update(key.user, feedback, overrides, &state, overtaking: false)
                 }
@@ -96,15 +96,14 @@ extension PersonalizationEngine {
     ) async throws -> UpdateReport? {
         try await withLine(user, "updateAdapter") { shard in
             try await load(user, "updateAdapter", shard)
-            let encoded = journalHub == nil ? nil : feedback.encoded()
             let (report, outcome) = try await committing(user, shard, "updateAdapter") {
                 state throws(EngineError) -> (UpdateReport?, JournalDraft?) in
                 let isNew = try makeIfMissing(user, isEmptyBatch: feedback.isEmpty, &state)
                 do throws(EngineError) {
                     let report = try update(user, feedback, overrides, &state, overtaking: true)
                     if isNew { state.statistics.created += 1 }
-                    guard let report, report.samples > 0, let encoded else { return (report, nil) }
-                    return (report, draft(report, overrides, encoded, id))
+                    guard let report, report.samples > 0, isJournalling else { return (report, nil) }
+                    return (report, draft(report, overrides, feedback, id))
                 } catch {
                     // A first update that is refused leaves no adapter behind.
                     if isNew { _ = state.withSlot(user) { $0.adapter = nil } }
@@ -123,16 +122,12 @@ extension PersonalizationEngine {
         case .appended: return report
         case .duplicate, .forgottenFeedback:
             var report = UpdateReport.nothing
-            shard.withLock { state in
-                state.statistics.updates -= 1
-                if let adapter = state.withSlot(user, { $0.adapter }) ?? nil {
-                    report.version = adapter.version
-                    report.step = adapter.steps
-                }
+            if let adapter = shard.withLock({ $0.withSlot(user) { $0.adapter } ?? nil }) {
+                report.version = adapter.version
+                report.step = adapter.steps
             }
             return report
         case .forgottenUser:
-            shard.withLock { $0.statistics.updates -= 1 }
             throw EngineError(
                 .forgottenUser, "updateAdapter",
                 "the user was forgotten: readmit them before they are learned from again",

@@ -64,20 +64,18 @@ public final class PersonalizationEngine: Sendable {
         fixed.reasoningBank = nil
         let durability = configuration.durability ?? (journal == nil ? .none : .buffered)
         fixed.durability = durability
-        if durability != .none {
-            guard let journal else {
-                throw EngineError(
-                    .invalidConfiguration, "configuration",
-                    "durability: \(durability) needs a journal: give the engine one")
-            }
-            journalHub = JournalHub(
-                journal, durability: durability, policy: configuration.checkpoints,
-                retention: configuration.retention,
+        if durability != .none, journal == nil {
+            throw EngineError(
+                .invalidConfiguration, "configuration",
+                "durability: \(durability) needs a journal: give the engine one")
+        }
+        // Without durability a journal is read all the same: what it has was acknowledged.
+        journalHub = journal.map { [shape] journal in
+            JournalHub(
+                journal, durability: durability, policy: configuration.checkpoints, retention: configuration.retention,
                 configuration: JournalConfiguration(
                     shape: shape, seed: configuration.seed, embeddingModel: configuration.embeddingModel,
                     update: configuration.update), clock: clock)
-        } else {
-            journalHub = nil
         }
         self.fixed = fixed
         self.store = store
@@ -173,7 +171,6 @@ extension PersonalizationEngine {
             return (result, draft(creating: made, from: prior))
         }
         if outcome == .forgottenUser {
-            shard.withLock { $0.statistics.created -= 1 }
             throw EngineError(
                 .forgottenUser, "createAdapter", "the user was forgotten: readmit them before they get an adapter",
                 user: user)
@@ -314,7 +311,7 @@ extension PersonalizationEngine {
                         records.append(
                             StoredAdapter(
                                 user: slot.user, embeddingModel: fixed.embeddingModel, adapter: adapter,
-                                isJournalled: journalHub != nil))
+                                isJournalled: isJournalling))
                     }
                     return records
                 }
@@ -353,7 +350,7 @@ extension PersonalizationEngine {
 
     private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
         try await storing(operation, user: nil) { try await store.save(records) }
-        if let hub = journalHub, hub.retention == .untilCheckpoint {
+        if let hub = journalHub, isJournalling, hub.retention == .untilCheckpoint {
             for record in records {
                 try await journalling(operation, record.user) { try await hub.journal.trim(record) }
             }

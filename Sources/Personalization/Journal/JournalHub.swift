@@ -119,7 +119,7 @@ final class JournalHub: Sendable {
         backlog.withLock { backlog in
             backlog.updates += 1
             backlog.bytes += bytes
-            if unsaved == UInt32(clamping: policy.updatesPerUser) { backlog.due.append(key) }
+            if unsaved % UInt32(clamping: policy.updatesPerUser) == 0 { backlog.due.append(key) }
             if backlog.since == nil { backlog.since = .now }
             if backlog.updates >= policy.updates || backlog.bytes >= policy.bytes {
                 backlog.isWholeDue = true

@@ -33,6 +33,9 @@ final class JournalReplayer: Sendable {
         var isAsRecorded = true
         for entry in entries {
             do {
+                guard entry.version < 1 << 62 else {
+                    throw EngineError(.damagedJournal, "replay", "the version is 2^62 or more", user: entry.user)
+                }
                 let action = try JournalAction(encoded: entry.action)
                 let configuration = try await configuration(action.configuration)
                 switch action.kind {

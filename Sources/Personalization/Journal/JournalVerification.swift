@@ -55,10 +55,15 @@ public struct JournalVerification: Sendable, Hashable {
     private mutating func verify(
         _ user: String, _ store: any AdapterStore, _ journal: any FeedbackJournal, _ replayer: JournalReplayer
     ) async throws -> String? {
-        let base = try await journal.base(of: user)
+        var base = try await journal.base(of: user)
         // Entries come after the adapter is read: it may be saved meanwhile, but never one that they do not reach.
         let stored = try await store.load(user)
-        let entries = try await journal.entries(of: user, after: nil)
+        var entries = try await journal.entries(of: user, after: nil)
+        // And the base may have moved up meanwhile.
+        while let now = try await journal.base(of: user)?.adapter.version, now != base?.adapter.version {
+            base = try await journal.base(of: user)
+            entries = try await journal.entries(of: user, after: nil)
+        }
         self.entries += entries.count
         let split = entries.firstIndex { $0.version > stored?.adapter.version ?? 0 } ?? entries.endIndex
         let saved = stored == nil ? entries[..<0] : entries[..<split]

@@ -15,7 +15,7 @@ extension PersonalizationEngine {
         _ user: String, _ shard: Shard, _ operation: String,
         _ change: (inout ShardState) throws(EngineError) -> (result: R, draft: JournalDraft?)
     ) async throws -> (result: R, outcome: AppendOutcome) {
-        guard let hub = journalHub else {
+        guard let hub = journalHub, isJournalling else {
             return (try shard.withLock { state throws(EngineError) in try change(&state).result }, .appended)
         }
         // From here on a cancelled task's update counts.
@@ -36,7 +36,7 @@ extension PersonalizationEngine {
         do {
             let (outcome, bytes) = try await hub.append(draft, of: user)
             guard outcome == .appended else {
-                takeBack(key, shard)
+                takeBack(draft, key, shard)
                 return (result, outcome)
             }
             let unsaved = shard.withLock { state in
@@ -50,7 +50,7 @@ extension PersonalizationEngine {
             if hub.note(key, bytes: bytes, unsaved: unsaved) { Task.detached { await self.saveBacklog(hub) } }
             return (result, outcome)
         } catch {
-            takeBack(key, shard)
+            takeBack(draft, key, shard)
             if let error = error as? EngineError, error.code == .staleVersion {
                 // Another engine writes to this journal: what is in memory is not the latest.
                 _ = letGo(user, shard, settling: false)
@@ -62,24 +62,32 @@ extension PersonalizationEngine {
     }
 
     /// Puts the adapter back that readers have seen all the time.
-    private func takeBack(_ key: UserKey, _ shard: Shard) {
+    private func takeBack(_ draft: JournalDraft, _ key: UserKey, _ shard: Shard) {
         shard.withLock { state in
-            _ = state.withSlot(key) { slot in
-                guard let commit = slot.commit else { return }
+            let wasNew = state.withSlot(key) { slot -> Bool in
+                guard let commit = slot.commit else { return false }
+                let wasNew = commit.adapter == nil
                 slot.adapter = commit.adapter
                 slot.isUnsaved = commit.wasUnsaved
                 slot.commit = nil
                 // What a bank was to learn of the change.
                 slot.memory = nil
+                return wasNew
             }
+            if wasNew == true { state.statistics.created -= 1 }
+            if case .update = draft.kind { state.statistics.updates -= 1 }
         }
     }
 
-    /// An update for the journal.
+    /// Whether changes go to a journal before they are acknowledged.
+    var isJournalling: Bool { journalHub.map { $0.durability != .none } ?? false }
+
+    /// An update for the journal; of feedback that was learned from, so that it is in order.
     func draft(
-        _ report: UpdateReport, _ overrides: UpdateOverrides, _ feedback: EncodedFeedback, _ id: FeedbackID?,
+        _ report: UpdateReport, _ overrides: UpdateOverrides, _ feedback: [Feedback], _ id: FeedbackID?,
         start: JournalAction.Start? = nil, prior: AdapterPrior? = nil
     ) -> JournalDraft {
+        let feedback = feedback.encoded()
         var contents = feedback.catalogues.map { catalogue in
             content(.catalogue, catalogue.contentHash) { catalogue.encoded() }
         }
@@ -96,12 +104,9 @@ extension PersonalizationEngine {
 
     /// The making of an adapter for the journal.
     func draft(creating adapter: LoRAAdapter, from prior: AdapterPrior?) -> JournalDraft {
-        // A prior that is zero gives a cold start.
-        var draft = JournalDraft(kind: .create(JournalAction.Start()), version: adapter.version)
-        if adapter.startedFrom != nil, let prior {
-            draft.kind = .create(JournalAction.Start(prior: prior.contentHash))
-            if let content = content(.prior, prior.contentHash, prior.encoded) { draft.contents = [content] }
-        }
+        var draft = JournalDraft(
+            kind: .create(JournalAction.Start(prior: prior?.contentHash)), version: adapter.version)
+        if let prior, let content = content(.prior, prior.contentHash, prior.encoded) { draft.contents = [content] }
         return draft
     }
 
@@ -137,7 +142,7 @@ extension PersonalizationEngine {
                             ? slot.visible.map {
                                 StoredAdapter(
                                     user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
-                                    isJournalled: journalHub != nil)
+                                    isJournalled: isJournalling)
                             } : nil
                     } ?? nil
                 }
@@ -185,8 +190,13 @@ extension PersonalizationEngine {
             }
             let made = StoredAdapter(
                 user: user, embeddingModel: fixed.embeddingModel, adapter: adapter,
-                isJournalled: journalHub != nil)
+                isJournalled: true)
             try check(made, of: user, operation)
+            if hub.durability == .none {
+                // What is learned from here on is not in the journal: it begins anew, from an adapter that has seen all of it.
+                try await storing(operation, user: user) { try await store.save([made]) }
+                return (made, 0)
+            }
             return (made, entries.count)
         }
     }

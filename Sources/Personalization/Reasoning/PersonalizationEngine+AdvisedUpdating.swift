@@ -16,6 +16,8 @@ struct AfterUpdate: Sendable {
     var isRestarted = false
     /// What replaced the configured settings.
     var overrides = UpdateOverrides()
+    /// What the adapter was made from, where it was made.
+    var prior: AdapterPrior?
 }
 
 /// What a bank is asked before an update.
@@ -35,7 +37,7 @@ extension PersonalizationEngine {
         let shard = shard(of: user)
         var hasLooked = false
         var done: AfterUpdate?
-        if journalHub == nil {
+        if !isJournalling {
             done = try shard.withLock { state throws(EngineError) in
                 try advisedFastPath(user, feedback, overrides, connection, &state, start, &hasLooked)
             }
@@ -100,19 +102,15 @@ extension PersonalizationEngine {
             var advice: CheckedAdvice?
             if let question { advice = try await answer(question, connection, again: hasLooked) }
             try Task.checkCancellation()
-            let encoded = journalHub == nil ? nil : feedback.encoded()
             var (done, outcome) = try await committing(user, shard, "updateAdapter") {
                 state throws(EngineError) -> (AfterUpdate?, JournalDraft?) in
                 let done = try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
-                guard let done, done.report.samples > 0, let encoded else { return (done, nil) }
-                let prior = done.isWarm || done.isRestarted ? advice?.initialization?.prior : nil
-                return (
-                    done,
-                    draft(
-                        done.report, done.overrides, encoded, id,
-                        start: done.isNew || done.isRestarted
-                            ? .init(prior: prior?.contentHash, relearns: done.isRestarted) : nil, prior: prior)
-                )
+                guard let done, done.report.samples > 0, isJournalling else { return (done, nil) }
+                var start: JournalAction.Start?
+                if done.isNew || done.isRestarted {
+                    start = JournalAction.Start(prior: done.prior?.contentHash, relearns: done.isRestarted)
+                }
+                return (done, draft(done.report, done.overrides, feedback, id, start: start, prior: done.prior))
             }
             guard outcome != .appended, let report = try settled(done?.report, outcome, user, shard) else {
                 return done
@@ -171,13 +169,16 @@ extension PersonalizationEngine {
             let kept = memory.restartState
             var isWarm = false
             var isRestarted = false
+            var prior: AdapterPrior?
             do throws(EngineError) {
                 if isNew {
                     let made = newAdapter(user, advice?.initialization)
-                    slot.adapter = made
-                    isWarm = made.startedFrom != nil
+                    slot.adapter = made.adapter
+                    prior = made.prior
+                    isWarm = made.adapter.startedFrom != nil
                 } else if mayRestart {
                     isRestarted = restart(&slot, memory, advice?.initialization, user, scratch)
+                    prior = isRestarted ? advice?.initialization?.prior : nil
                 }
                 let planned = try planned(feedback, slot.adapter, user)
                 guard
@@ -188,6 +189,7 @@ extension PersonalizationEngine {
                 done.isNew = isNew
                 done.isWarm = isWarm
                 done.isRestarted = isRestarted
+                done.prior = prior
                 return done
             } catch {
                 // A refused update leaves things as they were: a new adapter is not there, an old one not made again.
@@ -357,15 +359,15 @@ extension PersonalizationEngine {
             configuredLearningRate: learningRate, excluding: memory.digest)
     }
 
-    /// An adapter that starts from the prior, where that is possible, else a cold one.
-    func newAdapter(_ user: String, _ start: Initialization?) -> LoRAAdapter {
+    /// An adapter that starts from the prior, where that is possible, else a cold one; and the prior, where it was used.
+    func newAdapter(_ user: String, _ start: Initialization?) -> (adapter: LoRAAdapter, prior: AdapterPrior?) {
         let identity = AdapterIdentity(seed: fixed.seed, user: user)
         guard let start, let warm = reasoning.warmStart(start, shape) else {
-            return LoRAAdapter(shape: shape, identity: identity)
+            return (LoRAAdapter(shape: shape, identity: identity), nil)
         }
         var adapter = LoRAAdapter(identity: identity, startingFrom: warm)
         if fixed.update.elasticWeightConsolidation != nil { adapter.anchorAtStart() }
-        return adapter
+        return (adapter, start.prior)
     }
 
     /// Makes a new adapter again from a start that knows the user's taste, and lets it learn again what it has learned. The
@@ -382,7 +384,7 @@ extension PersonalizationEngine {
             // More versions than steps: the protection was anchored meanwhile, and that would be lost.
             old.steps == UInt64(early.count), old.version == old.steps
         else { return false }
-        var adapter = newAdapter(user, start)
+        var adapter = newAdapter(user, start).adapter
         guard adapter.startedFrom != nil else { return false }
         var last: (trace: StepTrace, report: UpdateReport)?
         do throws(LoRAError) {

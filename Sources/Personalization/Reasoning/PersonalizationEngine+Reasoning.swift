@@ -249,8 +249,8 @@ extension PersonalizationEngine {
                 if let question { advice = try await answer(question, connection) }
                 try Task.checkCancellation()
                 let made = newAdapter(user, advice?.initialization)
-                let (version, isNew) = try await place(made, from: advice?.initialization?.prior, of: user, shard)
-                let isWarm = isNew && made.startedFrom != nil
+                let (version, isNew) = try await place(made.adapter, from: made.prior, of: user, shard)
+                let isWarm = isNew && made.adapter.startedFrom != nil
                 if isWarm { reasoning.totals.warmStarted() }
                 return version
             }
@@ -275,7 +275,7 @@ extension PersonalizationEngine {
                                 ? slot.adapter.map {
                                     StoredAdapter(
                                         user: slot.user, embeddingModel: fixed.embeddingModel, adapter: $0,
-                                        isJournalled: journalHub != nil)
+                                        isJournalled: isJournalling)
                                 } : nil
                         } ?? nil
                     }

@@ -152,6 +152,42 @@ struct JournalFaultTests {
         #expect(try await journalled.adapter(for: user)?.snapshot() == expected)
     }
 
+    /// What is refused leaves the numbers as they were, too.
+    @Test func statisticsCountWhatStands() async throws {
+        let script = try Script()
+        let journal = FaultyJournal()
+        let engine = try engine(journal, script)
+        let batch = [script.one(.ranking, user, 0)]
+        journal.set(.fails)
+        await #expect(throws: EngineError.self) { try await engine.updateAdapter(for: user, with: batch) }
+        await #expect(throws: EngineError.self) { try await engine.createAdapter(for: user) }
+        #expect(engine.statistics().created == 0 && engine.statistics().updates == 0)
+        journal.set(.works)
+        try await engine.updateAdapter(for: user, with: batch, id: FeedbackID("a"))
+        try await engine.updateAdapter(for: user, with: batch, id: FeedbackID("a"))
+        #expect(engine.statistics().created == 1 && engine.statistics().updates == 1)
+        try await engine.forget(user)
+        await #expect(throws: EngineError.self) { try await engine.updateAdapter(for: user, with: batch) }
+        #expect(engine.statistics().created == 1 && engine.statistics().updates == 1)
+    }
+
+    /// A prior that is zero gives a cold start, and anchors it where there is protection.
+    @Test func startsFromNothingAreReplayed() async throws {
+        let script = try Script()
+        var update = script.plain
+        update.elasticWeightConsolidation = ElasticWeightConsolidation(strength: 0.5)
+        let journal = InMemoryFeedbackJournal()
+        func engine() throws -> PersonalizationEngine {
+            try PersonalizationEngine(configuration: script.configuration(update: update), journal: journal)
+        }
+        let first = try engine()
+        let zero = try AdapterPrior(merging: [(try script.cold("nobody"), 1)], rank: script.rank)
+        try await first.createAdapter(for: user, startingFrom: zero)
+        for step in 0..<3 { try await first.updateAdapter(for: user, with: [script.one(.ranking, user, step)]) }
+        let expected = try await first.adapter(for: user)?.snapshot()
+        #expect(try await engine().adapter(for: user)?.snapshot() == expected)
+    }
+
     @Test func durabilityNeedsAJournal() throws {
         let script = try Script()
         var configuration = script.configuration()
