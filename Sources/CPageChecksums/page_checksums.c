@@ -339,3 +339,11 @@ attune_page_refusal attune_page_checksums_refusal(sqlite3 *database, const char 
     sqlite3_file_control(database, schema, refusal_control, &refusal);
     return refusal;
 }
+
+int32_t attune_page_checksums_first_bytes(sqlite3 *database, unsigned char *bytes, int32_t count) {
+    sqlite3_file *file = NULL;
+    int status = sqlite3_file_control(database, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (status != SQLITE_OK) return status;
+    if (!file || !file->pMethods || count < 0 || count > 100) return SQLITE_MISUSE;
+    return file->pMethods->xRead(file, bytes, count, 0);
+}

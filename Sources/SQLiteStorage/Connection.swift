@@ -35,6 +35,21 @@ final class Connection: @unchecked Sendable {
         unsafe sqlite3_busy_timeout(handle, 2000)
     }
 
+    /// Refuses what is no database, before SQLite says something less clear of it.
+    func refuseOtherFiles() throws(StorageError) {
+        var start = [UInt8](repeating: 0, count: 16)
+        guard let handle = unsafe handle else { return }
+        let status = unsafe attune_page_checksums_first_bytes(handle, &start, 16)
+        let isShort = status == SQLITE_IOERR | (2 << 8)
+        guard status == SQLITE_OK || isShort else { throw failure("open", status) }
+        // A new file is empty.
+        if isShort, start.allSatisfy({ $0 == 0 }) { return }
+        guard start == Array("SQLite format 3\0".utf8) else {
+            throw StorageError(
+                .notAStore, "open", "the file is no database, or its first bytes are damaged", path: path)
+        }
+    }
+
     deinit { close() }
 
     /// A path as a part of a URI.
@@ -90,7 +105,8 @@ final class Connection: @unchecked Sendable {
             statements[sql] = statement
         }
         defer { statement.reset() }
-        statement.bind(values)
+        let bound = statement.bind(values)
+        guard bound == SQLITE_OK else { throw failure("bind", bound) }
         while true {
             switch statement.step() {
             case SQLITE_ROW: try row(Row(statement))
@@ -166,6 +182,8 @@ final class Connection: @unchecked Sendable {
             return error(.locked, "another program holds a lock on the file: end it, or wait")
         case SQLITE_CORRUPT: return error(.damaged, "the file is damaged: restore a backup")
         case SQLITE_NOTADB: return error(.notAStore, "the file is no database")
+        case SQLITE_TOOBIG: return error(.tooLarge, "a value is larger than a database takes (a billion bytes)")
+        case SQLITE_CONSTRAINT: return error(.damaged, "rows contradict each other: verify the file")
         case SQLITE_CANTOPEN: return error(.missing, "the file cannot be opened")
         default: return error(.inputOutput, "the database could not do this")
         }
@@ -199,7 +217,7 @@ final class Statement {
 
     func step() -> Int32 { unsafe sqlite3_step(pointer) }
 
-    func bind(_ values: [Value]) {
+    func bind(_ values: [Value]) -> Int32 {
         precondition(Int(unsafe sqlite3_bind_parameter_count(pointer)) == values.count, "Statement: values are missing")
         // SQLite copies what it is given.
         let copying = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
@@ -215,8 +233,9 @@ final class Statement {
                     return unsafe sqlite3_bind_blob64(pointer, place, start, UInt64(bytes.count), copying)
                 }
             }
-            precondition(status == SQLITE_OK, "Statement: binding failed with \(status)")
+            if status != SQLITE_OK { return status }
         }
+        return SQLITE_OK
     }
 
     func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(pointer, column) }

@@ -22,7 +22,16 @@ final class FileLock: Sendable {
                 errno == ENOSPC ? .full : code, "open", "the lock beside it cannot be opened (errno \(errno))",
                 path: path)
         }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        // A process that was just forked has the descriptors of this one until it runs its own program: a lock that was let go may
+        // be held for a moment longer.
+        var attempts = 0
+        var status = flock(descriptor, LOCK_EX | LOCK_NB)
+        while status != 0, errno == EWOULDBLOCK || errno == EINTR, attempts < 50 {
+            attempts += 1
+            usleep(5000)
+            status = flock(descriptor, LOCK_EX | LOCK_NB)
+        }
+        guard status == 0 else {
             let number = errno
             close(descriptor)
             throw StorageError(
@@ -36,9 +45,10 @@ final class FileLock: Sendable {
     deinit { close(descriptor) }
 }
 
-/// Refuses what SQLite would take for a database and is none: a file of something else, and one that was cut to nothing while its
-/// log has content, which SQLite would take for a new one and delete the log.
-func refuseOtherFiles(_ path: String) throws(StorageError) {
+/// Refuses a file that was cut to nothing while its log has content: SQLite would take it for a new one and delete the log.
+///
+/// Nothing here opens the file: closing a descriptor of it would drop the locks that this process's other connections have.
+func refuseCutFile(_ path: String) throws(StorageError) {
     var (file, log) = (stat(), stat())
     guard unsafe stat(path, &file) == 0, file.st_mode & S_IFMT == S_IFREG else { return }
     if file.st_size < 512, unsafe stat(path + "-wal", &log) == 0, log.st_size > 0 {
@@ -46,15 +56,6 @@ func refuseOtherFiles(_ path: String) throws(StorageError) {
             .damaged, "open",
             "the file has \(file.st_size) bytes, and its log (-wal) \(log.st_size): it was cut; restore a backup",
             path: path)
-    }
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    // What cannot be opened is told by SQLite.
-    guard descriptor >= 0 else { return }
-    defer { close(descriptor) }
-    var start = [UInt8](repeating: 0, count: 16)
-    let count = unsafe read(descriptor, &start, start.count)
-    if count > 0, Array(start.prefix(count)) != Array("SQLite format 3\0".utf8) {
-        throw StorageError(.notAStore, "open", "the file is no database, or its first bytes are damaged", path: path)
     }
 }
 
@@ -78,10 +79,24 @@ func makePrivateFile(_ path: String) throws(StorageError) {
     }
 }
 
-/// Whether nobody can write to a file's folder, and the file has no log: SQLite could not make the files beside it, and needs none.
+/// Whether a file lies on a disk that is mounted for reading, and has no log: SQLite could not make the files beside it, and needs
+/// none.
 func isUnchangeable(_ path: String) -> Bool {
-    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-    var log = stat()
+    var (log, disk) = (stat(), statvfs())
     let hasLog = unsafe stat(path + "-wal", &log) == 0 && log.st_size > 0
-    return unsafe access(folder, W_OK) != 0 && !hasLog
+    // ST_RDONLY.
+    return unsafe statvfs(path, &disk) == 0 && disk.f_flag & 1 == 1 && !hasLog
+}
+
+/// The path without symbolic links, so that one file has one lock.
+func resolved(_ path: String) -> String {
+    func real(_ path: String) -> String? {
+        guard let found = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(found) }
+        return unsafe String(cString: found)
+    }
+    if let whole = real(path) { return whole }
+    let slash = path.lastIndex(of: "/")
+    let (folder, name) = slash.map { (String(path[...$0]), path[path.index(after: $0)...]) } ?? (".", path[...])
+    return real(folder).map { ($0 == "/" ? "" : $0) + "/" + name } ?? path
 }

@@ -33,7 +33,13 @@ extension SQLiteStorage {
                         .forgottenUser, "save", "the user was forgotten: readmit them first", user: record.user)
                 }
                 let ref = try users.madeRef(record.user, connection)
-                let held = try connection.integer("SELECT version FROM adapters WHERE user = ?", [.integer(ref)])
+                let held: Int64?
+                do throws(StorageError) {
+                    held = try connection.integer("SELECT version FROM adapters WHERE user = ?", [.integer(ref)])
+                } catch {
+                    guard error.code == .damaged else { throw error }
+                    throw EngineError(.damagedAdapter, "save", error.message, user: record.user, cause: error)
+                }
                 if let held, UInt64(bitPattern: held) > record.adapter.version {
                     throw EngineError(
                         .staleVersion, "save",

@@ -56,7 +56,9 @@ extension SQLiteStorage {
         }
         return try await writer.run("compact", path) { connection in
             let before = try size(connection)
-            try connection.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
+            // The copy is as large as the file: on the disk, not in memory.
+            try connection.execute("PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY")
+            try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return (before, try size(connection))
         }
     }

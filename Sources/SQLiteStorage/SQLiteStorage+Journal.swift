@@ -103,7 +103,7 @@ extension SQLiteStorage {
         }
     }
 
-    /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and makes sure that its bytes are gone.
+    /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
     public func rewrite(_ rewriting: JournalRewriting) async throws {
         let users = commits.users
         let user = rewriting.removed.user
@@ -127,14 +127,13 @@ extension SQLiteStorage {
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
             users.forget(user)
         }
-        try await erase()
     }
 
-    /// Removes a user's adapter, base and entries, and makes sure that their bytes are gone.
+    /// Removes a user's adapter, base and entries.
     public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         let users = commits.users
         let project = projectRef
-        let entries = try await writing("removeEntries") { connection in
+        return try await writing("removeEntries") { connection in
             if isForgotten {
                 try connection.run(
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
@@ -150,8 +149,6 @@ extension SQLiteStorage {
             users.forget(user)
             return entries
         }
-        try await erase()
-        return entries
     }
 
     /// Lets a forgotten user be known again.
@@ -167,8 +164,8 @@ extension SQLiteStorage {
 
     /// Writes everything from the log into the file, where deleted rows are overwritten with zeros, and empties the log.
     ///
-    /// - Throws: ``StorageError`` (`locked`) while another process reads: call again.
-    func erase() async throws {
+    /// - Throws: ``StorageError`` (`locked`) while somebody reads for longer than two seconds, a backup for instance: call again.
+    public func erase() async throws {
         let path = path
         try await writer.run("erase", path) { connection in
             var isBusy = false
@@ -177,7 +174,7 @@ extension SQLiteStorage {
             if isBusy {
                 throw StorageError(
                     .locked, "erase",
-                    "it is removed, but its bytes stand in the log still: somebody reads the file; call again",
+                    "what was removed stands in the log still, because somebody reads the file: call again",
                     path: path)
             }
         }

@@ -48,6 +48,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     /// - Throws: ``StorageError``: `missing`, `inUse`, `notAStore`, `newerSchema`, `damaged`, `readOnly`, `locked`, `full`.
     public init(path: String, project: String = "default", access: Access = .writing) async throws {
         precondition(!project.isEmpty && project.utf8.count <= 1024, "SQLiteStorage: a project has 1 to 1024 bytes")
+        let path = resolved(path)
         self.path = path
         self.project = project
         self.access = access
@@ -85,11 +86,12 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private static func open(_ path: String, _ project: String, _ access: Access) throws -> Opened {
         let isReading = access == .reading
         let lock = isReading ? nil : try FileLock(path)
-        try refuseOtherFiles(path)
+        try refuseCutFile(path)
         if !isReading { try makePrivateFile(path) }
         let flags = isReading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let isImmutable = isReading && isUnchangeable(path)
         let connection = try Connection(path: path, flags: flags, isImmutable: isImmutable)
+        try connection.refuseOtherFiles()
         try connection.execute(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY"
         )
@@ -145,7 +147,12 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     func reading<R: Sendable>(_ operation: String, _ body: @escaping @Sendable (Connection) throws -> R) async throws
         -> R
     {
-        try await readers[Int.random(in: 0..<readers.count)].run(operation, path, body)
+        try await readers[Int.random(in: 0..<readers.count)].run(operation, path) { connection in
+            try connection.execute("BEGIN")
+            // Nothing was written: to end it is to let go of what was read.
+            defer { connection.rollback() }
+            return try body(connection)
+        }
     }
 
     /// Runs `body` on the connection that writes, in a transaction.

@@ -11,7 +11,8 @@ enum Schema {
         CREATE TABLE properties (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE projects (ref INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT;
         CREATE TABLE users (
-            ref INTEGER PRIMARY KEY, project INTEGER NOT NULL, id BLOB NOT NULL, UNIQUE (project, id)) STRICT;
+            ref INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL, id BLOB NOT NULL,
+            UNIQUE (project, id)) STRICT;
         CREATE TABLE adapters (
             user INTEGER PRIMARY KEY, version INTEGER NOT NULL, model BLOB NOT NULL, snapshot BLOB NOT NULL) STRICT;
         CREATE TABLE bases (

@@ -3,7 +3,7 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case missing, inUse, notAStore, newerSchema, damaged, full, readOnly, locked, inputOutput, closed
+            case missing, inUse, notAStore, newerSchema, damaged, full, readOnly, locked, inputOutput, closed, tooLarge
         }
         private let kind: Kind
 
@@ -25,6 +25,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         public static let locked = Code(kind: .locked)
         /// The operating system could not read or write.
         public static let inputOutput = Code(kind: .inputOutput)
+        /// A value is larger than a database takes.
+        public static let tooLarge = Code(kind: .tooLarge)
         /// The storage was closed, or gave up after a failed write: open it again.
         public static let closed = Code(kind: .closed)
 

@@ -14,7 +14,9 @@ import Testing
         let folder = try JobTests.Folder()
         let file = folder.path + "/attune.db"
         let plain = try object(await attune("personalize", folder.path, "--rank", "3", "--format", "json").output)
-        let first = await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json")
+        let first = await attune(
+            "personalize", folder.path, "--rank", "3", "--store", file, "--format", "json", "--output",
+            folder.path + "/out")
         #expect(first.code == .success && first.errors.isEmpty)
         let summary = try object(first.output)
         #expect(summary["updates"] as? Int == 24 * 7 && summary["already_known"] as? Int == 0)

@@ -284,6 +284,95 @@ struct FaultTests {
         await storage.close()
     }
 
+    @Test("a reader in the writer's process does not make other processes take its log away")
+    func locksStay() async throws {
+        let path = folder.newPath()
+        _ = try await filled(path)
+        let storage = try await SQLiteStorage(path: path)
+        let engine = try engine(storage)
+        _ = try await engine.updateAdapter(for: "ada", with: script.batch("ada", 12))
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        await reader.close()
+        // Another process that opens and closes the file: the last one to do so would delete the log.
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = [
+            "python3", "-c",
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM journal').fetchall(); c.close()",
+            path,
+        ]
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        #expect(FileManager.default.fileExists(atPath: path + "-wal"))
+        _ = try await engine.updateAdapter(for: "ada", with: script.batch("ada", 13))
+        // What a second look at the file sees is what was acknowledged.
+        let next = try await SQLiteStorage(path: path, access: .reading)
+        #expect(try await next.entries(of: "ada", after: nil).last?.version == 14)
+        await next.close()
+        await storage.close()
+    }
+
+    @Test("what is forgotten while somebody reads is gone at once, and erased when they are done")
+    func forgetsBesideReaders() async throws {
+        let path = folder.newPath()
+        _ = try await filled(path)
+        let storage = try await SQLiteStorage(path: path)
+        let engine = try engine(storage)
+        _ = try await engine.adapter(for: "ada")
+        var other: OpaquePointer?
+        #expect(unsafe sqlite3_open(path, &other) == SQLITE_OK)
+        #expect(unsafe sqlite3_exec(other, "BEGIN; SELECT count(*) FROM journal", nil, nil, nil) == SQLITE_OK)
+        let receipt = try await engine.forgetFeedback(FeedbackID("3"), of: "ada")
+        #expect(!receipt.isErased && receipt.version == 13)
+        #expect(try await engine.adapter(for: "ada")?.version == 13)
+        #expect(try await engine.updateAdapter(for: "ada", with: script.batch("ada", 12)).version == 14)
+        let user = try await engine.forget("bob")
+        #expect(user.hadAdapter && !user.isErased)
+        #expect(try await engine.adapter(for: "bob") == nil)
+        await #expect(throws: EngineError.self) { try await engine.eraseForgotten() }
+        #expect(unsafe sqlite3_exec(other, "COMMIT", nil, nil, nil) == SQLITE_OK)
+        unsafe sqlite3_close(other)
+        try await engine.eraseForgotten()
+        try await engine.checkpoint()
+        #expect(try await JournalVerification.run(storage, storage).mismatches == [])
+        await storage.close()
+    }
+
+    @Test("a file has one lock, whatever path leads to it")
+    func linkedPaths() async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        let link = folder.newPath()
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        #expect(await code { try await SQLiteStorage(path: link) } == .inUse)
+        await storage.close()
+    }
+
+    @Test("entries that were lost are noticed")
+    func gaps() async throws {
+        let path = folder.newPath()
+        _ = try await filled(path)
+        try withChecksums(path, "DELETE FROM journal WHERE version = 11")
+        let storage = try await SQLiteStorage(path: path)
+        let error = await #expect(throws: EngineError.self) { try await engine(storage).adapter(for: "ada") }
+        #expect(error?.code == .damagedJournal)
+        await storage.close()
+    }
+
+    @Test("an adapter that stands in the journal alone is refused under another model")
+    func otherModels() async throws {
+        let storage = try await folder.storage()
+        let first = try engine(storage)
+        _ = try await first.updateAdapter(for: "ada", with: script.batch("ada", 0))
+        var configuration = ShopScript.configuration()
+        configuration.embeddingModel = "another"
+        let other = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
+        let error = await #expect(throws: EngineError.self) { try await other.adapter(for: "ada") }
+        #expect(error?.code == .modelMismatch)
+        await storage.close()
+    }
+
     @Test("versions that no adapter has are refused, in calls and in files")
     func hugeVersions() async throws {
         let storage = try await folder.storage()

@@ -84,7 +84,6 @@ struct PersonalizeCommand: Command {
         }
         console.endProgress()
         try await engine.checkpoint()
-        await storage?.close()
         var written: Int?
         var failure: (any Error)?
         if let output {
@@ -97,6 +96,7 @@ struct PersonalizeCommand: Command {
             }
             console.endProgress()
         }
+        await storage?.close()
         switch format {
         case .json: console.write(summary.json(adaptersWritten: written).text + "\n")
         case .text: console.write(summary.text(adaptersWritten: written, output: output, store: store))

@@ -129,11 +129,12 @@ struct ForgetCommand: Command {
             facts = [
                 ("user", .string(user)), ("feedback", .string("\(feedback)")),
                 ("learned_at_version", .string("\(receipt.learnedAt)")), ("version", .string("\(receipt.version)")),
-                ("replayed_entries", .integer(receipt.replayed)),
+                ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(receipt.isErased)),
             ]
         } else {
             let hadAdapter = try await storage.load(user) != nil
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
+            try await storage.erase()
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
                 ("removed_entries", .integer(entries)),

@@ -49,3 +49,9 @@ typedef struct attune_page_refusal {
 /// What was refused last in a connection's database ("main", or as attached), for an error's message. Nothing for a
 /// database without the VFS.
 attune_page_refusal attune_page_checksums_refusal(sqlite3 *_Nonnull database, const char *_Nonnull schema);
+
+/// Reads the first bytes of an open database's file, 100 at most, through SQLite's own descriptor: closing another one
+/// would drop the locks that this process has on the file.
+///
+/// Returns SQLITE_OK, SQLITE_IOERR_SHORT_READ where the file is shorter (the rest is zero), or another status.
+int32_t attune_page_checksums_first_bytes(sqlite3 *_Nonnull database, unsigned char *_Nonnull bytes, int32_t count);

@@ -177,7 +177,7 @@ extension PersonalizationEngine {
             do {
                 if !records.isEmpty {
                     let failure = try await save(records, from: shard, "evict").failure
-                    canSave = failure == nil || failure?.code == .staleVersion
+                    canSave = failure.map(\.concernsOneUser) ?? true
                 }
             } catch {
                 // Cancelled: the next load makes room.

@@ -254,6 +254,12 @@ extension PersonalizationEngine {
             try await storing("users", user: nil) { try await store.users() }
         }
         for user in stored { all.insert(UserKey(user)) }
+        if let hub = journalHub {
+            let journalled = try await reportingFailures {
+                try await journalling("users", nil) { try await hub.journal.journalledUsers() }
+            }
+            for user in journalled { all.insert(UserKey(user)) }
+        }
         return all.sorted().map(\.user)
     }
 
@@ -335,7 +341,7 @@ extension PersonalizationEngine {
         do {
             try await saveAll(records, from: shard, operation)
             return (records.count, nil)
-        } catch let failure as EngineError where failure.code == .staleVersion && records.count > 1 {
+        } catch let failure as EngineError where failure.concernsOneUser && records.count > 1 {
             var all: (saved: Int, failure: EngineError?) = (0, nil)
             for record in records {
                 let one = try await save([record], from: shard, operation)
@@ -359,12 +365,17 @@ extension PersonalizationEngine {
             for record in records {
                 _ = state.withSlot(record.user) { slot in
                     // An update since then has yet to be saved.
-                    if slot.adapter?.version == record.adapter.version {
-                        slot.isUnsaved = false
-                        slot.unsavedEntries = 0
-                    }
+                    let version = slot.adapter?.version ?? 0
+                    if version == record.adapter.version { slot.isUnsaved = false }
+                    let left = version - min(record.adapter.version, version)
+                    slot.unsavedEntries = min(slot.unsavedEntries, UInt32(clamping: left))
                 }
             }
         }
     }
+}
+
+extension EngineError {
+    /// Whether a store refused one user's adapter, so that it may take others'.
+    var concernsOneUser: Bool { code == .staleVersion || (cause as? EngineError)?.user != nil }
 }

@@ -138,6 +138,8 @@ public protocol FeedbackJournal: Sendable {
     /// - Parameter isForgotten: Whether later entries of the user are refused, until ``readmit(_:)``.
     /// - Returns: How many entries were removed.
     func removeEntries(of user: String, isForgotten: Bool) async throws -> Int
+    /// Makes sure that the bytes of what was removed are gone from where the journal is kept; throws when that cannot be done now.
+    func erase() async throws
     /// Lets a forgotten user be known again; says whether the user was forgotten.
     func readmit(_ user: String) async throws -> Bool
 }

@@ -118,6 +118,9 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         }
     }
 
+    /// Nothing: what was removed is nowhere.
+    public func erase() async throws {}
+
     /// Lets a forgotten user be known again.
     public func readmit(_ user: String) async throws -> Bool {
         state.withLock { $0.forgottenUsers.remove(UserKey(user)) != nil }

@@ -28,8 +28,6 @@ public struct CheckpointPolicy: Sendable, Hashable {
 public enum JournalRetention: Sendable, Hashable {
     /// For ever: any piece of feedback can be forgotten exactly.
     case all
-    /// This many days: what is older cannot be forgotten by itself, only with its user.
-    case days(Int)
     /// Until the adapter is saved: single pieces of feedback cannot be forgotten, only users.
     case untilCheckpoint
 }

@@ -5,6 +5,16 @@ internal import TensorCore
 ///
 /// Content that entries name is read once, and kept.
 final class JournalReplayer: Sendable {
+    /// What a replay gives.
+    struct Replayed {
+        var adapter: LoRAAdapter?
+        /// Whether what was recorded of each step is what came of it. Forgetting shifts the counters: after a correction it says
+        /// nothing.
+        var isAsRecorded: Bool
+        /// The model under which the last entry was made; `nil` without entries.
+        var embeddingModel: String?
+    }
+
     private struct Contents {
         var configurations: [UInt64: JournalConfiguration] = [:]
         var catalogues: [UInt64: ItemCatalogue] = [:]
@@ -22,15 +32,14 @@ final class JournalReplayer: Sendable {
     ///   - entries: Some in a row, by version.
     ///   - adapter: The one before them; `nil` where they begin with its making.
     ///   - all: All of the user's entries, where they are not those of the journal.
-    /// - Returns: The adapter, and whether what was recorded of each step is what came of it. Forgetting shifts the counters, so
-    ///   after a correction it says nothing.
     /// - Throws: ``EngineError``: `damagedJournal`, `numericsMismatch`; what the journal throws.
     /// - Complexity: That of the updates.
     func replay(
         _ entries: ArraySlice<JournalEntry>, onto adapter: LoRAAdapter?, of all: [JournalEntry]? = nil
-    ) async throws -> (adapter: LoRAAdapter?, isAsRecorded: Bool) {
+    ) async throws -> Replayed {
         var adapter = adapter
         var isAsRecorded = true
+        var model: String?
         for entry in entries {
             do {
                 guard entry.version < 1 << 62 else {
@@ -38,6 +47,7 @@ final class JournalReplayer: Sendable {
                 }
                 let action = try JournalAction(encoded: entry.action)
                 let configuration = try await configuration(action.configuration)
+                model = configuration.embeddingModel
                 switch action.kind {
                 case .create(let start):
                     adapter = try await made(start, configuration, entry, after: adapter, of: all)
@@ -55,7 +65,7 @@ final class JournalReplayer: Sendable {
                 case .update(let update):
                     let report = try await step(update, entry, configuration, &adapter, all)
                     if report.learningRate != update.learningRate || report.clipThreshold != update.clipThreshold
-                        || report.step != update.steps + 1
+                        || report.step != update.steps &+ 1
                     {
                         isAsRecorded = false
                     }
@@ -70,7 +80,7 @@ final class JournalReplayer: Sendable {
                     user: entry.user, cause: error.cause)
             }
         }
-        return (adapter, isAsRecorded)
+        return Replayed(adapter: adapter, isAsRecorded: isAsRecorded, embeddingModel: model)
     }
 
     /// An adapter as an entry makes it; with what the one before it had learned, where the entry says so.

@@ -8,6 +8,8 @@ public struct ForgettingReceipt: Sendable {
     public var hadAdapter: Bool
     /// The journal's entries that were removed.
     public var entries: Int
+    /// Whether their bytes are gone from the journal's file as well; if not, ``PersonalizationEngine/eraseForgotten()`` tries again.
+    public var isErased = true
     /// What the connected bank removed; `nil` without one.
     public var bank: ForgettingReport?
 }
@@ -22,6 +24,8 @@ public struct FeedbackReceipt: Sendable, Hashable {
     public var version: UInt64
     /// The entries that were replayed.
     public var replayed: Int
+    /// Whether its bytes are gone from the journal's file as well; if not, ``PersonalizationEngine/eraseForgotten()`` tries again.
+    public var isErased: Bool
 }
 
 extension PersonalizationEngine {
@@ -39,6 +43,7 @@ extension PersonalizationEngine {
     public func forget(_ user: String) async throws -> ForgettingReceipt {
         let (hadAdapter, entries) = try await remove(user, settling: false, isForgotten: true)
         var receipt = ForgettingReceipt(hadAdapter: hadAdapter, entries: entries)
+        receipt.isErased = await isErased()
         let digest = reasoning.digestKey.digest(of: user)
         let connection = reasoning.connection
         var queued = 0
@@ -53,6 +58,24 @@ extension PersonalizationEngine {
         reasoning.forgetStarts()
         receipt.bank = report
         return receipt
+    }
+
+    /// Makes sure that the bytes of what was forgotten are gone from the journal's file, where a receipt said that they are not yet.
+    ///
+    /// - Throws: ``EngineError`` (`journalFailed`) while somebody reads the file: call again.
+    public func eraseForgotten() async throws {
+        guard let hub = journalHub else { return }
+        try await reportingFailures { try await journalling("eraseForgotten", nil) { try await hub.journal.erase() } }
+    }
+
+    private func isErased() async -> Bool {
+        do {
+            try await eraseForgotten()
+            return true
+        } catch {
+            // Reported: what was asked for is done, and the receipt says what is left.
+            return false
+        }
     }
 
     /// Lets a forgotten user be known again, from nothing.
@@ -152,7 +175,8 @@ extension PersonalizationEngine {
             }
         }
         return FeedbackReceipt(
-            user: user, learnedAt: entries[index].version, version: adapter.version, replayed: rest.count)
+            user: user, learnedAt: entries[index].version, version: adapter.version, replayed: rest.count,
+            isErased: await isErased())
     }
 
     /// What stays of an entry when its feedback goes: the rest of its batch, and the making of the adapter if it did that.

@@ -91,7 +91,7 @@ extension PersonalizationEngine {
         var contents = feedback.catalogues.map { catalogue in
             content(.catalogue, catalogue.contentHash) { catalogue.encoded() }
         }
-        if let prior { contents.append(content(.prior, prior.contentHash) { prior.encoded() }) }
+        if let prior { contents.append(content(prior)) }
         let action = JournalAction.Update(
             overrides: overrides, learningRate: report.learningRate, clipThreshold: report.clipThreshold,
             consolidationStrength: overrides.consolidationStrength
@@ -104,10 +104,16 @@ extension PersonalizationEngine {
 
     /// The making of an adapter for the journal.
     func draft(creating adapter: LoRAAdapter, from prior: AdapterPrior?) -> JournalDraft {
-        var draft = JournalDraft(
-            kind: .create(JournalAction.Start(prior: prior?.contentHash)), version: adapter.version)
-        if let prior, let content = content(.prior, prior.contentHash, prior.encoded) { draft.contents = [content] }
-        return draft
+        let kept = prior.map { self.content($0) }
+        return JournalDraft(
+            kind: .create(JournalAction.Start(prior: kept?.hash)), version: adapter.version,
+            contents: kept.map { [$0] } ?? [])
+    }
+
+    /// A prior under the hash of its bytes: ``AdapterPrior/contentHash`` leaves out what it says about itself.
+    func content(_ prior: AdapterPrior) -> JournalContent {
+        let bytes = prior.encoded()
+        return JournalContent(kind: .prior, hash: Checksum.of(bytes[...]), bytes: bytes)
     }
 
     private func content(_ kind: JournalContent.Kind, _ hash: UInt64, _ bytes: () -> [UInt8]) -> JournalContent? {
@@ -182,14 +188,16 @@ extension PersonalizationEngine {
             if record == nil { record = try await hub.journal.base(of: user) }
             let entries = try await hub.journal.entries(of: user, after: record?.adapter.version)
             if entries.isEmpty, !isHealing { return record.map { ($0, 0) } }
-            guard let adapter = try await hub.replayer.replay(entries[...], onto: record?.adapter).adapter else {
+            try checkForGaps(entries, after: record?.adapter.version, user, operation)
+            let replayed = try await hub.replayer.replay(entries[...], onto: record?.adapter)
+            guard let adapter = replayed.adapter else {
                 throw EngineError(
                     .damagedJournal, operation,
                     "the adapter is damaged, and the journal has no entries to make it from",
                     user: user)
             }
             let made = StoredAdapter(
-                user: user, embeddingModel: fixed.embeddingModel, adapter: adapter,
+                user: user, embeddingModel: replayed.embeddingModel ?? fixed.embeddingModel, adapter: adapter,
                 isJournalled: true)
             try check(made, of: user, operation)
             if hub.durability == .none {
@@ -198,6 +206,29 @@ extension PersonalizationEngine {
                 return (made, 0)
             }
             return (made, entries.count)
+        }
+    }
+
+    /// Refuses entries that do not follow on what there is: some were lost. What was forgotten leaves gaps on purpose, and a
+    /// correction says so.
+    private func checkForGaps(
+        _ entries: [JournalEntry], after version: UInt64?, _ user: String, _ operation: String
+    ) throws(EngineError) {
+        var kinds: [JournalAction.Kind] = []
+        for entry in entries { kinds.append(try JournalAction(encoded: entry.action).kind) }
+        let isCorrected = kinds.contains { if case .correction = $0 { true } else { false } }
+        guard !isCorrected, let first = entries.first else { return }
+        var next = (version ?? 0) &+ 1
+        // An adapter that was made has the version that its entry says.
+        if version == nil, case .create = kinds[0] { next = first.version }
+        for entry in entries {
+            guard entry.version == next else {
+                throw EngineError(
+                    .damagedJournal, operation,
+                    "version \(entry.version) does not follow on the one before: entries between them are missing",
+                    user: user)
+            }
+            next &+= 1
         }
     }
 

@@ -102,20 +102,26 @@ extension PersonalizationEngine {
             var advice: CheckedAdvice?
             if let question { advice = try await answer(question, connection, again: hasLooked) }
             try Task.checkCancellation()
+            // What the update before came to is told whatever becomes of this one: its queue waits for that.
+            var arrival: EpisodeQueue.Arrival?
+            defer { arrival?.finish() }
             var (done, outcome) = try await committing(user, shard, "updateAdapter") {
                 state throws(EngineError) -> (AfterUpdate?, JournalDraft?) in
-                let done = try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
+                var done = try advisedUpdate(user, feedback, overrides, connection, advice, question, &state, start)
+                arrival = done?.arrival
+                done?.arrival = nil
                 guard let done, done.report.samples > 0, isJournalling else { return (done, nil) }
                 var start: JournalAction.Start?
                 if done.isNew || done.isRestarted {
-                    start = JournalAction.Start(prior: done.prior?.contentHash, relearns: done.isRestarted)
+                    start = JournalAction.Start(
+                        prior: done.prior.map { content($0).hash }, relearns: done.isRestarted)
                 }
                 return (done, draft(done.report, done.overrides, feedback, id, start: start, prior: done.prior))
             }
             guard outcome != .appended, let report = try settled(done?.report, outcome, user, shard) else {
                 return done
             }
-            // Not learned: but what the update before it came to is told all the same.
+            // Not learned.
             done?.report = report
             done?.isNew = false
             done?.isWarm = false
@@ -307,8 +313,8 @@ extension PersonalizationEngine {
         let steps = slot.adapter?.steps ?? 0
         let memory = UserMemory(
             user: user, seen: Int(min(steps, UInt64(Int32.max))),
-            // A start that the caller has chosen stays.
-            mayRestart: steps == 0 && slot.adapter?.startedFrom == nil
+            // A start that the caller has chosen stays. Making it again needs the first entries, which not every journal keeps.
+            mayRestart: steps == 0 && journalHub?.retention != .untilCheckpoint && slot.adapter?.startedFrom == nil
                 && !reasoning.configuration.restartsAfter.isEmpty, seed: fixed.seed,
             key: reasoning.digestKey)
         slot.memory = memory

@@ -329,8 +329,6 @@ extension PersonalizationEngine {
     /// A user's adapter, from memory or from the store, which it does not leave.
     fileprivate func peek(_ user: String) async throws -> LoRAAdapter? {
         if let adapter = shard(of: user).withLock({ $0.withSlot(user) { $0.visible } ?? nil }) { return adapter }
-        guard let record = try await storing("donors", user: user, { try await store.load(user) }) else { return nil }
-        try check(record, of: user, "donors")
-        return record.adapter
+        return try await recovered(user, "donors")?.record.adapter
     }
 }

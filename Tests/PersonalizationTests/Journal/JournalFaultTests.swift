@@ -49,6 +49,7 @@ final class FaultyJournal: FeedbackJournal {
     func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         try await inner.removeEntries(of: user, isForgotten: isForgotten)
     }
+    func erase() async throws { try await inner.erase() }
     func readmit(_ user: String) async throws -> Bool { try await inner.readmit(user) }
 }
 

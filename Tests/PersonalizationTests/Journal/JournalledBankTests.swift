@@ -60,6 +60,26 @@ struct JournalledBankTests {
         }
     }
 
+    /// A journal that fails must not keep the bank's queue from its work.
+    @Test func aFailingJournalDoesNotStopTheBank() async throws {
+        let script = try Script()
+        let bank = bank([:], rate: nil)
+        let journal = FaultyJournal()
+        let engine = try engine(script, bank, script.plain, journal, restartsAfter: [])
+        for step in 0..<8 {
+            journal.set(step % 2 == 1 ? .fails : .works)
+            let batch = [script.one(.ranking, user, step)]
+            if step % 2 == 1 {
+                await #expect(throws: EngineError.self) { try await engine.updateAdapter(for: user, with: batch) }
+            } else {
+                try await engine.updateAdapter(for: user, with: batch)
+            }
+        }
+        #expect(try await engine.shutdown())
+        #expect(engine.reasoningBankStatistics().queueDepth == 0)
+        #expect(try await engine.adapter(for: user)?.version == 4)
+    }
+
     @Test func whatWasLearnedBeforeARestartIsForgottenExactly() async throws {
         let script = try Script()
         let priors = [0: try script.prior(), 2: try script.prior(1)]
