@@ -95,7 +95,7 @@ struct ForgettingTests {
         func files() throws -> Data {
             try ["", "-wal"].reduce(into: Data()) { all, suffix in
                 if FileManager.default.fileExists(atPath: path + suffix) {
-                    all.append(try Data(contentsOf: URL(fileURLWithPath: path + suffix)))
+                    all.append(try contents(ofFile: path + suffix))
                 }
             }
         }

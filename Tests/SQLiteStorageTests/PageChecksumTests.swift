@@ -91,7 +91,7 @@ import Testing
         try writer.run("PRAGMA wal_autocheckpoint = 0; UPDATE edges SET weight = weight + 1 WHERE owner < 9")
         try writer.run("UPDATE records SET name = 'again' WHERE id = 1")
         let expected = try writer.content()
-        let log = Array(try Data(contentsOf: URL(filePath: database.path + "-wal")))
+        let log = Array(try contents(ofFile: database.path + "-wal"))
         let logged = stride(from: 32, to: log.count, by: 24 + 512).map { frame in
             log[frame..<frame + 4].reduce(0) { $0 << 8 | Int($1) }
         }

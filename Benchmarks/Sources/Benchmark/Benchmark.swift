@@ -12,6 +12,7 @@ struct Benchmark {
     static let usage = """
         Usage: Benchmark kernels [--quick | --check] [--cases a,b] [--shapes 384/8,64/4] [--format text|json]
                Benchmark scale [--quick] [--format text|json]
+               Benchmark journal [--quick] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
@@ -19,6 +20,9 @@ struct Benchmark {
                    --quick takes under a minute; --check only sees that all results are right, its times are worthless.
           scale    engines with 10^2 to 10^6 users: time, memory, threads, and ten times more users than fit. Each in a
                    process of its own; takes minutes, and 5 GB for the largest. --quick ends at 10^4 users.
+          journal  updates into a storage file, by durability and number of writers; SQLite alone with the same rows; recovery
+                   of a million entries. The file lies in --folder (the folder for temporary files): name one on the disk
+                   in question.
           start    from the start of a process to its first personalized embedding.
 
         """
@@ -32,10 +36,11 @@ struct Benchmark {
             case "kernels": try await kernels(Options(arguments.dropFirst()))
             case "scale": try scale(Options(arguments.dropFirst()))
             case "scale-one": try await scaleOne(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "journal": try await journal(Options(arguments.dropFirst()))
             case "start": try start(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
-            default: throw UsageError("a subcommand is needed: kernels, scale or start")
+            default: throw UsageError("a subcommand is needed: kernels, scale, journal or start")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))
@@ -144,6 +149,7 @@ struct Options {
     var isJSON = false
     var cases: Set<String>?
     var shapes: [KernelBenchmark.Shape]?
+    var folder = FileManager.default.temporaryDirectory
 
     var effort: Effort { isCheck ? .check : isQuick ? .quick : .full }
 
@@ -158,6 +164,9 @@ struct Options {
                     throw UsageError("--format is text or json")
                 }
                 isJSON = format == "json"
+            case "--folder":
+                guard let path = rest.popFirst(), !path.isEmpty else { throw UsageError("--folder needs a folder") }
+                folder = URL(fileURLWithPath: path, isDirectory: true)
             case "--cases":
                 let names = (rest.popFirst() ?? "").split(separator: ",").map(String.init)
                 guard !names.isEmpty, names.allSatisfy(KernelBenchmark.names.contains) else {
