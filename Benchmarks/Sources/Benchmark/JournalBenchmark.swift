@@ -1,0 +1,166 @@
+import Attune
+import Benchmarking
+import Foundation
+
+/// What a journal costs: updates by reference into a storage file, what SQLite alone takes for the same rows, and recovery.
+struct JournalBenchmark {
+    /// One figure.
+    struct Line: Codable {
+        let name: String
+        let writers: Int
+        let updates: Int
+        let updatesPerSecond: Double
+
+        enum CodingKeys: String, CodingKey {
+            case name, writers, updates
+            case updatesPerSecond = "updates_per_second"
+        }
+    }
+
+    let dimension = 384
+    let rank = 8
+    let usersPerWriter = 1_000
+    let folder: URL
+    let isQuick: Bool
+    let catalogue: ItemCatalogue
+
+    init(folder: URL, isQuick: Bool) throws {
+        self.folder = folder
+        self.isQuick = isQuick
+        var random = PhiloxGenerator(seed: 31, purpose: .simulation)
+        let size = 1.7 / Float(dimension).squareRoot()
+        var items = Matrix<Float>(rows: 1_000, columns: dimension)
+        for i in 0..<items.rows {
+            items.withMutableRow(i) { row in
+                for j in row.indices { row[j] = random.uniform(in: -size..<size) }
+            }
+        }
+        catalogue = try ItemCatalogue(vectors: items)
+    }
+
+    /// One piece of feedback: an item liked better than another, both by reference.
+    private func feedback(_ random: inout PhiloxGenerator) throws -> [Feedback] {
+        let (item, other) = (random.integer(below: 1_000), random.integer(below: 1_000))
+        return [
+            try Feedback(
+                of: item, in: catalogue,
+                signal: .preference(.catalogued(item, catalogue), over: [.catalogued(other, catalogue)]))
+        ]
+    }
+
+    private func configuration(_ durability: Durability) -> EngineConfiguration {
+        var update = UpdateConfiguration(dimension: dimension)
+        update.fading = PerObjective(all: 0)
+        return EngineConfiguration(
+            dimension: dimension, rank: rank, update: update, durability: durability,
+            checkpoints: CheckpointPolicy(updatesPerUser: .max, updates: .max, bytes: .max, age: .seconds(1e6)))
+    }
+
+    /// Updates of some writers, each with users of its own, one after another.
+    private func write(
+        _ name: String, _ engine: PersonalizationEngine, writers: Int, updates: Int, users: Int? = nil
+    ) async throws -> Line {
+        let users = users ?? usersPerWriter
+        // Made outside the timer: an application has its feedback at hand.
+        let work = try (0..<writers).map { writer in
+            var random = PhiloxGenerator(seed: UInt64(writer), purpose: .simulation)
+            let handles = try (0..<users).map { try engine.handle(for: "writer-\(writer)-user-\($0)") }
+            return (handles, try (0..<512).map { _ in try feedback(&random) })
+        }
+        let each = updates / writers
+        let start = ContinuousClock.now
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (handles, feedback) in work {
+                group.addTask {
+                    for i in 0..<each {
+                        try await engine.updateAdapter(for: handles[i % users], with: feedback[i % 512])
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        guard engine.statistics().updates >= each * writers else { throw WrongResult("\(name): updates are missing") }
+        return Line(
+            name: name, writers: writers, updates: each * writers, updatesPerSecond: Double(each * writers) / seconds)
+    }
+
+    /// All figures, told as they come.
+    func run(_ tell: (Line) throws -> Void) async throws {
+        let scale = isQuick ? 10 : 1
+        for writers in [1, 8] {
+            let engine = try PersonalizationEngine(configuration: configuration(.none))
+            _ = try await write("warm-up", engine, writers: writers, updates: usersPerWriter * writers)
+            try tell(try await write("memory", engine, writers: writers, updates: 1_000_000 / scale))
+        }
+        for (durability, writers, updates) in [
+            (Durability.buffered, 1, 200_000), (.buffered, 8, 400_000), (.buffered, 64, 400_000), (.synced, 1, 20_000),
+            (.synced, 8, 100_000), (.synced, 64, 200_000),
+        ] {
+            let path = folder.appending(path: "\(durability)-\(writers).db").path
+            let storage = try await SQLiteStorage(path: path)
+            let engine = try PersonalizationEngine(
+                configuration: configuration(durability), store: storage, journal: storage)
+            _ = try await write("warm-up", engine, writers: writers, updates: usersPerWriter * writers)
+            try tell(try await write("\(durability)", engine, writers: writers, updates: updates / scale))
+            await storage.close()
+        }
+        for (isSynced, group) in [(false, 1), (false, 8), (false, 64), (true, 1), (true, 8), (true, 64)] {
+            let updates = (isSynced ? group == 1 ? 20_000 : 100_000 : 400_000) / scale
+            let bare = try BareJournal(folder.appending(path: "bare-\(isSynced)-\(group).db").path, isSynced: isSynced)
+            let seconds = try bare.append(updates, group: group, users: 8 * usersPerWriter)
+            try tell(
+                Line(
+                    name: "bare-\(isSynced ? Durability.synced : .buffered)", writers: group, updates: updates,
+                    updatesPerSecond: Double(updates) / seconds))
+        }
+        try await recovery(1_000_000 / scale, tell)
+    }
+
+    /// A journal of so many entries, written and replayed.
+    private func recovery(_ entries: Int, _ tell: (Line) throws -> Void) async throws {
+        let path = folder.appending(path: "recovery.db").path
+        let first = try await SQLiteStorage(path: path)
+        let engine = try PersonalizationEngine(configuration: configuration(.buffered), store: first, journal: first)
+        // 64 writers for 100 users each.
+        try tell(try await write("recovery-written", engine, writers: 64, updates: entries / 64 * 64, users: 100))
+        await first.close()
+        let second = try await SQLiteStorage(path: path)
+        let next = try PersonalizationEngine(configuration: configuration(.buffered), store: second, journal: second)
+        let report = try await next.recover()
+        guard report.entries == entries / 64 * 64 else { throw WrongResult("recovered \(report.entries) entries") }
+        try tell(
+            Line(
+                name: "recovery", writers: 1, updates: report.entries,
+                updatesPerSecond: Double(report.entries) / (report.duration / .seconds(1))))
+        await second.close()
+    }
+}
+
+extension Benchmark {
+    /// Runs the journal's figures in a folder that goes afterwards.
+    static func journal(_ options: Options) async throws {
+        let folder = options.folder.appending(path: "attune-journal-\(UInt32.random(in: 0 ... .max))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer {
+            do {
+                try FileManager.default.removeItem(at: folder)
+            } catch {
+                FileHandle.standardError.write(Data("Benchmark: \(folder.path) stays: \(error)\n".utf8))
+            }
+        }
+        var lines: [JournalBenchmark.Line] = []
+        try await JournalBenchmark(folder: folder, isQuick: options.isQuick).run { line in
+            lines.append(line)
+            guard !options.isJSON else { return }
+            let name = line.name + String(repeating: " ", count: max(1, 18 - line.name.count))
+            print(
+                "\(name)\(line.writers)\twriters\t\(line.updates) updates\t\(Int(line.updatesPerSecond))/s\t"
+                    + "\(rounded(1e6 / line.updatesPerSecond)) µs")
+        }
+        guard options.isJSON else { return }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        print(String(decoding: try encoder.encode(["journal": lines]), as: UTF8.self))
+    }
+}
