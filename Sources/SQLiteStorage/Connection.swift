@@ -9,7 +9,9 @@ final class Connection: @unchecked Sendable {
     let path: String
     private var handle: OpaquePointer?
     private var isSynced: Bool?
-    private var statements: [String: Statement] = [:]
+    private var statements: [StatementKey: Statement] = [:]
+    /// The latest entries, as this connection has seen them.
+    let recent: RecentEntries
 
     /// Opens a database.
     ///
@@ -18,6 +20,7 @@ final class Connection: @unchecked Sendable {
     ///   - isImmutable: Whether nobody can change the file, as on a disk that is mounted for reading; nothing is locked then.
     init(path: String, flags: Int32, isImmutable: Bool = false) throws(StorageError) {
         self.path = path
+        recent = RecentEntries(keepsIDs: flags & SQLITE_OPEN_READWRITE != 0)
         let name = isImmutable ? "file:\(Self.escaped(path))?immutable=1" : path
         let flags = isImmutable ? flags | SQLITE_OPEN_URI : flags
         var status = attune_page_checksums_register()
@@ -88,21 +91,17 @@ final class Connection: @unchecked Sendable {
     func run(
         _ sql: StaticString, _ values: [Value] = [], _ row: (Row) throws(StorageError) -> Void = { _ in }
     ) throws(StorageError) {
-        try run("\(sql)", values, row)
-    }
-
-    private func run(
-        _ sql: String, _ values: [Value], _ row: (Row) throws(StorageError) -> Void
-    ) throws(StorageError) {
         let statement: Statement
-        if let known = statements[sql] {
+        let key = StatementKey(sql)
+        if let known = statements[key] {
             statement = known
         } else {
+            let sql = "\(sql)"
             var pointer: OpaquePointer?
             let status = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &pointer, nil)
             guard status == SQLITE_OK, let made = unsafe pointer else { throw failure(Self.operation(sql), status) }
             statement = unsafe Statement(made)
-            statements[sql] = statement
+            statements[key] = statement
         }
         defer { statement.reset() }
         let bound = statement.bind(values)
@@ -111,7 +110,7 @@ final class Connection: @unchecked Sendable {
             switch statement.step() {
             case SQLITE_ROW: try row(Row(statement))
             case SQLITE_DONE: return
-            case let status: throw failure(Self.operation(sql), status)
+            case let status: throw failure(Self.operation("\(sql)"), status)
             }
         }
     }
@@ -134,13 +133,14 @@ final class Connection: @unchecked Sendable {
 
     /// Runs `body` in a transaction that writes: all of it stands or nothing.
     func transaction<R>(_ body: () throws -> R) throws -> R {
-        try execute("BEGIN IMMEDIATE")
+        try run("BEGIN IMMEDIATE")
         do {
             let result = try body()
-            try execute("COMMIT")
+            try run("COMMIT")
             return result
         } catch {
             rollback()
+            recent.reset()
             throw error
         }
     }
@@ -188,6 +188,14 @@ final class Connection: @unchecked Sendable {
         default: return error(.inputOutput, "the database could not do this")
         }
     }
+}
+
+/// A literal of the source, by where it stands in memory.
+@safe
+private struct StatementKey: Hashable {
+    private let place: UInt
+
+    init(_ sql: StaticString) { place = unsafe UInt(bitPattern: sql.utf8Start) }
 }
 
 /// What is bound to a statement's parameter.

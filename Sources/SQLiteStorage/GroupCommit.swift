@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Personalization
 internal import Reasoning
 internal import TensorCore
@@ -12,6 +13,8 @@ final class GroupCommit: Sendable {
     private struct State {
         var waiting: [Waiting] = []
         var isWorking = false
+        /// How many the last group had.
+        var lastGroup = 0
         /// Set when the storage was closed.
         var refusal: StorageError?
     }
@@ -51,9 +54,31 @@ final class GroupCommit: Sendable {
         state.withLock { $0.refusal = closed }
     }
 
+    /// As long as this nobody has come, nobody else is waited for.
+    private static let patience = Duration.microseconds(30)
+
+    /// Those who were answered together often come again together: waits for as many as the last time while they keep coming,
+    /// so that a transaction's own cost is shared by all of them.
+    private func gather() {
+        var (seen, expected) = state.withLock { ($0.waiting.count, min($0.lastGroup, Self.largestGroup)) }
+        var lastArrival = ContinuousClock.now
+        while seen < expected {
+            sched_yield()
+            let now = ContinuousClock.now
+            let count = state.withLock { $0.waiting.count }
+            if count > seen {
+                (seen, lastArrival) = (count, now)
+            } else if now - lastArrival > Self.patience {
+                return
+            }
+        }
+    }
+
     /// On the worker's queue.
     private func work(_ connection: Connection?, _ path: String) {
+        gather()
         let group = state.withLock { state -> [Waiting] in
+            state.lastGroup = state.waiting.count
             guard state.waiting.count > Self.largestGroup else {
                 defer { state.waiting.removeAll(keepingCapacity: true) }
                 return state.waiting
@@ -64,6 +89,7 @@ final class GroupCommit: Sendable {
         guard !group.isEmpty else { return }
         let results = outcomes(group, connection, path)
         for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+        settleIfDue(connection)
         let goesOn = state.withLock { state in
             state.isWorking = !state.waiting.isEmpty
             return state.isWorking
@@ -90,6 +116,19 @@ final class GroupCommit: Sendable {
                 return group.flatMap { outcomes([$0], connection, path) }
             }
             return Array(repeating: .failure(error), count: group.count)
+        }
+    }
+
+    /// Settles when there is enough. Those whose entries it concerns have their answer; where it fails the entries stay where
+    /// they are, and it is tried again when as many have come.
+    private func settleIfDue(_ connection: Connection?) {
+        guard let connection, connection.recent.isDue else { return }
+        do {
+            try connection.transaction { try connection.recent.settle(connection) }
+        } catch {
+            health.note(error)
+            users.forgetAll()
+            connection.recent.dueCount += RecentEntries.most
         }
     }
 
@@ -192,7 +231,11 @@ final class UserTable: @unchecked Sendable {
             let journal = try connection.integer(
                 "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(ref)])
             let base = try connection.integer("SELECT version FROM bases WHERE user = ?", [.integer(ref)])
-            found.lastVersion = [journal, base].compactMap { $0 }.max().map { UInt64(bitPattern: $0) }
+            // Versions rise: that of the last is the highest.
+            let recent = try connection.recent.places(of: ref).last.flatMap { place throws(StorageError) in
+                try connection.integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
+            }
+            found.lastVersion = [journal, base, recent].compactMap { $0 }.max().map { UInt64(bitPattern: $0) }
         } else {
             if try isForgotten(key.user, connection) { return nil }
             found = Known(ref: try madeRef(key.user, connection))
@@ -204,9 +247,11 @@ final class UserTable: @unchecked Sendable {
 
     /// - Throws: ``EngineError`` (`staleVersion`), with nothing written; ``StorageError``.
     func append(_ entry: JournalEntry, _ connection: Connection) throws -> AppendOutcome {
+        if connection.recent.isUnknown { try connection.recent.catchUp(connection) }
         let key = UserKey(entry.user)
         guard let user = try find(key, connection) else { return .forgottenUser }
         if let id = entry.id {
+            if connection.recent.holds(id, of: user.ref) { return .duplicate }
             var found: AppendOutcome?
             try connection.run(
                 "SELECT version FROM feedback_ids WHERE user = ? AND id = ?", [.integer(user.ref), id.value]
@@ -218,12 +263,7 @@ final class UserTable: @unchecked Sendable {
                 .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
                 user: entry.user)
         }
-        if let id = entry.id {
-            try connection.run(
-                "INSERT INTO feedback_ids (user, id, version) VALUES (?, ?, ?)",
-                [.integer(user.ref), id.value, .version(entry.version)])
-        }
-        try connection.insert(entry, of: user.ref)
+        try connection.recent.append(entry, of: user.ref, connection)
         known[key]?.lastVersion = entry.version
         return .appended
     }

@@ -46,6 +46,7 @@ extension SQLiteStorage {
                         "version \(held) is stored, newer than \(record.adapter.version)", user: record.user)
                 }
                 if !record.isJournalled {
+                    try connection.recent.settle(connection)
                     let last = try connection.integer(
                         "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL",
                         [.integer(ref)])
@@ -71,6 +72,7 @@ extension SQLiteStorage {
     public func remove(_ user: String) async throws -> Bool {
         let users = commits.users
         return try await writing("remove") { connection in
+            try connection.recent.settle(connection)
             guard let ref = try users.ref(user, connection) else { return false }
             try connection.run("DELETE FROM adapters WHERE user = ?", [.integer(ref)])
             let wasThere = connection.changes > 0
@@ -177,19 +179,26 @@ extension SQLiteStorage {
     public func usersOverview() async throws -> [StoredUser] {
         let project = projectRef
         return try await reading("usersOverview") { connection in
+            var recent: [Int64: (entries: Int64, bytes: Int64)] = [:]
+            try connection.run("SELECT user, count(*), sum(length(action)) FROM recent GROUP BY user") { row in
+                recent[row.integer(0)] = (row.integer(1), row.integer(2))
+            }
             var all: [StoredUser] = []
             try connection.run(
                 """
                 SELECT id, adapters.version, coalesce(length(snapshot), 0),
                     (SELECT count(*) FROM journal WHERE journal.user = users.ref),
-                    (SELECT coalesce(sum(length(action)), 0) FROM journal WHERE journal.user = users.ref)
+                    (SELECT coalesce(sum(length(action)), 0) FROM journal WHERE journal.user = users.ref),
+                    ref
                 FROM users LEFT JOIN adapters ON adapters.user = users.ref WHERE project = ? ORDER BY id
                 """, [.integer(project)]
             ) { row in
+                let more = recent[row.integer(5)] ?? (0, 0)
                 all.append(
                     StoredUser(
-                        user: row.text(0), version: row.isNull(1) ? nil : row.version(1), entries: Int(row.integer(3)),
-                        bytes: Int(row.integer(2) + row.integer(4))))
+                        user: row.text(0), version: row.isNull(1) ? nil : row.version(1),
+                        entries: Int(row.integer(3) + more.entries),
+                        bytes: Int(row.integer(2) + row.integer(4) + more.bytes)))
             }
             return all
         }

@@ -15,13 +15,11 @@ extension SQLiteStorage {
         let project = projectRef
         let path = path
         return try await reading("entries") { connection in
+            let ref = try connection.integer(
+                "SELECT ref FROM users WHERE project = ? AND id = ?", [.integer(project), .text(user)])
+            guard let ref else { return [] }
             var all: [JournalEntry] = []
-            try connection.run(
-                """
-                SELECT version, recorded_at, id, action FROM journal
-                WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?) AND version > ? ORDER BY version
-                """, [.integer(project), .text(user), .integer(version.map { Int64(clamping: $0) } ?? -1)]
-            ) { row throws(StorageError) in
+            func take(_ row: Row) throws(StorageError) {
                 let id = row.isNull(2) ? nil : FeedbackID(row.bytes(2))
                 guard row.isNull(2) || id != nil else {
                     throw StorageError(.damaged, "entries", "an id does not have 16 bytes", path: path)
@@ -29,6 +27,17 @@ extension SQLiteStorage {
                 all.append(
                     JournalEntry(
                         user: user, version: row.version(0), id: id, recordedAt: row.integer(1), action: row.bytes(3)))
+            }
+            let least = Value.integer(version.map { Int64(clamping: $0) } ?? -1)
+            try connection.run(
+                """
+                SELECT version, recorded_at, id, action FROM journal WHERE user = ? AND version > ? ORDER BY version
+                """, [.integer(ref), least], take)
+            try connection.recent.catchUp(connection)
+            for place in connection.recent.places(of: ref) {
+                try connection.run(
+                    "SELECT version, recorded_at, id, action FROM recent WHERE seq = ? AND version > ?",
+                    [.integer(place), least], take)
             }
             return all
         }
@@ -38,13 +47,17 @@ extension SQLiteStorage {
     public func journalledUsers() async throws -> [String] {
         let project = projectRef
         return try await reading("journalledUsers") { connection in
+            try connection.recent.catchUp(connection)
+            let recent = connection.recent
             var all: [String] = []
             try connection.run(
                 """
-                SELECT id FROM users WHERE project = ?
-                AND EXISTS (SELECT 1 FROM journal WHERE journal.user = users.ref) ORDER BY id
+                SELECT id, ref, EXISTS (SELECT 1 FROM journal WHERE journal.user = users.ref) FROM users
+                WHERE project = ? ORDER BY id
                 """, [.integer(project)]
-            ) { all.append($0.text(0)) }
+            ) { row in
+                if row.integer(2) != 0 || recent.users.contains(row.integer(1)) { all.append(row.text(0)) }
+            }
             return all
         }
     }
@@ -95,6 +108,7 @@ extension SQLiteStorage {
         let snapshot = base.adapter.snapshot()
         let users = commits.users
         try await writing("trim") { connection in
+            try connection.recent.settle(connection)
             let ref = try users.madeRef(base.user, connection)
             try connection.put(base, snapshot, of: ref, in: .bases)
             try connection.run(
@@ -109,6 +123,7 @@ extension SQLiteStorage {
         let user = rewriting.removed.user
         let snapshot = rewriting.adapter.adapter.snapshot()
         try await writing("rewrite") { connection in
+            try connection.recent.settle(connection)
             guard let ref = try users.ref(user, connection) else {
                 throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
             }
@@ -134,6 +149,7 @@ extension SQLiteStorage {
         let users = commits.users
         let project = projectRef
         return try await writing("removeEntries") { connection in
+            try connection.recent.settle(connection)
             if isForgotten {
                 try connection.run(
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",

@@ -99,7 +99,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
             try Schema.check(connection, mayBeNew: false)
         } else {
             try Schema.check(connection, mayBeNew: true)
-            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096")
+            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384")
             try Schema.prepare(connection)
         }
         let name = Value.text(project)
@@ -160,13 +160,14 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         -> R
     {
         try refuseReading(operation)
-        let health = health
+        let (health, users) = (health, commits.users)
         return try await writer.run(operation, path) { connection in
             try health.check(operation)
             do {
                 return try connection.transaction { try body(connection) }
             } catch {
                 health.note(error)
+                users.forgetAll()
                 throw error
             }
         }

@@ -20,6 +20,11 @@ enum Schema {
         CREATE TABLE journal (
             user INTEGER NOT NULL, version INTEGER NOT NULL, recorded_at INTEGER NOT NULL, id BLOB,
             action BLOB NOT NULL, PRIMARY KEY (user, version)) STRICT, WITHOUT ROWID;
+        CREATE TABLE recent (
+            seq INTEGER PRIMARY KEY, user INTEGER NOT NULL, version INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
+            id BLOB, action BLOB NOT NULL) STRICT;
+        CREATE TABLE positions (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        INSERT INTO positions (name, value) VALUES ('settled', 0);
         CREATE TABLE feedback_ids (
             user INTEGER NOT NULL, id BLOB NOT NULL, version INTEGER, PRIMARY KEY (user, id)) STRICT, WITHOUT ROWID;
         CREATE TABLE contents (

@@ -356,7 +356,7 @@ struct FaultTests {
     func gaps() async throws {
         let path = folder.newPath()
         _ = try await filled(path)
-        try withChecksums(path, "DELETE FROM journal WHERE version = 11")
+        try withChecksums(path, "DELETE FROM recent WHERE version = 11")
         let storage = try await SQLiteStorage(path: path)
         let error = await #expect(throws: EngineError.self) { try await engine(storage).adapter(for: "ada") }
         #expect(error?.code == .damagedJournal)

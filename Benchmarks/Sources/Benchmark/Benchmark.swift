@@ -12,7 +12,7 @@ struct Benchmark {
     static let usage = """
         Usage: Benchmark kernels [--quick | --check] [--cases a,b] [--shapes 384/8,64/4] [--format text|json]
                Benchmark scale [--quick] [--format text|json]
-               Benchmark journal [--quick] [--folder DIR] [--format text|json]
+               Benchmark journal [--quick] [--cases a,b] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
@@ -55,7 +55,7 @@ struct Benchmark {
 
     private static func kernels(_ options: Options) async throws {
         var results: [BenchmarkResult] = []
-        let benchmark = KernelBenchmark(effort: options.effort, cases: options.cases ?? Set(KernelBenchmark.names))
+        let benchmark = KernelBenchmark(effort: options.effort, cases: try options.cases(among: KernelBenchmark.names))
         if !options.isJSON { print(KernelTable.heading) }
         for shape in options.shapes ?? KernelBenchmark.usualShapes {
             let found = try await benchmark.run(shape) { ReferenceCases.all(shape, streamBytes: $0) }
@@ -153,6 +153,15 @@ struct Options {
 
     var effort: Effort { isCheck ? .check : isQuick ? .quick : .full }
 
+    /// The chosen cases among those that there are; all of them where none were chosen.
+    func cases(among names: [String]) throws -> Set<String> {
+        guard let cases else { return Set(names) }
+        guard !cases.isEmpty, cases.isSubset(of: names) else {
+            throw UsageError("--cases are among \(names.joined(separator: ", "))")
+        }
+        return cases
+    }
+
     init(_ arguments: ArraySlice<String>) throws {
         var rest = arguments
         while let argument = rest.popFirst() {
@@ -168,11 +177,7 @@ struct Options {
                 guard let path = rest.popFirst(), !path.isEmpty else { throw UsageError("--folder needs a folder") }
                 folder = URL(fileURLWithPath: path, isDirectory: true)
             case "--cases":
-                let names = (rest.popFirst() ?? "").split(separator: ",").map(String.init)
-                guard !names.isEmpty, names.allSatisfy(KernelBenchmark.names.contains) else {
-                    throw UsageError("--cases are among \(KernelBenchmark.names.joined(separator: ", "))")
-                }
-                cases = Set(names)
+                cases = Set((rest.popFirst() ?? "").split(separator: ",").map(String.init))
             case "--shapes":
                 shapes = try (rest.popFirst() ?? "").split(separator: ",", omittingEmptySubsequences: false).map {
                     text in

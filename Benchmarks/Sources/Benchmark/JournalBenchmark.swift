@@ -10,16 +10,42 @@ struct JournalBenchmark {
         let writers: Int
         let updates: Int
         let updatesPerSecond: Double
+        /// Processor time of all threads for one update, in microseconds. Below `cores · 1e6 / updatesPerSecond` by what the
+        /// threads waited, or something else had the cores.
+        let processorMicroseconds: Double
 
         enum CodingKeys: String, CodingKey {
             case name, writers, updates
             case updatesPerSecond = "updates_per_second"
+            case processorMicroseconds = "cpu_us"
+        }
+
+        init(_ name: String, writers: Int, updates: Int, since start: Moment) {
+            self.name = name
+            self.writers = writers
+            self.updates = updates
+            let now = Moment()
+            updatesPerSecond = Double(updates) / ((now.wall - start.wall) / .seconds(1))
+            processorMicroseconds = (now.processor - start.processor) * 1e6 / Double(updates)
+        }
+    }
+
+    /// When something began: by the clock, and by the processor time of this process.
+    struct Moment {
+        let wall = ContinuousClock.now
+        let processor: Double
+
+        init() {
+            var usage = rusage()
+            precondition(unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0, "getrusage failed")
+            func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+            processor = seconds(usage.ru_utime) + seconds(usage.ru_stime)
         }
     }
 
     let dimension = 384
     let rank = 8
-    let usersPerWriter = 1_000
+    let users = 8_000
     let folder: URL
     let isQuick: Bool
     let catalogue: ItemCatalogue
@@ -58,9 +84,9 @@ struct JournalBenchmark {
 
     /// Updates of some writers, each with users of its own, one after another.
     private func write(
-        _ name: String, _ engine: PersonalizationEngine, writers: Int, updates: Int, users: Int? = nil
+        _ name: String, _ engine: PersonalizationEngine, writers: Int, updates: Int
     ) async throws -> Line {
-        let users = users ?? usersPerWriter
+        let users = users / writers
         // Made outside the timer: an application has its feedback at hand.
         let work = try (0..<writers).map { writer in
             var random = PhiloxGenerator(seed: UInt64(writer), purpose: .simulation)
@@ -68,7 +94,7 @@ struct JournalBenchmark {
             return (handles, try (0..<512).map { _ in try feedback(&random) })
         }
         let each = updates / writers
-        let start = ContinuousClock.now
+        let start = Moment()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (handles, feedback) in work {
                 group.addTask {
@@ -79,42 +105,42 @@ struct JournalBenchmark {
             }
             try await group.waitForAll()
         }
-        let seconds = (ContinuousClock.now - start) / .seconds(1)
         guard engine.statistics().updates >= each * writers else { throw WrongResult("\(name): updates are missing") }
-        return Line(
-            name: name, writers: writers, updates: each * writers, updatesPerSecond: Double(each * writers) / seconds)
+        return Line(name, writers: writers, updates: each * writers, since: start)
     }
 
-    /// All figures, told as they come.
-    func run(_ tell: (Line) throws -> Void) async throws {
+    static let names = ["memory", "buffered", "synced", "bare-buffered", "bare-synced", "recovery"]
+
+    /// The figures of some cases, told as they come.
+    func run(_ cases: Set<String>, _ tell: (Line) throws -> Void) async throws {
         let scale = isQuick ? 10 : 1
-        for writers in [1, 8] {
+        for writers in [1, 8] where cases.contains("memory") {
             let engine = try PersonalizationEngine(configuration: configuration(.none))
-            _ = try await write("warm-up", engine, writers: writers, updates: usersPerWriter * writers)
+            _ = try await write("warm-up", engine, writers: writers, updates: users)
             try tell(try await write("memory", engine, writers: writers, updates: 1_000_000 / scale))
         }
         for (durability, writers, updates) in [
-            (Durability.buffered, 1, 200_000), (.buffered, 8, 400_000), (.buffered, 64, 400_000), (.synced, 1, 20_000),
+            (Durability.buffered, 1, 200_000), (.buffered, 8, 400_000), (.buffered, 64, 1_000_000), (.synced, 1, 20_000),
             (.synced, 8, 100_000), (.synced, 64, 200_000),
-        ] {
+        ] where cases.contains("\(durability)") {
             let path = folder.appending(path: "\(durability)-\(writers).db").path
             let storage = try await SQLiteStorage(path: path)
             let engine = try PersonalizationEngine(
                 configuration: configuration(durability), store: storage, journal: storage)
-            _ = try await write("warm-up", engine, writers: writers, updates: usersPerWriter * writers)
+            _ = try await write("warm-up", engine, writers: writers, updates: users)
             try tell(try await write("\(durability)", engine, writers: writers, updates: updates / scale))
             await storage.close()
         }
         for (isSynced, group) in [(false, 1), (false, 8), (false, 64), (true, 1), (true, 8), (true, 64)] {
+            let name = "bare-\(isSynced ? Durability.synced : .buffered)"
+            guard cases.contains(name) else { continue }
             let updates = (isSynced ? group == 1 ? 20_000 : 100_000 : 400_000) / scale
             let bare = try BareJournal(folder.appending(path: "bare-\(isSynced)-\(group).db").path, isSynced: isSynced)
-            let seconds = try bare.append(updates, group: group, users: 8 * usersPerWriter)
-            try tell(
-                Line(
-                    name: "bare-\(isSynced ? Durability.synced : .buffered)", writers: group, updates: updates,
-                    updatesPerSecond: Double(updates) / seconds))
+            let start = Moment()
+            try bare.append(updates, group: group, users: users)
+            try tell(Line(name, writers: group, updates: updates, since: start))
         }
-        try await recovery(1_000_000 / scale, tell)
+        if cases.contains("recovery") { try await recovery(1_000_000 / scale, tell) }
     }
 
     /// A journal of so many entries, written and replayed.
@@ -122,17 +148,14 @@ struct JournalBenchmark {
         let path = folder.appending(path: "recovery.db").path
         let first = try await SQLiteStorage(path: path)
         let engine = try PersonalizationEngine(configuration: configuration(.buffered), store: first, journal: first)
-        // 64 writers for 100 users each.
-        try tell(try await write("recovery-written", engine, writers: 64, updates: entries / 64 * 64, users: 100))
+        try tell(try await write("recovery-written", engine, writers: 64, updates: entries / 64 * 64))
         await first.close()
         let second = try await SQLiteStorage(path: path)
         let next = try PersonalizationEngine(configuration: configuration(.buffered), store: second, journal: second)
+        let start = Moment()
         let report = try await next.recover()
         guard report.entries == entries / 64 * 64 else { throw WrongResult("recovered \(report.entries) entries") }
-        try tell(
-            Line(
-                name: "recovery", writers: 1, updates: report.entries,
-                updatesPerSecond: Double(report.entries) / (report.duration / .seconds(1))))
+        try tell(Line("recovery", writers: 1, updates: report.entries, since: start))
         await second.close()
     }
 }
@@ -150,13 +173,14 @@ extension Benchmark {
             }
         }
         var lines: [JournalBenchmark.Line] = []
-        try await JournalBenchmark(folder: folder, isQuick: options.isQuick).run { line in
+        let cases = try options.cases(among: JournalBenchmark.names)
+        try await JournalBenchmark(folder: folder, isQuick: options.isQuick).run(cases) { line in
             lines.append(line)
             guard !options.isJSON else { return }
             let name = line.name + String(repeating: " ", count: max(1, 18 - line.name.count))
             print(
                 "\(name)\(line.writers)\twriters\t\(line.updates) updates\t\(Int(line.updatesPerSecond))/s\t"
-                    + "\(rounded(1e6 / line.updatesPerSecond)) µs")
+                    + "\(rounded(1e6 / line.updatesPerSecond)) µs\t\(rounded(line.processorMicroseconds)) µs of processors")
         }
         guard options.isJSON else { return }
         let encoder = JSONEncoder()

@@ -13,6 +13,9 @@ final class JournalReplayer: Sendable {
         var isAsRecorded: Bool
         /// The model under which the last entry was made; `nil` without entries.
         var embeddingModel: String?
+        /// The first version that does not follow on the one before: entries between them are missing. What was forgotten leaves
+        /// gaps on purpose, and a correction says so.
+        var gap: UInt64?
     }
 
     private struct Contents {
@@ -40,6 +43,10 @@ final class JournalReplayer: Sendable {
         var adapter = adapter
         var isAsRecorded = true
         var model: String?
+        var gap: UInt64?
+        var isCorrected = false
+        // An adapter that is made has the version that its entry says.
+        var next = adapter.map { $0.version &+ 1 }
         for entry in entries {
             do {
                 guard entry.version < 1 << 62 else {
@@ -48,12 +55,15 @@ final class JournalReplayer: Sendable {
                 let action = try JournalAction(encoded: entry.action)
                 let configuration = try await configuration(action.configuration)
                 model = configuration.embeddingModel
+                var expected = next ?? 1
                 switch action.kind {
                 case .create(let start):
+                    if next == nil { expected = entry.version }
                     adapter = try await made(start, configuration, entry, after: adapter, of: all)
                     adapter?.version = entry.version
                 case .consolidate: adapter?.consolidate()
                 case .correction:
+                    isCorrected = true
                     var corrected: LoRAAdapter
                     if let adapter {
                         corrected = adapter
@@ -70,6 +80,8 @@ final class JournalReplayer: Sendable {
                         isAsRecorded = false
                     }
                 }
+                if entry.version != expected, gap == nil { gap = entry.version }
+                next = entry.version &+ 1
             } catch let error as LoRAError {
                 throw EngineError(
                     .damagedJournal, "replay", "the entry of version \(entry.version) cannot be replayed: \(error)",
@@ -80,7 +92,8 @@ final class JournalReplayer: Sendable {
                     user: entry.user, cause: error.cause)
             }
         }
-        return Replayed(adapter: adapter, isAsRecorded: isAsRecorded, embeddingModel: model)
+        return Replayed(
+            adapter: adapter, isAsRecorded: isAsRecorded, embeddingModel: model, gap: isCorrected ? nil : gap)
     }
 
     /// An adapter as an entry makes it; with what the one before it had learned, where the entry says so.

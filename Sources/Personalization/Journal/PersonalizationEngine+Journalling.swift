@@ -188,8 +188,12 @@ extension PersonalizationEngine {
             if record == nil { record = try await hub.journal.base(of: user) }
             let entries = try await hub.journal.entries(of: user, after: record?.adapter.version)
             if entries.isEmpty, !isHealing { return record.map { ($0, 0) } }
-            try checkForGaps(entries, after: record?.adapter.version, user, operation)
             let replayed = try await hub.replayer.replay(entries[...], onto: record?.adapter)
+            if let gap = replayed.gap {
+                throw EngineError(
+                    .damagedJournal, operation,
+                    "version \(gap) does not follow on the one before: entries between them are missing", user: user)
+            }
             guard let adapter = replayed.adapter else {
                 throw EngineError(
                     .damagedJournal, operation,
@@ -206,29 +210,6 @@ extension PersonalizationEngine {
                 return (made, 0)
             }
             return (made, entries.count)
-        }
-    }
-
-    /// Refuses entries that do not follow on what there is: some were lost. What was forgotten leaves gaps on purpose, and a
-    /// correction says so.
-    private func checkForGaps(
-        _ entries: [JournalEntry], after version: UInt64?, _ user: String, _ operation: String
-    ) throws(EngineError) {
-        var kinds: [JournalAction.Kind] = []
-        for entry in entries { kinds.append(try JournalAction(encoded: entry.action).kind) }
-        let isCorrected = kinds.contains { if case .correction = $0 { true } else { false } }
-        guard !isCorrected, let first = entries.first else { return }
-        var next = (version ?? 0) &+ 1
-        // An adapter that was made has the version that its entry says.
-        if version == nil, case .create = kinds[0] { next = first.version }
-        for entry in entries {
-            guard entry.version == next else {
-                throw EngineError(
-                    .damagedJournal, operation,
-                    "version \(entry.version) does not follow on the one before: entries between them are missing",
-                    user: user)
-            }
-            next &+= 1
         }
     }
 
@@ -259,14 +240,27 @@ extension PersonalizationEngine {
             try await journalling("recover", nil) { try await hub.journal.journalledUsers() }
         }
         result.users = users.count
-        for (i, user) in users.enumerated() {
-            try Task.checkCancellation()
-            result.entries += try await reportingFailures {
-                try await withLoaded(user, "recover") { shard in
-                    shard.withLock { $0.withSlot(user) { Int($0.unsavedEntries) } ?? 0 }
+        var rest = users[...]
+        var done = 0
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            func begin() {
+                guard let user = rest.popFirst() else { return }
+                group.addTask {
+                    try await self.reportingFailures {
+                        try await self.withLoaded(user, "recover") { shard in
+                            shard.withLock { $0.withSlot(user) { Int($0.unsavedEntries) } ?? 0 }
+                        }
+                    }
                 }
             }
-            progress(i + 1, users.count)
+            // While some wait for their entries the others replay theirs, on all cores.
+            for _ in 0..<8 { begin() }
+            while let entries = try await group.next() {
+                result.entries += entries
+                done += 1
+                progress(done, users.count)
+                begin()
+            }
         }
         try await checkpoint()
         result.duration = .now - start

@@ -62,12 +62,10 @@ public struct Matrix<Element: TensorScalar>: Sendable {
     }
 
     /// Row `i` as a standard array, length `columns`.
-    public func row(_ i: Int) -> [Element] {
-        withRow(i) { span in span.indices.map { span[$0] } }
-    }
+    public func row(_ i: Int) -> [Element] { withRow(i) { $0.copied() } }
 
     /// All elements in row-major order.
-    public var array: [Element] { withSpan { span in span.indices.map { span[$0] } } }
+    public var array: [Element] { withSpan { $0.copied() } }
 
     /// Lends row `i` for reading.
     public func withRow<R, E: Error>(_ i: Int, _ body: (Span<Element>) throws(E) -> R) throws(E) -> R {

@@ -35,7 +35,7 @@ public struct Vector<Element: TensorScalar>: Sendable {
     }
 
     /// The elements as a standard array.
-    public var array: [Element] { withSpan { span in span.indices.map { span[$0] } } }
+    public var array: [Element] { withSpan { $0.copied() } }
 
     /// Lends the elements for reading.
     public func withSpan<R, E: Error>(_ body: (Span<Element>) throws(E) -> R) throws(E) -> R {

@@ -1,0 +1,112 @@
+internal import Personalization
+
+/// Where the latest entries stand, as one connection has seen them.
+///
+/// Entries are appended to the table `recent` in the order of their arrival: a group of them lies on one page or two, where in
+/// the order of users each would lie on a page of its own, to be written and later copied. When there are many they are
+/// *settled*: moved to the table `journal`, which keeps them by user, all at once and sorted, so that many go to one page there
+/// too. Their numbers rise for ever, so that what was looked at once need not be looked at again.
+final class RecentEntries {
+    private struct ID: Hashable {
+        let user: Int64
+        let id: FeedbackID
+    }
+
+    /// So many entries, or bytes of them, are settled together.
+    static let most = 16_384
+    static let mostBytes = 8 << 20
+
+    /// Whether ids are looked at: by the connection that writes.
+    private let keepsIDs: Bool
+    /// The last number that was looked at; `nil` before the first look.
+    private var last: Int64?
+    private var places: [Int64: [Int64]] = [:]
+    private var ids: [ID: UInt64] = [:]
+    private(set) var count = 0
+    private(set) var bytes = 0
+    /// Where settling is tried next: after it has failed, not at once.
+    var dueCount = most
+
+    init(keepsIDs: Bool) { self.keepsIDs = keepsIDs }
+
+    /// Whether nothing was looked at yet.
+    var isUnknown: Bool { last == nil }
+    /// The users with entries here.
+    var users: Dictionary<Int64, [Int64]>.Keys { places.keys }
+    var isDue: Bool { count >= dueCount || (bytes >= Self.mostBytes && dueCount == Self.most) }
+
+    func places(of user: Int64) -> [Int64] { places[user] ?? [] }
+    func holds(_ id: FeedbackID, of user: Int64) -> Bool { ids[ID(user: user, id: id)] != nil }
+
+    /// Looks again from the beginning next time: a transaction was taken back.
+    func reset() {
+        last = nil
+        clear()
+    }
+
+    private func clear() {
+        places.removeAll(keepingCapacity: true)
+        ids.removeAll(keepingCapacity: true)
+        count = 0
+        bytes = 0
+    }
+
+    /// Looks at what has come since the last look; inside a transaction.
+    func catchUp(_ connection: Connection) throws(StorageError) {
+        let settled = try connection.integer("SELECT value FROM positions WHERE name = 'settled'") ?? 0
+        if last.map({ settled >= $0 }) ?? true {
+            clear()
+            last = settled
+        }
+        try connection.run(
+            "SELECT seq, user, id, version, length(action) FROM recent WHERE seq > ? ORDER BY seq",
+            [.integer(last ?? settled)]
+        ) { row throws(StorageError) in
+            note(
+                row.integer(0), of: row.integer(1), row.isNull(2) ? nil : FeedbackID(row.bytes(2)), row.version(3),
+                bytes: Int(row.integer(4)))
+        }
+    }
+
+    private func note(_ number: Int64, of user: Int64, _ id: FeedbackID?, _ version: UInt64, bytes: Int) {
+        last = number
+        places[user, default: []].append(number)
+        if keepsIDs, let id { ids[ID(user: user, id: id)] = version }
+        count += 1
+        self.bytes += bytes
+    }
+
+    /// Appends an entry; in a transaction of the connection that writes.
+    func append(_ entry: JournalEntry, of user: Int64, _ connection: Connection) throws(StorageError) {
+        let number = (last ?? 0) + 1
+        try connection.run(
+            "INSERT INTO recent (seq, user, version, recorded_at, id, action) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                .integer(number), .integer(user), .version(entry.version), .integer(entry.recordedAt),
+                entry.id?.value ?? .null, .bytes(entry.action),
+            ])
+        note(number, of: user, entry.id, entry.version, bytes: entry.action.count)
+    }
+
+    /// Moves all entries to where they are kept by user; in a transaction of the connection that writes.
+    ///
+    /// - Complexity: O(n · log n) for n entries.
+    func settle(_ connection: Connection) throws(StorageError) {
+        if isUnknown { try catchUp(connection) }
+        guard count > 0, let last else { return }
+        try connection.run(
+            """
+            INSERT INTO journal (user, version, recorded_at, id, action)
+            SELECT user, version, recorded_at, id, action FROM recent ORDER BY user, version
+            """)
+        try connection.run(
+            """
+            INSERT INTO feedback_ids (user, id, version)
+            SELECT user, id, version FROM recent WHERE id IS NOT NULL ORDER BY user, id
+            """)
+        try connection.run("DELETE FROM recent")
+        try connection.run("UPDATE positions SET value = ? WHERE name = 'settled'", [.integer(last)])
+        clear()
+        dueCount = Self.most
+    }
+}
