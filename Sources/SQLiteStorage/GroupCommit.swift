@@ -1,4 +1,4 @@
-internal import Glibc
+internal import CPageChecksums
 internal import Personalization
 internal import Reasoning
 internal import TensorCore
@@ -54,23 +54,24 @@ final class GroupCommit: Sendable {
         state.withLock { $0.refusal = closed }
     }
 
-    /// As long as this nobody has come, nobody else is waited for.
-    private static let patience = Duration.microseconds(30)
+    /// After so long without an arrival nobody is waited for any more.
+    private static let patience = Duration.microseconds(20)
+    /// The longest that a group is waited for while others keep coming.
+    private static let longestGathering = Duration.microseconds(300)
 
-    /// Those who were answered together often come again together: waits for as many as the last time while they keep coming,
-    /// so that a transaction's own cost is shared by all of them.
+    /// Where several wait at a time, waits until no more come: those who were answered together come again one after another,
+    /// and a transaction's own cost, many times that of an entry, is then shared by all of them. Who is alone waits for nobody.
     private func gather() {
-        var (seen, expected) = state.withLock { ($0.waiting.count, min($0.lastGroup, Self.largestGroup)) }
-        var lastArrival = ContinuousClock.now
-        while seen < expected {
-            sched_yield()
+        var (seen, isShared) = state.withLock { ($0.waiting.count, $0.lastGroup > 1 || $0.waiting.count > 1) }
+        guard isShared else { return }
+        let start = ContinuousClock.now
+        var lastArrival = start
+        while seen < Self.largestGroup {
+            attune_short_wait(15_000)
             let now = ContinuousClock.now
             let count = state.withLock { $0.waiting.count }
-            if count > seen {
-                (seen, lastArrival) = (count, now)
-            } else if now - lastArrival > Self.patience {
-                return
-            }
+            if count > seen { (seen, lastArrival) = (count, now) }
+            if now - lastArrival > Self.patience || now - start > Self.longestGathering { return }
         }
     }
 

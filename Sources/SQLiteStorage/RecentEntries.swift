@@ -13,8 +13,8 @@ final class RecentEntries {
     }
 
     /// So many entries, or bytes of them, are settled together.
-    static let most = 16_384
-    static let mostBytes = 8 << 20
+    static let most = 65_536
+    static let mostBytes = 32 << 20
 
     /// Whether ids are looked at: by the connection that writes.
     private let keepsIDs: Bool

@@ -99,7 +99,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
             try Schema.check(connection, mayBeNew: false)
         } else {
             try Schema.check(connection, mayBeNew: true)
-            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384")
+            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768")
             try Schema.prepare(connection)
         }
         let name = Value.text(project)
