@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import AttuneCommand
@@ -200,7 +201,7 @@ private func sampleArguments(_ arguments: [String], environment: [String: String
             return Int(state % UInt64(bound))
         }
         var accepted = 0
-        for _ in 0..<50_000 {
+        for _ in 0..<underSanitizer(5_000, otherwise: 50_000) {
             let line = (0..<next(7)).map { _ in pieces[next(pieces.count)] }
             do throws(UsageError) {
                 guard case .arguments(let parsed) = try parseSample(line) else { continue }

@@ -1,5 +1,6 @@
 import Attune
 import Foundation
+import TestSupport
 import Testing
 
 @testable import AttuneCommand
@@ -74,8 +75,7 @@ import Testing
 
     @Test(
         .enabled(
-            if: ProcessInfo.processInfo.environment["ATTUNE_SANITIZED"] == nil,
-            "too long under a sanitizer; other tests reach the same code"))
+            if: !TestRun.isSanitized, "too long under a sanitizer; other tests reach the same code"))
     func theBankDemonstrationIsTheSameTwiceButForTimesAndShowsAGain() async throws {
         func run() async throws -> (measured: [String: Any], rest: [String: Any]) {
             let run = await attune("bank", "demo", "--users", "60", "--seed", "3", "--format", "json", "--no-progress")

@@ -1,12 +1,13 @@
 @testable import LoRA
 import TensorCore
+import TestSupport
 import Testing
 
 /// Random settings and feedback with hostile numbers: an update throws and changes nothing, or everything stays finite.
 struct FuzzTests {
     static let seed: UInt64 = 0xF422
     static let shards = 8
-    static let casesPerShard = 2_500
+    static let casesPerShard = underSanitizer(250, otherwise: 2_500)
 
     struct Hostile {
         var random: RandomCase

@@ -3,6 +3,7 @@ import Reasoning
 import StorageTesting
 import Telemetry
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Personalization
@@ -232,7 +233,7 @@ struct ResidencyFaultTests {
         let engine = try script.engine(limit: limit, store: store)
         let users = (0..<4 * limit + 8).map { "user \($0)" }
         let bad = [Feedback(embedding: [1], signal: .target([1]))]
-        let operations = tasks == 1 ? 1_200 : 250
+        let operations = tasks == 1 ? underSanitizer(300, otherwise: 1_200) : underSanitizer(150, otherwise: 250)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for worker in 0..<tasks {
                 group.addTask {

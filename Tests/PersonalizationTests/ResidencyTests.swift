@@ -2,6 +2,7 @@ import LoRA
 import Reasoning
 import StorageTesting
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Personalization
@@ -163,7 +164,7 @@ struct ResidencyTests {
         let engine = try script.engine(limit: limit, store: store)
         let unlimited = try script.engine()
         let users = (0..<10 * limit).map { "user \($0)" }
-        let (workers, steps) = (5, 6)
+        let (workers, steps) = (5, underSanitizer(3, otherwise: 6))
         let histories = try users.map { try script.history($0, steps: steps) }
         let probe = script.probe()
 

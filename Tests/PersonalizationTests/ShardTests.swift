@@ -1,5 +1,6 @@
 import LoRA
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Personalization
@@ -22,7 +23,7 @@ struct ShardTests {
         var holders = [Int](repeating: 0, count: keys.count)
         var held = [Bool](repeating: false, count: keys.count)
         var pinned = held
-        for operation in 0..<4_000 {
+        for operation in 0..<underSanitizer(400, otherwise: 4_000) {
             let i = generator.integer(below: keys.count)
             let comment: Comment = "seed \(seed), \(hashes) hashes, operation \(operation), user \(i)"
             switch generator.integer(below: 9) {

@@ -1,5 +1,6 @@
 import LoRA
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Personalization
@@ -24,7 +25,7 @@ struct SoakTests {
         let inner = TroubledStore(pauses: variant == 1 ? 0 : 1)
         let engine = try script.engine(store: inner)
         let users = (0..<24).map { "user \($0)" }
-        let operations = variant == 1 ? 2_500 : 500
+        let operations = variant == 1 ? underSanitizer(500, otherwise: 2_500) : underSanitizer(200, otherwise: 500)
         let gates = users.map { _ in FIFOGate() }
         let model = Shared([Expected](repeating: Expected(), count: users.count))
         let updates = Shared(0)

@@ -34,9 +34,12 @@ enum TasteClustering {
     ///   - directions: Each `[64]` of length 1.
     ///   - seed: Of the splits' starts. The same directions in the same order give the same groups.
     ///   - leastMembers: The fewest members that a split may leave in a part.
+    ///   - sample: How many directions the groups are found on.
     /// - Throws: `CancellationError`.
     /// - Complexity: O(n) for n directions, with a factor of up to 64 · 12 · 12 · 25 for the first 4,096 of them.
-    static func groups(of directions: [[Float]], seed: UInt64, leastMembers: Int) async throws -> [[Int]] {
+    static func groups(
+        of directions: [[Float]], seed: UInt64, leastMembers: Int, sample: Int = Self.sample
+    ) async throws -> [[Int]] {
         guard !directions.isEmpty else { return [] }
         let all = Directions(Array(directions.prefix(sample)))
         var generator = PhiloxGenerator(seed: seed, purpose: .sampling)

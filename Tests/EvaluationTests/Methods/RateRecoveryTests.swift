@@ -4,6 +4,7 @@ import Personalization
 import Reasoning
 import StorageTesting
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Evaluation
@@ -12,9 +13,7 @@ import Testing
 /// drew for them, and it learns from what their adapters bring.
 @Suite(
     "Recovery from a wrong learning rate",
-    .enabled(
-        if: ProcessInfo.processInfo.environment["ATTUNE_SANITIZED"] == nil,
-        "too long under a sanitizer; other tests reach the same code"))
+    .enabled(if: !TestRun.isSanitized, "too long under a sanitizer; other tests reach the same code"))
 struct RateRecoveryTests {
     static let population: SyntheticPopulation = {
         var configuration = SyntheticPopulation.Configuration()

@@ -1,4 +1,5 @@
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Evaluation
@@ -260,9 +261,14 @@ import Testing
     }
 }
 
-/// The small population as a data set, made once.
+/// The small population as a data set, made once; with fewer items and likes under a sanitizer.
 enum SmallPopulation {
-    private static let made = Result { try EvaluationData(SyntheticPopulation(.small)) }
+    private static let made = Result {
+        var configuration = SyntheticPopulation.Configuration.small
+        configuration.items = underSanitizer(100, otherwise: configuration.items)
+        configuration.likes = underSanitizer(8...11, otherwise: configuration.likes)
+        return try EvaluationData(SyntheticPopulation(configuration))
+    }
 
     static func data() throws -> EvaluationData { try made.get() }
 }

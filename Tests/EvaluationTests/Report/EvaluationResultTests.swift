@@ -1,5 +1,6 @@
 import Foundation
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Evaluation
@@ -28,7 +29,7 @@ import Testing
         let object = try JSONSerialization.jsonObject(with: Data(result.json.utf8))
         let top = try #require(object as? [String: Any])
         #expect(top["dataset"] as? String == "synthetic")
-        #expect(top["items"] as? Int == 150 && top["dimension"] as? Int == 12)
+        #expect(try top["items"] as? Int == SmallPopulation.data().itemCount && top["dimension"] as? Int == 12)
         #expect((top["donors"] as? Int ?? 0) + (top["users"] as? Int ?? 0) == 50)
         #expect(top["query"] as? String == "last" && top["seeds"] as? Int == 1)
         let methods = try #require(top["methods"] as? [String: [String: Any]])

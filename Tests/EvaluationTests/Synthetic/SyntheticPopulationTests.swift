@@ -1,4 +1,5 @@
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Evaluation
@@ -76,7 +77,7 @@ import Testing
         var surprise = 0.0
         var entropy = 0.0
         var variance = 0.0
-        for user in 0..<50 {
+        for user in 0..<underSanitizer(10, otherwise: 50) {
             let likes = population.likes(of: user)
             for step in 1..<likes.count {
                 let utilities = population.utilities(of: user, step: step, lastLike: likes[step - 1])

@@ -1,6 +1,7 @@
 import LoRA
 import StorageTesting
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Reasoning
@@ -43,7 +44,9 @@ struct RetrievalTests {
             + weights.confidence * batch / (batch + 4)
     }
 
-    @Test("finds the best by score, exactly, with holes and after many evictions", arguments: [UInt64](1...6))
+    @Test(
+        "finds the best by score, exactly, with holes and after many evictions",
+        arguments: [UInt64](1...underSanitizer(2, otherwise: 6)))
     func isExact(seed: UInt64) async throws {
         var generator = PhiloxGenerator(seed: seed, purpose: .simulation)
         let weights = RetrievalWeights(recency: 0.3, confidence: 0.2)
@@ -122,7 +125,7 @@ struct RetrievalTests {
         let weights = RetrievalWeights(recency: 0, confidence: 0)
         let bank = InMemoryReasoningBank(
             clock: ManualClock(), configuration: ReasoningBankConfiguration(retrieval: weights))
-        let episodes = Self.episodes(60, &generator)
+        let episodes = Self.episodes(underSanitizer(20, otherwise: 60), &generator)
         var ids: [EpisodeID] = []
         for episode in episodes { ids.append(try await bank.storePattern(episode)) }
         let query = PatternQuery(context: Self.context(&generator), limit: 8, minimumReward: 0, relevance: relevance)

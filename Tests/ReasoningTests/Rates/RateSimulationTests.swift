@@ -1,6 +1,7 @@
 import Reasoning
 import StorageTesting
 import TensorCore
+import TestSupport
 import Testing
 
 /// Users whose benefit is a known curve of the rate, with noise: does the population find the best rate?
@@ -60,7 +61,9 @@ struct RateSimulationTests {
         return last / 100 / 0.2
     }
 
-    @Test("comes within a tenth of the best one's benefit in 500 users", arguments: cases, [UInt64](1...3))
+    @Test(
+        "comes within a tenth of the best one's benefit in 500 users", arguments: cases,
+        [UInt64](1...underSanitizer(1, otherwise: 3)))
     func findsTheBestRate(test: Case, seed: UInt64) async throws {
         let share = try await Self.share(test, seed: seed)
         #expect(share >= 0.9, "\(test.name), seed \(seed): \(share)")

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import TensorCore
@@ -5,7 +6,7 @@ import Testing
 /// Damages sound files at random. The readers must refuse or give a consistent result, and never crash.
 struct FileFuzzTests {
     static let seed: UInt64 = 20_240_611
-    static let mutations = 100_000
+    static let mutations = underSanitizer(10_000, otherwise: 100_000)
 
     /// One damaged file, made of the sound ones.
     struct Mutator {
