@@ -13,24 +13,8 @@ extension SQLiteStorage {
     /// The entries of a user above a version.
     public func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         let project = projectRef
-        let path = path
         return try await reading("entries") { connection in
-            var all: [JournalEntry] = []
-            try connection.run(
-                """
-                SELECT version, recorded_at, id, action FROM journal
-                WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?) AND version > ? ORDER BY version
-                """, [.integer(project), .text(user), .integer(version.map { Int64(clamping: $0) } ?? -1)]
-            ) { row throws(StorageError) in
-                let id = row.isNull(2) ? nil : FeedbackID(row.bytes(2))
-                guard row.isNull(2) || id != nil else {
-                    throw StorageError(.damaged, "entries", "an id does not have 16 bytes", path: path)
-                }
-                all.append(
-                    JournalEntry(
-                        user: user, version: row.version(0), id: id, recordedAt: row.integer(1), action: row.bytes(3)))
-            }
-            return all
+            try connection.entries(of: user, after: version.map { Int64(clamping: $0) } ?? -1, project)
         }
     }
 
