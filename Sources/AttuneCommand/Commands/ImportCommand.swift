@@ -104,6 +104,10 @@ struct ImportCommand: Command {
         }
         var record = StoredAdapter(
             user: user, embeddingModel: read.embeddingModel, adapter: read.adapter, isJournalled: true)
+        // An adapter of version 0 without steps is taken for one that nobody taught yet: a bank may give it another start.
+        if record.adapter.version == 0, record.adapter.steps == 0, record.adapter.hasLearned {
+            record.adapter.version = 1
+        }
         if let held, held >= record.adapter.version {
             guard held < Self.mostVersion else {
                 throw CommandFailure(
@@ -176,4 +180,9 @@ struct ImportCommand: Command {
 
     /// The engine's default.
     private static let seed: UInt64 = 0
+}
+
+extension LoRAAdapter {
+    /// Whether the map is another one than the identity that a cold start gives.
+    fileprivate var hasLearned: Bool { productNorm > 0 || (bias ?? []).contains { $0 != 0 } }
 }

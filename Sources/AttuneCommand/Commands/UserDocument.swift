@@ -30,9 +30,7 @@ struct UserDocument {
         let settings = configurations.sorted { $0.key < $1.key }.map { hash, configuration in
             (
                 fixedHex(hash),
-                JSONText.object(
-                    [("embedding_model", .string(configuration.embeddingModel))]
-                        + configuration.settings.map { ($0.name, $0.value.json) })
+                JSONText.object(configuration.settings.filter(Self.isRecorded).map { ($0.name, $0.value.json) })
             )
         }
         let feedback = record.feedback.map { known in
@@ -55,6 +53,17 @@ struct UserDocument {
             ("priors", .array(priors.sorted().map { .string(fixedHex($0)) })),
         ]).text + "\n"
     }
+}
+
+extension UserDocument {
+    /// Whether entries say under which value of the setting they were made; the others are an engine's own affair.
+    private static func isRecorded(_ setting: Setting) -> Bool {
+        setting.name.hasPrefix("update.") || recorded.contains(setting.name)
+    }
+
+    private static let recorded: Set<String> = [
+        "dimension", "rank", "alpha", "scaling", "hasBias", "normalizesOutput", "embeddingModel", "seed",
+    ]
 }
 
 // MARK: - Adapters
