@@ -18,7 +18,13 @@ final class TestFolder {
     }
 
     func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-    var names: [String] { get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() } }
+    /// What is in it, without the files that SQLite and the lock have beside a storage.
+    var names: [String] {
+        get throws {
+            try FileManager.default.contentsOfDirectory(atPath: path)
+                .filter { name in !["-wal", "-shm", "-lock"].contains { name.hasSuffix($0) } }.sorted()
+        }
+    }
 }
 
 /// Storage files with users who gave feedback of every kind, the same for a user and a step each time.
