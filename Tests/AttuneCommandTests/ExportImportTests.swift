@@ -70,7 +70,8 @@ import Testing
         #expect(try rights(folder("peft")) == 0o700)
         #expect(try rights(folder("peft/adapter_model.safetensors")) == 0o600)
         let imported = await attune(
-            "import", folder("b.db"), "--user", "ada", "--from", folder("peft"), "--embedding-model", "test", "--format",
+            "import", folder("b.db"), "--user", "ada", "--from", folder("peft"), "--embedding-model", "test",
+            "--format",
             "json")
         #expect(imported.code == .success && imported.errors.isEmpty)
         let facts = try object(imported.output)

@@ -89,7 +89,8 @@ import Testing
         func run(_ more: String...) async -> Transcript {
             await attune(
                 arguments: [
-                    "migrate", folder("a.db"), "--embedding-model", "new", "--items-from", folder("old.npy"), "--items-to",
+                    "migrate", folder("a.db"), "--embedding-model", "new", "--items-from", folder("old.npy"),
+                    "--items-to",
                     folder("new.npy"),
                 ] + more)
         }
@@ -118,8 +119,10 @@ import Testing
         }
         let model = ["--embedding-model", "new", "--items-from", folder("old.npy")]
         for arguments in [
-            [], ["--embedding-model", "new"], model, ["--items-from", folder("old.npy"), "--items-to", folder("new.npy")],
-            ["--rank", "0"], ["--rank", "257"], ["--embedding-model", String(repeating: "x", count: 1025)] + model.dropFirst(2)
+            [], ["--embedding-model", "new"], model,
+            ["--items-from", folder("old.npy"), "--items-to", folder("new.npy")],
+            ["--rank", "0"], ["--rank", "257"],
+            ["--embedding-model", String(repeating: "x", count: 1025)] + model.dropFirst(2)
                 + ["--items-to", folder("new.npy")], model + ["--items-to", "items.csv"],
         ] {
             #expect(await attune(arguments: ["migrate", folder("a.db")] + arguments).code == .usage, "\(arguments)")
@@ -145,12 +148,14 @@ import Testing
         let storage = try await SQLiteStorage(path: folder("a.db"))
         try await storage.save([StoredAdapter(user: "small", embeddingModel: "tiny", adapter: small)])
         await storage.close()
-        let other = await attune(arguments: ["migrate", folder("a.db")] + model + ["--items-to", folder("new.npy"), "--dry-run"])
+        let other = await attune(
+            arguments: ["migrate", folder("a.db")] + model + ["--items-to", folder("new.npy"), "--dry-run"])
         #expect(other.code == .badData && other.output.contains("FAILED") && other.output.contains("dimension 12"))
         let rank = await run("--rank", "5", "--format", "json")
         #expect(rank.code == .badData && rank.errors.contains("1 of 2 users"))
         let outcomes = try users(rank.output)
-        #expect(outcomes["ada"]?["outcome"] as? String == "changed" && outcomes["small"]?["outcome"] as? String == "failed")
+        #expect(
+            outcomes["ada"]?["outcome"] as? String == "changed" && outcomes["small"]?["outcome"] as? String == "failed")
         let kept = try object(await attune("show", folder("a.db"), "--user", "small", "--format", "json").output)
         #expect(kept["rank"] as? Int == 1 && kept["state_hash"] as? String == fixedHex(small.stateHash))
         #expect(await attune("verify", folder("a.db")).code == .success)

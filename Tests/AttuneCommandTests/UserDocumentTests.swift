@@ -6,7 +6,9 @@ import Testing
 
 /// `attune export --as json`: everything that is known of a user, as it was put in.
 @Suite struct UserDocumentTests {
-    private func export(_ folder: TestFolder, _ user: String, to name: String = "ada.json") async throws -> [String: Any] {
+    private func export(_ folder: TestFolder, _ user: String, to name: String = "ada.json") async throws -> [String:
+        Any]
+    {
         let run = await attune(
             "export", folder("a.db"), "--user", user, "--as", "json", "--to", folder(name), "--format", "json")
         #expect(run.code == .success && run.errors.isEmpty, "\(run.errors)")

@@ -103,9 +103,13 @@ struct AdapterFileStateTests {
         bent[100] ^= 1
         var other = record.adapter
         other.version += 1
+        var twin = later
+        twin.version = record.adapter.version
+        twin.steps = record.adapter.steps
         let faults: [(String, (inout SafeTensorsWriter) throws -> Void)] = [
             ("none", { _ in }),
             ("a later one's", { try $0.addState(later.snapshot()) }),
+            ("other numbers'", { try $0.addState(twin.snapshot()) }),
             ("another version's", { try $0.addState(other.snapshot()) }),
             ("damaged", { try $0.addState(bent) }),
             ("cut", { try $0.addState(record.adapter.snapshot().dropLast(9)) }),

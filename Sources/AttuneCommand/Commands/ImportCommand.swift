@@ -95,8 +95,8 @@ struct ImportCommand: Command {
         if let held, !replaces {
             throw CommandFailure(
                 .badData,
-                "\(printable(file)) has the user \(quoted(user)) already, with version \(held): give '--replace' to replace "
-                    + "their adapter and drop their updates")
+                "\(printable(file)) has the user \(quoted(user)) already, with version \(held): give '--replace' to "
+                    + "replace their adapter and drop their updates")
         }
         if !readmits, try await storage.isForgotten(user) {
             throw CommandFailure(
@@ -111,7 +111,8 @@ struct ImportCommand: Command {
         if let held, held >= record.adapter.version {
             guard held < Self.mostVersion else {
                 throw CommandFailure(
-                    .badData, "the user's version \(held) in \(printable(file)) leaves none above it: the row is damaged")
+                    .badData,
+                    "the user's version \(held) in \(printable(file)) leaves none above it: the row is damaged")
             }
             record.adapter.version = held + 1
         }

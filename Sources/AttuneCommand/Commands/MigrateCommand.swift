@@ -51,7 +51,7 @@ struct MigrateCommand: Command {
         examples: [
             .init(line: "attune migrate attune.db --rank 4 --dry-run", explanation: "What rank 4 would cost."),
             .init(
-                line: "attune migrate attune.db --embedding-model v2 --items-from v1.npy --items-to v2.npy",
+                line: "attune migrate a.db --embedding-model v2 --items-from v1.npy --items-to v2.npy",
                 explanation: "Carry all adapters over to the model v2."),
         ],
         exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
@@ -97,11 +97,26 @@ struct MigrateCommand: Command {
     }
 
     private struct Change {
-        var before: StoredAdapter
-        var after: StoredAdapter
+        var before: Facts
+        var after: Facts
         var relativeError: Double?
         var scoreError: Double?
         var entries: Int
+    }
+
+    /// What is said of an adapter; the adapters of all users would not fit into memory.
+    private struct Facts {
+        let version: UInt64
+        let rank: Int
+        let dimension: Int
+        let model: String
+
+        init(_ record: StoredAdapter) {
+            version = record.adapter.version
+            rank = record.adapter.shape.rank
+            dimension = record.adapter.shape.dimension
+            model = record.embeddingModel
+        }
     }
 
     func run(_ console: Console) async throws {
@@ -152,7 +167,7 @@ struct MigrateCommand: Command {
         if !isDryRun { try await storage.replace(with: after, keepsFeedbackIDs: true) }
         return .changed(
             Change(
-                before: before, after: after, relativeError: migration.rankChange?.relativeError,
+                before: Facts(before), after: Facts(after), relativeError: migration.rankChange?.relativeError,
                 scoreError: migration.transport?.scoreError, entries: record.entries.count))
     }
 
@@ -172,7 +187,8 @@ struct MigrateCommand: Command {
         guard rows.count >= EmbeddingAlignment.fewestItems else {
             throw CommandFailure(
                 .badData,
-                "\(names) share \(rows.count) items with embeddings; at least \(EmbeddingAlignment.fewestItems) are needed")
+                "\(names) share \(rows.count) items with embeddings; at least \(EmbeddingAlignment.fewestItems) are needed"
+            )
         }
         do throws(LoRAError) {
             return try EmbeddingAlignment(old: old.rows(rows), new: new.rows(rows))
@@ -201,14 +217,13 @@ extension MigrateCommand {
             case .unchanged: members.append(("outcome", .string("unchanged")))
             case .failed(let reason): members += [("outcome", .string("failed")), ("reason", .string(reason))]
             case .changed(let change):
-                let (old, new) = (change.before.adapter, change.after.adapter)
+                let (old, new) = (change.before, change.after)
                 members += [
                     ("outcome", .string("changed")), ("version_before", .string("\(old.version)")),
-                    ("version", .string("\(new.version)")), ("rank_before", .integer(old.shape.rank)),
-                    ("rank", .integer(new.shape.rank)), ("dimension_before", .integer(old.shape.dimension)),
-                    ("dimension", .integer(new.shape.dimension)),
-                    ("embedding_model_before", .string(change.before.embeddingModel)),
-                    ("embedding_model", .string(change.after.embeddingModel)),
+                    ("version", .string("\(new.version)")), ("rank_before", .integer(old.rank)),
+                    ("rank", .integer(new.rank)), ("dimension_before", .integer(old.dimension)),
+                    ("dimension", .integer(new.dimension)), ("embedding_model_before", .string(old.model)),
+                    ("embedding_model", .string(new.model)),
                     ("relative_error", change.relativeError.map { .number($0) } ?? .null),
                     ("score_error", change.scoreError.map { .number($0) } ?? .null),
                     ("removed_entries", .integer(change.entries)),
@@ -242,9 +257,9 @@ extension MigrateCommand {
             case .failed(let reason): table.add([printable(user), "FAILED: \(printable(reason))"])
             case .changed(let change):
                 changed += 1
-                let (old, new) = (change.before.adapter, change.after.adapter)
+                let (old, new) = (change.before, change.after)
                 table.add([
-                    printable(user), "\(old.version) to \(new.version)", "\(old.shape.rank) to \(new.shape.rank)",
+                    printable(user), "\(old.version) to \(new.version)", "\(old.rank) to \(new.rank)",
                     percent(change.relativeError), percent(change.scoreError), "\(change.entries)",
                 ])
             }
