@@ -196,4 +196,28 @@ import Testing
         #expect(try #require(try await shop.adapter(folder("a.db"), "bob", after: 10..<12)).version == 12)
         #expect(await attune("verify", folder("a.db")).code == .success)
     }
+
+    @Test func aFileInUseIsReadAndNotWritten() async throws {
+        let folder = try TestFolder()
+        let shop = try Shop()
+        // No adapter was saved yet: everything stands in the journal alone.
+        try await shop.make(folder("a.db"), users: ["ada"], steps: 5, unsaved: 5)
+        let storage = try await SQLiteStorage(path: folder("a.db"))
+        let exported = await attune("export", folder("a.db"), "--user", "ada", "--to", folder("ada"))
+        #expect(exported.code == .success && exported.output.contains("replayed_entries                   5"))
+        for arguments in [
+            ["import", folder("a.db"), "--user", "eve", "--from", folder("ada")],
+            ["import", folder("a.db"), "--user", "ada", "--from", folder("ada"), "--replace"],
+            ["migrate", folder("a.db"), "--rank", "2"],
+        ] {
+            let refused = await attune(arguments: arguments)
+            #expect(refused.code == .ioError && refused.errors.contains("writes to it"), "\(arguments)")
+        }
+        #expect(await attune("migrate", folder("a.db"), "--rank", "2", "--dry-run").code == .success)
+        let engine = try shop.engine(storage)
+        #expect(try await engine.adapter(for: "ada")?.version == 5)
+        await storage.close()
+        let expected = try #require(try await shop.adapter(folder("a.db"), "ada"))
+        #expect(try AdapterFile.read(folder("ada")).adapter.snapshot() == expected.snapshot())
+    }
 }

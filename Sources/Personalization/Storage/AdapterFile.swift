@@ -10,7 +10,7 @@ public import TensorCore
 /// | `bias` | `[dimension]` | the same type, where the adapter has one |
 /// | `A_scale`, `B_transposed_scale` | `[rank]` | F32, beside I8: a value is its integer times its row's scale |
 /// | `bias_scale` | `[1]` | the same for the bias |
-/// | `state` | `[bytes]` | I8, where all state is kept: the bytes of ``LoRA/LoRAAdapter/snapshot()`` |
+/// | `state` | `[bytes]` | I8, where all state is kept: the bytes of ``LoRAAdapter/snapshot()`` |
 ///
 /// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
 /// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior;
