@@ -161,6 +161,15 @@ import Testing
             let run = await importing("eve", "peft", "--embedding-model", "test")
             #expect(run.code == .noInput && run.errors.contains("adapter_config.json"))
         }
+        // A version from which nobody could go on.
+        let last = try AdapterFile.read(folder("ada")).adapter
+        let huge = try LoRAAdapter(
+            shape: last.shape, identity: last.identity, down: last.down, up: last.up, bias: last.bias,
+            version: (1 << 62) - 1)
+        try AdapterFile.write(
+            StoredAdapter(user: "eve", embeddingModel: "test", adapter: huge), to: folder("huge"))
+        let refused = await importing("eve", "huge")
+        #expect(refused.code == .badData && refused.errors.contains("leaves too few above it"))
         #expect(await attune("users", folder("a.db")).output == before)
         #expect(await attune("verify", folder("a.db")).code == .success)
         // What is refused makes no new file.

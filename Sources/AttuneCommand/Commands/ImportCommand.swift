@@ -109,12 +109,13 @@ struct ImportCommand: Command {
             record.adapter.version = 1
         }
         if let held, held >= record.adapter.version {
-            guard held < Self.mostVersion else {
-                throw CommandFailure(
-                    .badData,
-                    "the user's version \(held) in \(printable(file)) leaves none above it: the row is damaged")
-            }
-            record.adapter.version = held + 1
+            record.adapter.version = held &+ 1
+        }
+        guard record.adapter.version < Self.versionLimit else {
+            throw CommandFailure(
+                .badData,
+                "version \(record.adapter.version) leaves too few above it: the number in \(printable(source)) or "
+                    + "\(printable(file)) is damaged")
         }
         let removed = try await storage.replace(with: record, keepsFeedbackIDs: false, readmits: readmits)
         await storage.close()
@@ -135,8 +136,8 @@ struct ImportCommand: Command {
         }
     }
 
-    /// Versions stay below 2⁶².
-    private static let mostVersion: UInt64 = (1 << 62) - 2
+    /// Versions stay below 2⁶²: half of them are left for what comes.
+    private static let versionLimit: UInt64 = 1 << 61
 
     private struct Read {
         /// Whom an adapter file names.
