@@ -13,33 +13,8 @@ extension SQLiteStorage {
     /// The entries of a user above a version.
     public func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         let project = projectRef
-        let path = path
         return try await reading("entries") { connection in
-            let ref = try connection.integer(
-                "SELECT ref FROM users WHERE project = ? AND id = ?", [.integer(project), .text(user)])
-            guard let ref else { return [] }
-            var all: [JournalEntry] = []
-            func take(_ row: Row) throws(StorageError) {
-                let id = row.isNull(2) ? nil : FeedbackID(row.bytes(2))
-                guard row.isNull(2) || id != nil else {
-                    throw StorageError(.damaged, "entries", "an id does not have 16 bytes", path: path)
-                }
-                all.append(
-                    JournalEntry(
-                        user: user, version: row.version(0), id: id, recordedAt: row.integer(1), action: row.bytes(3)))
-            }
-            let least = Value.integer(version.map { Int64(clamping: $0) } ?? -1)
-            try connection.run(
-                """
-                SELECT version, recorded_at, id, action FROM journal WHERE user = ? AND version > ? ORDER BY version
-                """, [.integer(ref), least], take)
-            try connection.recent.catchUp(connection)
-            for place in connection.recent.places(of: ref) {
-                try connection.run(
-                    "SELECT version, recorded_at, id, action FROM recent WHERE seq = ? AND version > ?",
-                    [.integer(place), least], take)
-            }
-            return all
+            try connection.entries(of: user, after: version.map { Int64(clamping: $0) } ?? -1, project)
         }
     }
 

@@ -1,28 +1,5 @@
 import Attune
 
-extension PositionalSpecification {
-    static let storageFile = PositionalSpecification(
-        name: "FILE", help: "A storage file (SQLite), as 'attune personalize --store' makes it.")
-}
-
-extension OptionSpecification {
-    static let project = OptionSpecification.value(
-        "project", "NAME", .name, default: "default", help: "The tenant whose users are meant.")
-}
-
-extension ParsedArguments {
-    /// FILE.
-    fileprivate var storageFile: String {
-        guard let file = positional("FILE") else { preconditionFailure("FILE isn't declared") }
-        return file
-    }
-
-    fileprivate var project: String {
-        guard let project = text("project") else { preconditionFailure("--project isn't declared") }
-        return project
-    }
-}
-
 /// `attune users`: who is in a storage file.
 struct UsersCommand: Command {
     let file: String
@@ -93,7 +70,7 @@ struct ForgetCommand: Command {
         ],
         arguments: [.storageFile],
         options: [
-            .value("user", short: "u", "ID", .path(suffix: nil), help: "The user's id."),
+            .user,
             .value(
                 "feedback", "ID", .path(suffix: nil),
                 help: "The update's id: 32 hexadecimal digits, or the name that the application gave it."),
@@ -110,10 +87,7 @@ struct ForgetCommand: Command {
     init(_ arguments: ParsedArguments) throws(UsageError) {
         file = arguments.storageFile
         project = arguments.project
-        guard let user = arguments.text("user") else {
-            throw UsageError("'--user' is missing: whom to forget.", command: Self.specification.name)
-        }
-        self.user = user
+        user = try arguments.user("whom to forget", for: Self.specification)
         feedback = arguments.text("feedback").map { FeedbackID(hexadecimal: $0) ?? FeedbackID($0) }
         format = arguments.format
     }
@@ -252,8 +226,38 @@ struct BackupCommand: Command {
     }
 }
 
-/// Refuses a path where no file is, rather than making one there.
-private func requireFile(_ path: String) async throws {
-    let storage = try await SQLiteStorage(path: path, access: .reading)
-    await storage.close()
+/// `attune compact`: a storage file without the room that deleted rows have left.
+struct CompactCommand: Command {
+    let file: String
+    let format: OutputFormat
+
+    static let specification = CommandSpecification(
+        name: "compact",
+        abstract: "Make a storage file smaller: give back the room that deleted rows have left.",
+        discussion: [
+            "Rewrites the file, all projects of it, and prints its bytes before and after. Needs room on the disk for a second "
+                + "copy. Nobody else may have the file open for writing. What is stored doesn't change."
+        ],
+        arguments: [.storageFile], options: [.format],
+        examples: [.init(line: "attune compact attune.db", explanation: "After many users were forgotten.")],
+        exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
+
+    init(_ arguments: ParsedArguments) throws(UsageError) {
+        file = arguments.storageFile
+        format = arguments.format
+    }
+
+    func run(_ console: Console) async throws {
+        try await requireFile(file)
+        let storage = try await SQLiteStorage(path: file)
+        let (before, after) = try await storage.compact()
+        await storage.close()
+        switch format {
+        case .json:
+            console.write(
+                JSONText.object([("bytes_before", .integer(Int(before))), ("bytes_after", .integer(Int(after)))]).text
+                    + "\n")
+        case .text: console.write("\(printable(file)): \(before) bytes before, \(after) after.\n")
+        }
+    }
 }

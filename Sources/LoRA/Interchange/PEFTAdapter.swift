@@ -61,6 +61,14 @@ public enum PEFTAdapter {
     public static func write(
         _ adapter: LoRAAdapter, to folder: String, module: String = "personalization", baseModel: String? = nil
     ) throws(TensorFileError) {
+        try write(adapter, to: folder, module: module, baseModel: baseModel, isPrivate: false)
+    }
+
+    /// The same; `isPrivate` makes files that their owner alone may read.
+    package static func write(
+        _ adapter: LoRAAdapter, to folder: String, module: String = "personalization", baseModel: String? = nil,
+        isPrivate: Bool
+    ) throws(TensorFileError) {
         let shape = adapter.shape
         guard !shape.normalizesOutput else {
             throw TensorFileError(
@@ -87,7 +95,8 @@ public enum PEFTAdapter {
         try AtomicFile.makeFolder(folder)
         try AtomicFile.write(
             first: ("\(folder)/\(modelFile)", writer.bytes()),
-            second: ("\(folder)/\(configurationFile)", Array(configuration(shape, module, baseModel).utf8)))
+            second: ("\(folder)/\(configurationFile)", Array(configuration(shape, module, baseModel).utf8)),
+            isPrivate: isPrivate)
     }
 
     /// Reads an adapter of one module. Everything in the files is checked; nothing in them is trusted.

@@ -27,7 +27,7 @@ package struct OptimizerState: Sendable {
 
     /// Whose numbers they are; another optimizer starts afresh.
     let kind: Kind
-    var name: String { kind.name }
+    package var name: String { kind.name }
     /// The steps taken since the state was made, which bias corrections count.
     package internal(set) var steps: UInt64 = 0
     /// `stateCountPerParameter` blocks of one number for each parameter.

@@ -113,11 +113,6 @@ extension JournalVerification {
         guard let bytes = try await journal.content(.configuration, hash) else {
             throw EngineError(.damagedJournal, "configuration", "the settings that entries name are not in the journal")
         }
-        let settings = try JournalConfiguration(encoded: bytes)
-        let shape = settings.shape
-        return EngineConfiguration(
-            dimension: shape.dimension, rank: shape.rank, alpha: shape.alpha, scaling: shape.scaling,
-            hasBias: shape.hasBias, normalizesOutput: shape.normalizesOutput, embeddingModel: settings.embeddingModel,
-            seed: settings.seed, update: settings.update)
+        return EngineConfiguration(try JournalConfiguration(encoded: bytes))
     }
 }

@@ -10,15 +10,17 @@ public import TensorCore
 /// | `bias` | `[dimension]` | the same type, where the adapter has one |
 /// | `A_scale`, `B_transposed_scale` | `[rank]` | F32, beside I8: a value is its integer times its row's scale |
 /// | `bias_scale` | `[1]` | the same for the bias |
+/// | `state` | `[bytes]` | I8, where all state is kept: the bytes of ``LoRAAdapter/snapshot()`` |
 ///
 /// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
 /// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior;
 /// `precision` (``AdapterPrecision``) where it is not `float32`.
 ///
-/// The file holds the map, not the optimizer's memory or the protection: an adapter read from it applies to the bit as
-/// the one that was written (with less precision: as that one rounded), and after a cold start, under plain SGD with a
-/// schedule that does not look at the loss, it also goes on learning so. One that started from a prior is written with
-/// the prior's name alone: read again, it fades towards the identity.
+/// The file holds the map, and the optimizer's memory, the protection and the start only where that is asked for: an
+/// adapter read from it applies to the bit as the one that was written (with less precision: as that one rounded), and
+/// after a cold start, under plain SGD with a schedule that does not look at the loss, it also goes on learning so. One
+/// that started from a prior is otherwise written with the prior's name alone: read again, it fades towards the identity.
+/// With all state it always goes on to the bit.
 public enum AdapterFile {
     private static let format = "attune-adapter"
     private static let formatVersion = "1"
@@ -29,14 +31,35 @@ public enum AdapterFile {
     ///   - record: The adapter, and whose it is.
     ///   - path: The file.
     ///   - precision: How exactly the numbers are kept.
+    ///   - keepsState: Whether what the adapter has beside the map goes with it: the optimizer's memory, the protection,
+    ///     the start and what a schedule remembers. An adapter without any of it gives the same file either way.
     /// - Returns: What was lost, by reading back what was written; nothing for `float32`.
     /// - Throws: ``TensorFileError``: `inputOutput` naming the path; `notFinite` where a number is beyond the range
-    ///   of F16.
+    ///   of F16; `invalidArgument` for state beside numbers that are rounded.
+    /// - Complexity: O(bytes of the adapter); with less precision O((rank + 64) · rank · dimension) for measuring.
     @discardableResult
     public static func write(
-        _ record: StoredAdapter, to path: String, precision: AdapterPrecision = .float32
+        _ record: StoredAdapter, to path: String, precision: AdapterPrecision = .float32, keepsState: Bool = false
     ) throws(TensorFileError) -> PrecisionLoss {
-        let writer = try writer(record, path, precision)
+        try write(record, to: path, precision: precision, keepsState: keepsState, isPrivate: false)
+    }
+
+    /// The same; `isPrivate` makes a file that its owner alone may read.
+    @discardableResult
+    package static func write(
+        _ record: StoredAdapter, to path: String, precision: AdapterPrecision = .float32, keepsState: Bool = false,
+        isPrivate: Bool
+    ) throws(TensorFileError) -> PrecisionLoss {
+        guard !keepsState || precision == .float32 else {
+            throw TensorFileError(
+                .invalidArgument, path: path,
+                "an adapter's state belongs to its numbers to the bit: write it as float32, or without")
+        }
+        var writer = try writer(record, path, precision)
+        if keepsState, record.adapter.hasState {
+            let bytes = record.adapter.snapshot()
+            try writer.addIntegers(stateName, shape: [bytes.count], bytes.map { Int8(bitPattern: $0) })
+        }
         var loss = PrecisionLoss.none
         if precision != .float32 {
             let written = try self.record(in: SafeTensorsFile(bytes: writer.bytes(), name: path))
@@ -46,9 +69,11 @@ public enum AdapterFile {
                 throw TensorFileError(.notFinite, path: path, "the loss cannot be measured: \(error)")
             }
         }
-        try writer.write(to: path)
+        try writer.write(to: path, isPrivate: isPrivate)
         return loss
     }
+
+    private static let stateName = "state"
 
     private static func writer(
         _ record: StoredAdapter, _ path: String, _ precision: AdapterPrecision
@@ -110,7 +135,7 @@ public enum AdapterFile {
                 .unsupported, path: file.path,
                 "the metadata 'precision' is none of \(AdapterPrecision.allCases.map(\.rawValue))")
         }
-        let known = ["A", "B_transposed", "bias"]
+        let known = ["A", "B_transposed", "bias"] + (precision == .float32 ? [stateName] : [])
         for name in file.names
         where !known.contains(name) && (precision != .int8 || !known.contains { name == $0 + scaleSuffix }) {
             throw refuse("the tensor '\(name)' is no part of an adapter")
@@ -131,15 +156,49 @@ public enum AdapterFile {
         let version = try number("version", UInt64.self)
         let steps = try number("steps", UInt64.self)
         let model = try text("embedding_model")
-        do throws(LoRAError) {
+        do {
             let shape = try AdapterShape(
                 dimension: down.columns, rank: down.rows, alpha: alpha, scaling: scaling, hasBias: bias != nil,
                 normalizesOutput: normalizes)
             let adapter = try LoRAAdapter(
                 shape: shape, identity: identity, down: down, up: up, bias: bias, version: version, steps: steps)
-            return StoredAdapter(user: user, embeddingModel: model, adapter: adapter)
+            guard file[stateName] != nil else {
+                return StoredAdapter(user: user, embeddingModel: model, adapter: adapter)
+            }
+            let whole = try LoRAAdapter(snapshot: try state(in: file))
+            guard whole.hasSameMap(as: adapter), whole.startedFrom.map({ "\($0)" }) == file.metadata["started_from"]
+            else { throw refuse("the tensor '\(stateName)' is the state of another adapter than A and B are of") }
+            return StoredAdapter(user: user, embeddingModel: model, adapter: whole)
+        } catch let error as TensorFileError {
+            throw error
         } catch {
             throw refuse("\(error)")
         }
+    }
+}
+
+extension AdapterFile {
+    private static func state(in file: SafeTensorsFile) throws(TensorFileError) -> [UInt8] {
+        guard file[stateName]?.shape.count == 1 else {
+            throw TensorFileError(
+                .wrongShape, path: file.path, tensor: stateName, "the bytes of a snapshot have 1 dimension")
+        }
+        return try file.integers(stateName).map { UInt8(bitPattern: $0) }
+    }
+}
+
+extension LoRAAdapter {
+    /// Whether there is more to go on with than the map and the counts.
+    package var hasState: Bool { start != nil || optimizerState != nil || protection != nil || plateau != nil }
+
+    /// Whether the other has the same map, counts and identity, to the bit.
+    fileprivate func hasSameMap(as other: LoRAAdapter) -> Bool {
+        guard shape == other.shape, identity == other.identity, version == other.version, steps == other.steps else {
+            return false
+        }
+        func bits(_ adapter: LoRAAdapter) -> [UInt32] {
+            adapter.parameters.withBuffer { $0.array.map(\.bitPattern) }
+        }
+        return bits(self) == bits(other)
     }
 }

@@ -23,10 +23,12 @@ package struct AtomicFile: ~Copyable {
     deinit { close(descriptor) }
 
     /// Creates the temporary file, lets `body` write it, and puts it at `path`.
+    ///
+    /// - Parameter isPrivate: Whether its owner alone may read it, from the beginning on.
     package static func write(
-        to path: String, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
+        to path: String, isPrivate: Bool = false, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
     ) throws(TensorFileError) {
-        let temporary = try temporary(beside: path, body)
+        let temporary = try temporary(beside: path, isPrivate, body)
         guard unsafe rename(temporary, path) == 0 else {
             let error = TensorFileError.system("put in place", path)
             unsafe unlink(temporary)
@@ -41,11 +43,13 @@ package struct AtomicFile: ~Copyable {
     /// removed, the first one put in place and then the second. So at any moment, a power failure included, the folder
     /// holds the old pair, the new pair, or a first file without its second; never one half of each.
     package static func write(
-        first: (path: String, bytes: [UInt8]), second: (path: String, bytes: [UInt8])
+        first: (path: String, bytes: [UInt8]), second: (path: String, bytes: [UInt8]), isPrivate: Bool = false
     ) throws(TensorFileError) {
-        let one = try temporary(beside: first.path) { file throws(TensorFileError) in try file.append(first.bytes) }
+        let one = try temporary(beside: first.path, isPrivate) { file throws(TensorFileError) in
+            try file.append(first.bytes)
+        }
         do throws(TensorFileError) {
-            let two = try temporary(beside: second.path) { file throws(TensorFileError) in
+            let two = try temporary(beside: second.path, isPrivate) { file throws(TensorFileError) in
                 try file.append(second.bytes)
             }
             do throws(TensorFileError) {
@@ -73,11 +77,11 @@ package struct AtomicFile: ~Copyable {
 
     /// Creates a temporary file beside `path` and lets `body` write it; it is synced, and gone after an error.
     private static func temporary(
-        beside path: String, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
+        beside path: String, _ isPrivate: Bool, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
     ) throws(TensorFileError) -> String {
         var random = SystemRandomNumberGenerator()
         let temporary = "\(path).\(String(random.next(), radix: 36)).tmp"
-        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, isPrivate ? 0o600 : 0o666)
         guard descriptor >= 0 else { throw .system("create a temporary file beside", path) }
         do throws(TensorFileError) {
             let file = AtomicFile(descriptor: descriptor, path: path)

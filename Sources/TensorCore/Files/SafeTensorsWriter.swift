@@ -98,12 +98,15 @@ public struct SafeTensorsWriter: Sendable {
     /// Writes the file; it appears under its path complete or not at all.
     ///
     /// - Throws: ``TensorFileError`` (`inputOutput`; `limitExceeded` when the header exceeds the format's 100 MB).
-    public func write(to path: String) throws(TensorFileError) {
+    public func write(to path: String) throws(TensorFileError) { try write(to: path, isPrivate: false) }
+
+    /// The same for a file that its owner alone may read.
+    package func write(to path: String, isPrivate: Bool) throws(TensorFileError) {
         let (header, ordered) = layout()
         guard header.count - 8 <= 100_000_000 else {
             throw TensorFileError(.limitExceeded, path: path, "the header would exceed the format's limit of 100 MB")
         }
-        try AtomicFile.write(to: path) { file throws(TensorFileError) in
+        try AtomicFile.write(to: path, isPrivate: isPrivate) { file throws(TensorFileError) in
             try file.append(header)
             for entry in ordered {
                 switch entry.content {
