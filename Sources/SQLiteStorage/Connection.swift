@@ -10,6 +10,8 @@ final class Connection: @unchecked Sendable {
     private var handle: OpaquePointer?
     private var isSynced: Bool?
     private var statements: [StatementKey: Statement] = [:]
+    /// The pages of the log after the last commit.
+    var logPages = 0
     /// The latest entries, as this connection has seen them.
     let recent: RecentEntries
 
@@ -36,6 +38,19 @@ final class Connection: @unchecked Sendable {
             throw error
         }
         unsafe sqlite3_busy_timeout(handle, 2000)
+    }
+
+    /// Counts the log's pages at each commit, and leaves it to others to copy them into the file.
+    func leaveLogToOthers() {
+        let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+        _ = unsafe sqlite3_wal_hook(
+            handle,
+            { context, _, _, pages in
+                if let context = unsafe context {
+                    unsafe Unmanaged<Connection>.fromOpaque(context).takeUnretainedValue().logPages = Int(pages)
+                }
+                return SQLITE_OK
+            }, context)
     }
 
     /// Refuses what is no database, before SQLite says something less clear of it.
@@ -91,18 +106,7 @@ final class Connection: @unchecked Sendable {
     func run(
         _ sql: StaticString, _ values: [Value] = [], _ row: (Row) throws(StorageError) -> Void = { _ in }
     ) throws(StorageError) {
-        let statement: Statement
-        let key = StatementKey(sql)
-        if let known = statements[key] {
-            statement = known
-        } else {
-            let sql = "\(sql)"
-            var pointer: OpaquePointer?
-            let status = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &pointer, nil)
-            guard status == SQLITE_OK, let made = unsafe pointer else { throw failure(Self.operation(sql), status) }
-            statement = unsafe Statement(made)
-            statements[key] = statement
-        }
+        let statement = try statement(sql)
         defer { statement.reset() }
         let bound = statement.bind(values)
         guard bound == SQLITE_OK else { throw failure("bind", bound) }
@@ -113,6 +117,18 @@ final class Connection: @unchecked Sendable {
             case let status: throw failure(Self.operation("\(sql)"), status)
             }
         }
+    }
+
+    private func statement(_ sql: StaticString) throws(StorageError) -> Statement {
+        let key = StatementKey(sql)
+        if let known = statements[key] { return known }
+        let sql = "\(sql)"
+        var pointer: OpaquePointer?
+        let status = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &pointer, nil)
+        guard status == SQLITE_OK, let made = unsafe pointer else { throw failure(Self.operation(sql), status) }
+        let statement = unsafe Statement(made)
+        statements[key] = statement
+        return statement
     }
 
     /// The first column of the only row; `nil` where there is none.

@@ -20,13 +20,18 @@ final class GroupCommit: Sendable {
     }
 
     private let worker: Worker
+    private let checkpoints: LogCheckpoints
     private let isReading: Bool
     private let health: WriteHealth
     private let state = Lock<State>(State())
     let users: UserTable
 
-    init(worker: Worker, project: Int64, key: DigestKey, isReading: Bool, health: WriteHealth) {
+    init(
+        worker: Worker, checkpoints: LogCheckpoints, project: Int64, key: DigestKey, isReading: Bool,
+        health: WriteHealth
+    ) {
         self.worker = worker
+        self.checkpoints = checkpoints
         self.health = health
         self.isReading = isReading
         users = UserTable(project: project, key: key)
@@ -44,7 +49,10 @@ final class GroupCommit: Sendable {
                 return (nil, !state.isWorking)
             }
             if let refusal { continuation.resume(throwing: refusal) }
-            if begins { worker.schedule { self.work($0, path) } }
+            guard begins else { return }
+            if durability == .synced || !worker.runNow({ self.serve($0, path) }) {
+                worker.schedule { self.work($0, path) }
+            }
         }
     }
 
@@ -78,6 +86,36 @@ final class GroupCommit: Sendable {
     /// On the worker's queue.
     private func work(_ connection: Connection?, _ path: String) {
         gather()
+        if answer(connection, path) { worker.schedule { self.work($0, path) } }
+        settleIfDue(connection)
+        checkpoints.runIfDue(connection)
+    }
+
+    /// How long one who appends serves the others.
+    private static let longestService = Duration.microseconds(500)
+
+    /// On the thread of who came first: commits, of others too as long as they come, without waiting for the disk.
+    private func serve(_ connection: Connection?, _ path: String) {
+        let start = ContinuousClock.now
+        while answer(connection, path) {
+            let isForOthers = state.withLock { state in
+                state.waiting.count >= 16 || state.waiting.contains { $0.durability == .synced }
+            }
+            guard isForOthers || ContinuousClock.now - start > Self.longestService else { continue }
+            worker.schedule { self.work($0, path) }
+            break
+        }
+        guard let connection else { return }
+        checkpoints.begin(connection)
+        guard connection.recent.isDue || checkpoints.isOverdue(connection) else { return }
+        worker.schedule {
+            self.settleIfDue($0)
+            self.checkpoints.runIfDue($0)
+        }
+    }
+
+    /// Commits those who wait; says whether others have come meanwhile, whom the caller must see to.
+    private func answer(_ connection: Connection?, _ path: String) -> Bool {
         let group = state.withLock { state -> [Waiting] in
             state.lastGroup = state.waiting.count
             guard state.waiting.count > Self.largestGroup else {
@@ -87,15 +125,14 @@ final class GroupCommit: Sendable {
             defer { state.waiting.removeFirst(Self.largestGroup) }
             return Array(state.waiting.prefix(Self.largestGroup))
         }
-        guard !group.isEmpty else { return }
-        let results = outcomes(group, connection, path)
-        for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
-        settleIfDue(connection)
-        let goesOn = state.withLock { state in
+        if !group.isEmpty {
+            let results = outcomes(group, connection, path)
+            for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+        }
+        return state.withLock { state in
             state.isWorking = !state.waiting.isEmpty
             return state.isWorking
         }
-        if goesOn { worker.schedule { self.work($0, path) } }
     }
 
     /// What became of each of a group.
@@ -177,9 +214,14 @@ final class WriteHealth: Sendable {
 ///
 /// `@unchecked Sendable`: everything here is called on one serial queue.
 final class UserTable: @unchecked Sendable {
-    private struct Known {
+    private final class Known {
         let ref: Int64
         var lastVersion: UInt64?
+
+        init(ref: Int64, lastVersion: UInt64? = nil) {
+            self.ref = ref
+            self.lastVersion = lastVersion
+        }
     }
 
     private let project: Int64
@@ -226,9 +268,8 @@ final class UserTable: @unchecked Sendable {
 
     private func find(_ key: UserKey, _ connection: Connection) throws(StorageError) -> Known? {
         if let found = known[key] { return found }
-        var found: Known
+        let found: Known
         if let ref = try ref(key.user, connection) {
-            found = Known(ref: ref)
             let journal = try connection.integer(
                 "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(ref)])
             let base = try connection.integer("SELECT version FROM bases WHERE user = ?", [.integer(ref)])
@@ -236,7 +277,9 @@ final class UserTable: @unchecked Sendable {
             let recent = try connection.recent.places(of: ref).last.flatMap { place throws(StorageError) in
                 try connection.integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
             }
-            found.lastVersion = [journal, base, recent].compactMap { $0 }.max().map { UInt64(bitPattern: $0) }
+            found = Known(
+                ref: ref,
+                lastVersion: [journal, base, recent].compactMap { $0 }.max().map { UInt64(bitPattern: $0) })
         } else {
             if try isForgotten(key.user, connection) { return nil }
             found = Known(ref: try madeRef(key.user, connection))
@@ -265,7 +308,7 @@ final class UserTable: @unchecked Sendable {
                 user: entry.user)
         }
         try connection.recent.append(entry, of: user.ref, connection)
-        known[key]?.lastVersion = entry.version
+        user.lastVersion = entry.version
         return .appended
     }
 }

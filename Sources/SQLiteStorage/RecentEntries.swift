@@ -80,10 +80,10 @@ final class RecentEntries {
     func append(_ entry: JournalEntry, of user: Int64, _ connection: Connection) throws(StorageError) {
         let number = (last ?? 0) + 1
         try connection.run(
-            "INSERT INTO recent (seq, user, version, recorded_at, id, action) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO recent (seq, user, version, recorded_at, action, id) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 .integer(number), .integer(user), .version(entry.version), .integer(entry.recordedAt),
-                entry.id?.value ?? .null, .bytes(entry.action),
+                .bytes(entry.action), entry.id?.value ?? .null,
             ])
         note(number, of: user, entry.id, entry.version, bytes: entry.action.count)
     }

@@ -34,6 +34,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     let writer: Worker
     private let readers: [Worker]
     let commits: GroupCommit
+    private let checkpoints: LogCheckpoints
     private let health = WriteHealth()
     private let lock: Lock<FileLock?>
     let digestKey: DigestKey
@@ -59,8 +60,9 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         writer = opened.worker
         projectRef = opened.project
         digestKey = opened.key
+        checkpoints = LogCheckpoints(try await Self.copier(path, access), health: health)
         commits = GroupCommit(
-            worker: writer, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
+            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
         var readers: [Worker] = []
         for _ in 0..<2 {
             readers.append(
@@ -99,8 +101,9 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
             try Schema.check(connection, mayBeNew: false)
         } else {
             try Schema.check(connection, mayBeNew: true)
-            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768")
+            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA cache_size = -32768")
             try Schema.prepare(connection)
+            connection.leaveLogToOthers()
         }
         let name = Value.text(project)
         var ref = try connection.integer("SELECT ref FROM projects WHERE name = ?", [name])
@@ -125,6 +128,16 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         return Opened(lock: lock, worker: worker, project: ref ?? -1, key: key, isImmutable: isImmutable)
     }
 
+    /// A connection that copies the log into the file; none for reading.
+    private static func copier(_ path: String, _ access: Access) async throws -> Worker? {
+        if access == .reading { return nil }
+        return try await Worker.opening("attune.storage.log") {
+            let connection = try Connection(path: path, flags: SQLITE_OPEN_READWRITE)
+            try connection.execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL")
+            return Worker(queue: DispatchQueue(label: "attune.storage.log"), connection)
+        }
+    }
+
     private static func key(_ connection: Connection) throws -> DigestKey? {
         var bytes: [UInt8] = []
         try connection.run("SELECT value FROM properties WHERE name = 'digest key'") { bytes = $0.bytes(0) }
@@ -137,6 +150,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     public func close() async {
         commits.close(path: path)
         for reader in readers { await reader.close() }
+        await checkpoints.close()
         await writer.close()
         lock.withLock { $0 = nil }
     }
@@ -160,11 +174,13 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         -> R
     {
         try refuseReading(operation)
-        let (health, users) = (health, commits.users)
+        let (health, users, checkpoints) = (health, commits.users, checkpoints)
         return try await writer.run(operation, path) { connection in
             try health.check(operation)
             do {
-                return try connection.transaction { try body(connection) }
+                let result = try connection.transaction { try body(connection) }
+                checkpoints.runIfDue(connection)
+                return result
             } catch {
                 health.note(error)
                 users.forgetAll()
@@ -176,58 +192,6 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     func refuseReading(_ operation: String) throws(StorageError) {
         if access == .reading {
             throw StorageError(.readOnly, operation, "it was opened for reading only", path: path)
-        }
-    }
-}
-
-/// A connection on a serial queue of its own.
-final class Worker: Sendable {
-    private let queue: DispatchQueue
-    private let connection: Lock<Connection?>
-
-    init(queue: DispatchQueue, _ connection: Connection) {
-        self.queue = queue
-        self.connection = Lock(connection)
-    }
-
-    /// Runs what opens a connection on a queue of its own.
-    static func opening<R: Sendable>(_ label: String, _ body: @escaping @Sendable () throws -> R) async throws -> R {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue(label: label).async { continuation.resume(with: Result { try body() }) }
-        }
-    }
-
-    func run<R: Sendable>(
-        _ operation: String, _ path: String, _ body: @escaping @Sendable (Connection) throws -> R
-    ) async throws -> R {
-        try await withCheckedThrowingContinuation { continuation in
-            queue.async {
-                continuation.resume(
-                    with: Result {
-                        guard let connection = self.connection.withLock({ $0 }) else {
-                            throw StorageError(.closed, operation, "the storage was closed: open it again", path: path)
-                        }
-                        return try body(connection)
-                    })
-            }
-        }
-    }
-
-    /// Runs `body` some time, with the connection if it is open still.
-    func schedule(_ body: @escaping @Sendable (Connection?) -> Void) {
-        queue.async { body(self.connection.withLock { $0 }) }
-    }
-
-    func close() async {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            queue.async {
-                let connection = self.connection.withLock { connection in
-                    defer { connection = nil }
-                    return connection
-                }
-                connection?.close()
-                continuation.resume()
-            }
         }
     }
 }

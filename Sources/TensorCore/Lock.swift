@@ -54,6 +54,13 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         return try unsafe body(&value.pointee)
     }
 
+    /// The same if no one else has it now; `nil` otherwise, at once.
+    package borrowing func withLockIfFree<R>(_ body: (inout sending Value) -> sending R) -> sending R? {
+        guard unsafe pthread_mutex_trylock(mutex) == 0 else { return nil }
+        defer { unlock() }
+        return unsafe body(&value.pointee)
+    }
+
     @usableFromInline
     borrowing func lock() { unsafe pthread_mutex_lock(mutex) }
 

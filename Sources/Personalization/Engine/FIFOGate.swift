@@ -28,9 +28,12 @@ package final class FIFOGate: Sendable {
             return next
         }
     }
-    private let state = Lock<State>(State())
+    private let state: Lock<State>
 
-    package init() {}
+    package init() { state = Lock(State()) }
+
+    /// A gate with somebody inside already, who ends with ``leave()``.
+    init(isHeld: Bool) { state = Lock(State(isHeld: isHeld)) }
 
     /// Runs `body` when all who came before have left.
     package func pass<R>(_ body: () async throws -> R) async rethrows -> R {
@@ -58,7 +61,8 @@ package final class FIFOGate: Sendable {
         }
     }
 
-    private func leave() {
+    /// Lets the next one in.
+    func leave() {
         let next = state.withLock { $0.next() }
         next?.resume()
     }

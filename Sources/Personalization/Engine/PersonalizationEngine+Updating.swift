@@ -26,7 +26,7 @@ extension PersonalizationEngine {
     ) async throws -> UpdateReport {
         let key = UserKey(user)
         if let report = try updateResident(key, nil, feedback, overrides) { return report }
-        return try await updateInTurn(key, feedback, overrides, id)
+        return try await updateInTurn(key, nil, feedback, overrides, id)
     }
 
     /// The same for a user who was looked up before.
@@ -36,7 +36,7 @@ extension PersonalizationEngine {
         id: FeedbackID? = nil
     ) async throws -> UpdateReport {
         if let report = try updateResident(handle.key, handle, feedback, overrides) { return report }
-        return try await updateInTurn(handle.key, feedback, overrides, id)
+        return try await updateInTurn(handle.key, handle, feedback, overrides, id)
     }
 
     /// The fast path: the adapter is in memory, nobody stands in line, and nothing is to be asked or measured; `nil` otherwise.
@@ -62,7 +62,7 @@ extension PersonalizationEngine {
     }
 
     private func updateInTurn(
-        _ key: UserKey, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
+        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
     ) async throws -> UpdateReport {
         let connection = reasoning.connection
         let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
@@ -75,7 +75,9 @@ extension PersonalizationEngine {
                 return report
             }
             var report: UpdateReport?
-            if !isJournalling {
+            if isJournalling {
+                report = try await updateAlone(key, handle, feedback, overrides, id)
+            } else {
                 report = try shard(of: key).withLock { state throws(EngineError) in
                     try update(key.user, feedback, overrides, &state, overtaking: false)
                 }
@@ -201,7 +203,7 @@ extension PersonalizationEngine {
         return try update(place, user, feedback, overrides, &state, overtaking: overtaking)
     }
 
-    private func update(
+    func update(
         _ place: Int32, _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides,
         _ state: inout ShardState, overtaking: Bool
     ) throws(EngineError) -> UpdateReport? {

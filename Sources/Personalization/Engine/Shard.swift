@@ -109,10 +109,32 @@ struct ShardState: ~Copyable {
     /// The user's gate, to be entered after the lock is released; makes a slot where there was none.
     mutating func joinLine(_ key: UserKey) -> FIFOGate {
         let place = place(of: key) ?? newPlace(for: key)
-        withPlace(place) { $0.holders += 1 }
+        let isHeld = withPlace(place) { slot in
+            defer { slot.holders += 1 }
+            return slot.holders > 0
+        }
         if let gate = gates[place] { return gate }
-        let gate = FIFOGate()
+        // Without a gate whoever is inside holds the place alone.
+        let gate = FIFOGate(isHeld: isHeld)
         gates[place] = gate
+        return gate
+    }
+
+    /// Holds a user's place with an adapter in it, without a gate, if nobody else does: later comers find it closed. For a change
+    /// that is on its way to the journal.
+    mutating func holdAlone(_ place: Int32) -> Bool {
+        withPlace(place) { slot in
+            guard slot.holders == 0, slot.commit == nil, slot.adapter != nil else { return false }
+            slot.commit = PendingCommit(slot.adapter, wasUnsaved: slot.isUnsaved)
+            slot.holders = 1
+            return true
+        }
+    }
+
+    /// Ends it; the gate of those who came meanwhile is to be left after the lock is released.
+    mutating func leaveAlone(_ key: UserKey) -> FIFOGate? {
+        let gate = place(of: key).flatMap { gates[$0] }
+        leaveLine(key)
         return gate
     }
 

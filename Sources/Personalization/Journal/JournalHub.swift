@@ -96,14 +96,18 @@ final class JournalHub: Sendable {
 
     /// Makes sure that the journal has what an entry names, then appends it.
     func append(_ draft: JournalDraft, of user: String) async throws -> (outcome: AppendOutcome, bytes: Int) {
-        for content in draft.contents + [configuration] where !kept.withLock({ $0.contains(content.hash) }) {
-            try await journal.keep(content)
-            kept.withLock { _ = $0.insert(content.hash) }
-        }
+        for content in draft.contents { try await keep(content) }
+        try await keep(configuration)
         let action = JournalAction(configuration: configuration.hash, kind: draft.kind).encoded()
         let entry = JournalEntry(
             user: user, version: draft.version, id: draft.id, recordedAt: clock.now.microseconds, action: action)
         return (try await journal.append(entry, durability: durability), action.count)
+    }
+
+    private func keep(_ content: JournalContent) async throws {
+        if has(content.hash) { return }
+        try await journal.keep(content)
+        kept.withLock { _ = $0.insert(content.hash) }
     }
 
     /// Whether content is known to be in the journal, so that its bytes need not be made.

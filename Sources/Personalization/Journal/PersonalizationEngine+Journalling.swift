@@ -33,11 +33,43 @@ extension PersonalizationEngine {
             }
         }
         guard let draft else { return (result, .appended) }
+        return (result, try await commit(draft, hub, key, shard, operation))
+    }
+
+    /// An update of an adapter that is in memory and that nobody waits for: the user is held while the journal has its time, and
+    /// no line is made for it. `nil` where that is not so.
+    func updateAlone(
+        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
+    ) async throws -> UpdateReport? {
+        guard let hub = journalHub, !feedback.isEmpty else { return nil }
+        let shard = shard(of: key)
+        let report = try shard.withLock { state throws(EngineError) -> UpdateReport? in
+            guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key), state.holdAlone(place) else {
+                return nil
+            }
+            do throws(EngineError) {
+                return try update(place, key.user, feedback, overrides, &state, overtaking: true)
+            } catch {
+                state.withPlace(place) { $0.commit = nil }
+                state.leaveAlone(key)?.leave()
+                throw error
+            }
+        }
+        guard let report else { return nil }
+        defer { shard.withLock { $0.leaveAlone(key) }?.leave() }
+        let outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
+        return try settled(report, outcome, key.user, shard)
+    }
+
+    /// Gives a change that was made to the journal, and takes it back where the journal has not taken it.
+    private func commit(
+        _ draft: JournalDraft, _ hub: JournalHub, _ key: UserKey, _ shard: Shard, _ operation: String
+    ) async throws -> AppendOutcome {
         do {
-            let (outcome, bytes) = try await hub.append(draft, of: user)
+            let (outcome, bytes) = try await hub.append(draft, of: key.user)
             guard outcome == .appended else {
                 takeBack(draft, key, shard)
-                return (result, outcome)
+                return outcome
             }
             let unsaved = shard.withLock { state in
                 state.withSlot(key) { slot -> UInt32 in
@@ -48,16 +80,16 @@ extension PersonalizationEngine {
                 } ?? 0
             }
             if hub.note(key, bytes: bytes, unsaved: unsaved) { Task.detached { await self.saveBacklog(hub) } }
-            return (result, outcome)
+            return outcome
         } catch {
             takeBack(draft, key, shard)
             if let error = error as? EngineError, error.code == .staleVersion {
                 // Another engine writes to this journal: what is in memory is not the latest.
-                _ = letGo(user, shard, settling: false)
+                _ = letGo(key.user, shard, settling: false)
                 throw error
             }
             throw EngineError(
-                .journalFailed, operation, "the journal failed; the adapter is as it was", user: user, cause: error)
+                .journalFailed, operation, "the journal failed; the adapter is as it was", user: key.user, cause: error)
         }
     }
 

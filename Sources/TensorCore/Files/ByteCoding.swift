@@ -1,12 +1,15 @@
 // Numbers as bytes, the least significant byte first, whatever the machine: what our own binary formats are made of.
 
 /// Appends numbers to bytes.
+@usableFromInline
 package struct ByteWriter: ~Copyable {
     /// What was written so far.
-    package private(set) var bytes: [UInt8] = []
+    @usableFromInline
+    package internal(set) var bytes: [UInt8] = []
 
     package init(capacity: Int) { bytes.reserveCapacity(capacity) }
 
+    @inlinable
     package mutating func append(_ value: some FixedWidthInteger) {
         unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
@@ -26,7 +29,7 @@ package struct ByteWriter: ~Copyable {
 
     /// Appends a number in as many bytes as it has groups of seven bits, the lowest group first; each byte but the last has its
     /// highest bit set (LEB128).
-    package mutating func append(short value: some FixedWidthInteger & UnsignedInteger) {
+    package mutating func append(short value: UInt64) {
         var rest = value
         while rest >= 0x80 {
             bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
@@ -34,6 +37,8 @@ package struct ByteWriter: ~Copyable {
         }
         bytes.append(UInt8(truncatingIfNeeded: rest))
     }
+
+    package mutating func append(short value: UInt) { append(short: UInt64(value)) }
 
     package mutating func append(bytes more: [UInt8]) { bytes.append(contentsOf: more) }
 
@@ -45,16 +50,21 @@ package struct ByteWriter: ~Copyable {
 }
 
 /// Takes numbers from the front of bytes. Every taking says whether there were enough.
+@usableFromInline
 package struct ByteReader {
-    private let bytes: [UInt8]
-    private var position = 0
+    @usableFromInline
+    let bytes: [UInt8]
+    @usableFromInline
+    var position = 0
 
     package init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// How many bytes are left.
+    @inlinable
     package var remaining: Int { bytes.count - position }
 
     /// The next number; `nil` where the bytes end before.
+    @inlinable
     package mutating func take<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) -> Value? {
         let size = MemoryLayout<Value>.size
         guard remaining >= size else { return nil }

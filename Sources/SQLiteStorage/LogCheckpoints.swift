@@ -1,0 +1,71 @@
+internal import CSQLite
+internal import Reasoning
+internal import TensorCore
+
+/// Copies the log (`-wal`) into the file while updates go on.
+///
+/// SQLite's own way is to do it in the commit that makes the log too long, which then takes as long as the disk takes for all
+/// pages. Here another connection copies, and commits go on at the end of the log; only where that comes to nothing, because
+/// they never pause, one of them copies what is left.
+final class LogCheckpoints: Sendable {
+    /// After so many more pages they are copied in the background.
+    private static let duePages = 4096
+    /// At so many whoever commits copies what the background has left, so that the log begins anew.
+    private static let mostPages = 16_384
+
+    /// The connection that copies; none where the file is read alone.
+    private let copier: Worker?
+    private let health: WriteHealth
+    private struct State {
+        var isCopying = false
+        /// The length of the log at which it is copied again.
+        var next = LogCheckpoints.duePages
+        /// Its length when that was set: a shorter log has begun anew.
+        var last = 0
+    }
+    private let state = Lock<State>(State())
+
+    init(_ copier: Worker?, health: WriteHealth) {
+        self.copier = copier
+        self.health = health
+    }
+
+    /// Whether whoever commits has to copy, which waits for the disk.
+    func isOverdue(_ connection: Connection) -> Bool { connection.logPages >= Self.mostPages }
+
+    /// Begins to copy in the background where there is enough. With the connection that writes, outside transactions.
+    func begin(_ connection: Connection) {
+        guard let copier else { return }
+        let pages = connection.logPages
+        let begins = state.withLock { state in
+            if pages < state.last { state.next = Self.duePages }
+            state.last = pages
+            guard pages >= state.next, !state.isCopying else { return false }
+            state.isCopying = true
+            state.next = pages + Self.duePages
+            return true
+        }
+        guard begins else { return }
+        copier.schedule { connection in
+            if let connection { self.copy(connection) }
+            self.state.withLock { $0.isCopying = false }
+        }
+    }
+
+    /// On the queue of the connection that writes, outside transactions.
+    func runIfDue(_ connection: Connection?) {
+        guard let connection, copier != nil else { return }
+        if isOverdue(connection) { copy(connection) } else { begin(connection) }
+    }
+
+    /// Copies as far as readers allow, and waits for nobody.
+    private func copy(_ connection: Connection) {
+        do {
+            try connection.run("PRAGMA wal_checkpoint(PASSIVE)")
+        } catch {
+            health.note(error)
+        }
+    }
+
+    func close() async { await copier?.close() }
+}
