@@ -50,8 +50,13 @@ final class GroupCommit: Sendable {
             }
             if let refusal { continuation.resume(throwing: refusal) }
             guard begins else { return }
-            if durability == .synced || !worker.runNow({ self.serve($0, path) }) {
+            if durability == .synced {
                 worker.schedule { self.work($0, path) }
+            } else {
+                // Behind the tasks that are ready to run: those that append too are committed together with this one.
+                Task.detached {
+                    if !self.worker.runNow({ self.serve($0, path) }) { self.worker.schedule { self.work($0, path) } }
+                }
             }
         }
     }
