@@ -60,7 +60,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         writer = opened.worker
         projectRef = opened.project
         digestKey = opened.key
-        checkpoints = LogCheckpoints(try await Self.copier(path, access), health: health)
+        checkpoints = LogCheckpoints(try await Self.copier(path, access), writer: writer, health: health)
         commits = GroupCommit(
             worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
         var readers: [Worker] = []
