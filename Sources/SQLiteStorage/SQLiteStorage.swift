@@ -62,7 +62,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         digestKey = opened.key
         checkpoints = LogCheckpoints(try await Self.copier(path, access), writer: writer, health: health)
         commits = GroupCommit(
-            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
+            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey,
+            isReading: access == .reading, health: health)
         var readers: [Worker] = []
         for _ in 0..<2 {
             readers.append(
@@ -133,7 +134,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         if access == .reading { return nil }
         return try await Worker.opening("attune.storage.log") {
             let connection = try Connection(path: path, flags: SQLITE_OPEN_READWRITE)
-            try connection.execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL")
+            try connection.execute(
+                "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL")
             return Worker(queue: DispatchQueue(label: "attune.storage.log"), connection)
         }
     }

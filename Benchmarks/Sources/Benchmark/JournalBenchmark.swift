@@ -196,7 +196,8 @@ extension Benchmark {
             let name = line.name + String(repeating: " ", count: max(1, 18 - line.name.count))
             print(
                 "\(name)\(line.writers)\twriters, \(line.batch)\ttogether\t\(line.updates) updates\t\(Int(line.updatesPerSecond))/s\t"
-                    + "\(rounded(1e6 / line.updatesPerSecond)) µs\t\(rounded(line.processorMicroseconds)) µs of processors")
+                    + "\(rounded(1e6 / line.updatesPerSecond)) µs\t\(rounded(line.processorMicroseconds)) µs of processors"
+            )
         }
         guard options.isJSON else { return }
         let encoder = JSONEncoder()

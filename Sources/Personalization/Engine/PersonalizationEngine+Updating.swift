@@ -146,8 +146,8 @@ extension PersonalizationEngine {
             nanoseconds: elapsed.seconds * 1_000_000_000 + elapsed.attoseconds / 1_000_000_000)
     }
 
-    /// Updates the adapters of many users in one call; the same bytes as one call for each, in any order of users. With a journal
-    /// it takes many of them together, which is several times as fast as one at a time.
+    /// Updates the adapters of many users in one call; the same bytes as one call for each, in any order of users. A journal
+    /// gets many of them together, which takes less time than one by one.
     ///
     /// - Parameter updates: Batches with their users. Several of one user are applied in this order.
     /// - Returns: What became of each, in the same order: one user's failure does not touch the others.
