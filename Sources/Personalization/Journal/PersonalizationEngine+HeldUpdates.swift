@@ -21,7 +21,14 @@ extension PersonalizationEngine {
         guard let hub = journalHub, let report = try hold(key, handle, feedback, overrides) else { return nil }
         let shard = shard(of: key)
         defer { shard.withLock { $0.leaveAlone(key) }?.leave() }
-        let outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
+        let outcome: AppendOutcome
+        do {
+            outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
+        } catch {
+            // An adapter that another engine has overtaken is let go of.
+            _ = noteResidency(of: key, in: shard, hadAdapter: true)
+            throw error
+        }
         return try settled(report, outcome, key.user, shard)
     }
 
@@ -91,6 +98,8 @@ extension PersonalizationEngine {
                         update.draft, outcome, hub, update.key, update.shard, "updateAdapters")
                     return try settled(update.report, outcome, update.key.user, update.shard) ?? .nothing
                 } catch let error as EngineError {
+                    // An adapter that another engine has overtaken is let go of.
+                    _ = noteResidency(of: update.key, in: update.shard, hadAdapter: true)
                     failed(error, update.key)
                     throw error
                 }

@@ -13,6 +13,10 @@ final class FaultyJournal: FeedbackJournal {
     let inner = InMemoryFeedbackJournal()
     private let behaviour = Lock<Behaviour>(.works)
     private let waiting = Lock<[CheckedContinuation<Void, Never>]>([])
+    private let passes = Lock<Bool>(false)
+
+    /// Whoever hangs now goes on hanging; who comes from now on goes through.
+    func passNext() { passes.withLock { $0 = true } }
 
     func set(_ next: Behaviour) {
         behaviour.withLock { $0 = next }
@@ -25,7 +29,7 @@ final class FaultyJournal: FeedbackJournal {
     var isWaitedFor: Bool { waiting.withLock { !$0.isEmpty } }
 
     func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
-        switch behaviour.withLock({ $0 }) {
+        switch passes.withLock({ $0 }) ? .works : behaviour.withLock({ $0 }) {
         case .works: break
         case .fails: throw Fault()
         case .waits:
