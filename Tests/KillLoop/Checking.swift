@@ -91,10 +91,14 @@ enum Checking {
     ) async throws {
         let adapter = try await engine.adapter(for: name)
         let version = adapter?.version ?? 0
-        if version < user.acknowledged { fail("\(name): version \(user.acknowledged) was acknowledged, \(version) is there") }
+        if version < user.acknowledged {
+            fail("\(name): version \(user.acknowledged) was acknowledged, \(version) is there")
+        }
         let entries = try await storage.entries(of: name, after: nil)
         if let fault = try reference.fault(name, entries, adapter) { fail("\(name): \(fault)") }
-        if let last = entries.last, last.version != version { fail("\(name): the adapter has not seen \(last.version)") }
+        if let last = entries.last, last.version != version {
+            fail("\(name): the adapter has not seen \(last.version)")
+        }
         let versions = Set(entries.map(\.version))
         for made in 1..<(version + 1) where !versions.contains(made) && !user.piecesBegun.contains(made) {
             fail("\(name): version \(made) of \(version) is not in the journal")

@@ -64,7 +64,8 @@ enum Writing {
                     } catch let error as EngineError where error.code == .unknownFeedback {}
                 } else {
                     let report = try await engine.updateAdapter(
-                        for: user, with: Script.feedback(user, version, catalogue), id: Script.id(user, before: version))
+                        for: user, with: Script.feedback(user, version, catalogue), id: Script.id(user, before: version)
+                    )
                     say(.updated(user, report.version))
                 }
             }

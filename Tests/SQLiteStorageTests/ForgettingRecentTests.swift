@@ -32,12 +32,15 @@ struct ForgettingRecentTests {
         let engine = try PersonalizationEngine(
             configuration: ShopScript.configuration(), store: storage, journal: storage)
         let user = "someone-who-wants-to-be-forgotten"
-        func secret(_ number: Int) -> [Float] { (0..<ShopScript.dimension).map { 0.123_456_7 + Float($0 + number) / 977 } }
+        func secret(_ number: Int) -> [Float] {
+            (0..<ShopScript.dimension).map { 0.123_456_7 + Float($0 + number) / 977 }
+        }
         let needles = (0..<40).filter { $0 % 10 == 3 }.map { step in
             unsafe secret(step).withUnsafeBytes { unsafe Data($0) }
         }
         for step in 0..<40 {
-            _ = try await engine.updateAdapter(for: "other", with: script.batch("other", step), id: FeedbackID("\(step)"))
+            _ = try await engine.updateAdapter(
+                for: "other", with: script.batch("other", step), id: FeedbackID("\(step)"))
             let batch =
                 step % 10 == 3
                 ? [Feedback(embedding: secret(step), signal: .target(secret(step)))] : script.batch(user, step)

@@ -155,7 +155,8 @@ struct OneUserManyTasksTests {
                             for result in results { #expect(try result.get().samples > 0) }
                         } else {
                             for user in mine {
-                                _ = try await engine.updateAdapter(for: user, with: script.batch(user, round), id: event)
+                                _ = try await engine.updateAdapter(
+                                    for: user, with: script.batch(user, round), id: event)
                             }
                         }
                     }

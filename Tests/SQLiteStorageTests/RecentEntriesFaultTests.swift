@@ -48,7 +48,8 @@ struct RecentEntriesFaultTests {
     }
 
     private func expect(
-        _ storages: [SQLiteStorage], _ expected: [String: [JournalEntry]], _ sourceLocation: SourceLocation = #_sourceLocation
+        _ storages: [SQLiteStorage], _ expected: [String: [JournalEntry]],
+        _ sourceLocation: SourceLocation = #_sourceLocation
     ) async throws {
         for storage in storages {
             #expect(try await storage.journalledUsers() == expected.keys.sorted(), sourceLocation: sourceLocation)
@@ -58,7 +59,9 @@ struct RecentEntriesFaultTests {
         }
     }
 
-    @Test("groups that find no space leave nothing, and no number is used twice", arguments: [Durability.buffered, .synced])
+    @Test(
+        "groups that find no space leave nothing, and no number is used twice",
+        arguments: [Durability.buffered, .synced])
     func fullGroups(durability: Durability) async throws {
         let path = folder.newPath()
         let storage = try await SQLiteStorage(path: path)

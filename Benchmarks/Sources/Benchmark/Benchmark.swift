@@ -13,6 +13,7 @@ struct Benchmark {
         Usage: Benchmark kernels [--quick | --check] [--cases a,b] [--shapes 384/8,64/4] [--format text|json]
                Benchmark scale [--quick] [--format text|json]
                Benchmark journal [--quick] [--cases a,b] [--folder DIR] [--format text|json]
+               Benchmark store [--quick] [--adapters N] [--shapes 64/4] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
@@ -23,6 +24,8 @@ struct Benchmark {
           journal  updates into a storage file, by durability and number of writers; SQLite alone with the same rows; recovery
                    of a million entries. The file lies in --folder (the folder for temporary files): name one on the disk
                    in question.
+          store    a million adapters in one file: to make it, to open it, and reads of random users when the system has nothing
+                   of the file in memory and when it has; 5 GB in --folder. --quick takes 20,000.
           start    from the start of a process to its first personalized embedding.
 
         """
@@ -37,10 +40,11 @@ struct Benchmark {
             case "scale": try scale(Options(arguments.dropFirst()))
             case "scale-one": try await scaleOne(arguments.dropFirst().map { Int($0) ?? 0 })
             case "journal": try await journal(Options(arguments.dropFirst()))
+            case "store": try await store(Options(arguments.dropFirst()))
             case "start": try start(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
-            default: throw UsageError("a subcommand is needed: kernels, scale, journal or start")
+            default: throw UsageError("a subcommand is needed: kernels, scale, journal, store or start")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))
@@ -148,6 +152,7 @@ struct Options {
     var isCheck = false
     var isJSON = false
     var cases: Set<String>?
+    var adapters: Int?
     var shapes: [KernelBenchmark.Shape]?
     var folder = FileManager.default.temporaryDirectory
 
@@ -176,6 +181,11 @@ struct Options {
             case "--folder":
                 guard let path = rest.popFirst(), !path.isEmpty else { throw UsageError("--folder needs a folder") }
                 folder = URL(fileURLWithPath: path, isDirectory: true)
+            case "--adapters":
+                guard let count = rest.popFirst().flatMap({ Int($0) }), (100...100_000_000).contains(count) else {
+                    throw UsageError("--adapters is a number from 100 to 100,000,000")
+                }
+                adapters = count
             case "--cases":
                 cases = Set((rest.popFirst() ?? "").split(separator: ",").map(String.init))
             case "--shapes":

@@ -53,7 +53,8 @@ struct HeldUserTests {
         #expect(try await engine.personalize(script.probe(), for: user).version == 1)
         // Another user goes on.
         for step in 1..<4 {
-            #expect(try await engine.updateAdapter(for: "bob", with: script.batch("bob", step)).version == UInt64(step + 1))
+            #expect(
+                try await engine.updateAdapter(for: "bob", with: script.batch("bob", step)).version == UInt64(step + 1))
         }
         let tasks = waiting.value
         for (i, task) in tasks.enumerated() where i % 2 == 1 { task.cancel() }
