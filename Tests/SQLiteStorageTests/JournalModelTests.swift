@@ -102,7 +102,7 @@ struct JournalModelTests {
                 if isBatch { return try await storage.append([entry], durability: durability)[0].get() }
                 return try await storage.append(entry, durability: durability)
             }
-            #expect(outcome == expected, "\(trail)")
+            try #require(outcome == expected, "\(trail)")
         }
 
         func trim(_ user: String) async throws {
@@ -141,7 +141,7 @@ struct JournalModelTests {
             let isForgotten = dice.bernoulli(0.5)
             log.append("remove \(user), \(isForgotten ? "forgotten" : "not forgotten")")
             let expected = try await model.journal.removeEntries(of: user, isForgotten: isForgotten)
-            #expect(try await storage.removeEntries(of: user, isForgotten: isForgotten) == expected, "\(trail)")
+            try #require(try await storage.removeEntries(of: user, isForgotten: isForgotten) == expected, "\(trail)")
             model.saved[user] = nil
             model.trimmed[user] = nil
             if isForgotten { model.forgotten.insert(user) }
@@ -165,7 +165,7 @@ struct JournalModelTests {
             case 4, 5:
                 log.append("readmit \(user)")
                 let expected = try await model.journal.readmit(user)
-                #expect(try await storage.readmit(user) == expected, "\(trail)")
+                try #require(try await storage.readmit(user) == expected, "\(trail)")
                 model.forgotten.remove(user)
             case 6, 7, 8:
                 log.append("settle")
@@ -188,18 +188,20 @@ struct JournalModelTests {
             let overview = try await model.overview(JournalModelTests.users)
             let after = UInt64(dice.integer(below: 40))
             for (name, storage) in [("writing", storage), ("reading", reader)] {
-                #expect(try await storage.journalledUsers() == users, "\(name): \(trail)")
-                #expect(try await storage.usersOverview() == overview, "\(name): \(trail)")
+                try #require(try await storage.journalledUsers() == users, "\(name): \(trail)")
+                try #require(try await storage.usersOverview() == overview, "\(name): \(trail)")
                 for user in JournalModelTests.users {
                     let entries = try await model.journal.entries(of: user, after: nil)
-                    #expect(try await storage.entries(of: user, after: nil) == entries, "\(name), \(user): \(trail)")
+                    try #require(
+                        try await storage.entries(of: user, after: nil) == entries, "\(name), \(user): \(trail)")
                     let rest = try await model.journal.entries(of: user, after: after)
-                    #expect(try await storage.entries(of: user, after: after) == rest, "\(name), \(user): \(trail)")
+                    try #require(
+                        try await storage.entries(of: user, after: after) == rest, "\(name), \(user): \(trail)")
                     let base = try await model.journal.base(of: user)?.adapter.snapshot()
-                    #expect(
+                    try #require(
                         try await storage.base(of: user)?.adapter.snapshot() == base, "\(name), \(user): \(trail)")
                     let saved = model.saved[user]?.adapter.snapshot()
-                    #expect(
+                    try #require(
                         try await storage.load(user)?.adapter.snapshot() == saved, "\(name), \(user): \(trail)")
                 }
             }
