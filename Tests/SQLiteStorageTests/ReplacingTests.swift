@@ -132,14 +132,16 @@ struct ReplacingTests {
         let damaged = try #require(try await storage.record(of: "ada"))
         #expect(damaged.saved == nil && damaged.damage?.code == .damagedAdapter && damaged.unsavedEntries.count == 10)
         #expect(try await current("ada", storage).adapter.snapshot() == expected)
-        try await storage.writing("test") { try $0.execute("DELETE FROM journal WHERE version = 3") }
+        try await storage.writing("test") {
+            try $0.execute("DELETE FROM journal WHERE version = 3; DELETE FROM recent WHERE version = 3")
+        }
         do {
             _ = try await current("ada", storage)
             Issue.record("an adapter was made without one of its entries")
         } catch let error as EngineError {
             #expect(error.code == .damagedJournal && error.user == "ada")
         }
-        try await storage.writing("test") { try $0.execute("DELETE FROM journal") }
+        try await storage.writing("test") { try $0.execute("DELETE FROM journal; DELETE FROM recent") }
         do {
             _ = try await current("ada", storage)
             Issue.record("an adapter was made of nothing")
