@@ -42,6 +42,29 @@ extension SQLiteStorage {
         }
     }
 
+    /// The users whose first entry was recorded before a moment, ascending.
+    ///
+    /// - Complexity: O(users · log(entries)), and a look at each of the latest entries.
+    public func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        let project = projectRef
+        return try await reading("users") { connection in
+            var all: [String] = []
+            // Entries in `recent` come after those in `journal`, and a user's are there in the order of their numbers. What SQLite
+            // says beside min(seq) is that row's.
+            try connection.run(
+                """
+                SELECT id FROM users LEFT JOIN
+                    (SELECT user AS recent_user, recorded_at AS recent_at, min(seq) FROM recent GROUP BY user)
+                    ON recent_user = ref
+                WHERE project = ? AND coalesce(
+                    (SELECT recorded_at FROM journal WHERE journal.user = ref ORDER BY version LIMIT 1), recent_at) < ?
+                ORDER BY id
+                """, [.integer(project), .integer(moment)]
+            ) { all.append($0.text(0)) }
+            return all
+        }
+    }
+
     /// The adapter that a user's entries begin from.
     public func base(of user: String) async throws -> StoredAdapter? {
         let project = projectRef
@@ -83,7 +106,8 @@ extension SQLiteStorage {
         }
     }
 
-    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version, in one transaction; their ids stay
+    /// known.
     public func trim(_ base: StoredAdapter) async throws {
         let snapshot = base.adapter.snapshot()
         let users = commits.users

@@ -79,9 +79,12 @@ import Testing
 
     @Test func whatIsNoStorageFileIsToldApart() async throws {
         let folder = try JobTests.Folder()
-        for command in ["verify", "users", "backup", "forget"] {
+        for command in ["verify", "users", "backup", "forget", "retain"] {
             func run(_ file: String) async -> Transcript {
-                let more = ["backup": [folder.path + "/copy.db"], "forget": ["--user", "ada"]][command] ?? []
+                let options = [
+                    "backup": [folder.path + "/copy.db"], "forget": ["--user", "ada"], "retain": ["--days", "3"],
+                ]
+                let more = options[command] ?? []
                 return await attune(arguments: [command, file] + more)
             }
             #expect(await run(folder.path + "/none.db").code == .noInput)

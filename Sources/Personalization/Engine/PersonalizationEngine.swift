@@ -300,12 +300,15 @@ extension PersonalizationEngine {
     /// What cannot be saved holds up nothing else: the store gets one call a shard, and when it refuses a stale version, one for
     /// each adapter of that shard.
     ///
+    /// With ``JournalRetention/days(_:)`` the first checkpoint, and once an hour a later one, removes old entries from the journal
+    /// (``applyRetention()``). What fails there is logged and not thrown.
+    ///
     /// - Returns: How many adapters were saved.
     /// - Throws: ``EngineError`` (`storeFailed`, `staleVersion`), the first of them when there are several (all are logged);
     ///   the adapters concerned stay unsaved, all others are saved.
     @discardableResult
     public func checkpoint() async throws -> Int {
-        try await storeGate.pass {
+        let (saved, failure) = try await storeGate.pass {
             journalHub?.beginCheckpoint()
             var saved = 0
             var firstFailure: EngineError?
@@ -326,9 +329,12 @@ extension PersonalizationEngine {
                 saved += done.saved
                 firstFailure = firstFailure ?? done.failure
             }
-            if let firstFailure { throw firstFailure }
-            return saved
+            return (saved, firstFailure)
         }
+        // After the gate: users' lines come before it.
+        await applyRetentionIfDue()
+        if let failure { throw failure }
+        return saved
     }
 
     /// Saves what can be saved: in one call, and one by one where the store refuses a stale version among them.
@@ -361,6 +367,11 @@ extension PersonalizationEngine {
                 try await journalling(operation, record.user) { try await hub.journal.trim(record) }
             }
         }
+        noteSaved(records, shard)
+    }
+
+    /// Notes that the store has these adapters.
+    func noteSaved(_ records: [StoredAdapter], _ shard: Shard) {
         shard.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in

@@ -125,13 +125,19 @@ public protocol FeedbackJournal: Sendable {
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
     /// The users with entries, in ascending order of their ids' bytes.
     func journalledUsers() async throws -> [String]
+    /// The users whose first entry was recorded before a moment, in ascending order of their ids' bytes: those whose entries a
+    /// retention looks at. Reads no other entries, as far as it can.
+    ///
+    /// - Parameter moment: In microseconds since 1970 (UTC).
+    func users(withFirstEntryBefore moment: Int64) async throws -> [String]
     /// The adapter that a user's entries begin from: there is one where the journal doesn't reach back to the beginning.
     func base(of user: String) async throws -> StoredAdapter?
     /// Keeps content that entries will refer to.
     func keep(_ content: JournalContent) async throws
     /// Content by its name.
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]?
-    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version. Their ids stay known: feedback that
+    /// comes again is a duplicate.
     func trim(_ base: StoredAdapter) async throws
     /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
     func rewrite(_ rewriting: JournalRewriting) async throws

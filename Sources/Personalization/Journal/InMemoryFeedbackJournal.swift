@@ -6,6 +6,8 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     private struct User {
         var entries: [JournalEntry] = []
         var base: StoredAdapter?
+        /// The ids of entries that were trimmed.
+        var learned: Set<FeedbackID> = []
         var forgotten: Set<FeedbackID> = []
     }
     private struct ContentKey: Hashable {
@@ -30,7 +32,7 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
             var user = state.users[key] ?? User()
             if let id = entry.id {
                 if user.forgotten.contains(id) { return .forgottenFeedback }
-                if user.entries.contains(where: { $0.id == id }) { return .duplicate }
+                if user.learned.contains(id) || user.entries.contains(where: { $0.id == id }) { return .duplicate }
             }
             let last = max(user.entries.last?.version ?? 0, user.base?.adapter.version ?? 0)
             if !user.entries.isEmpty || user.base != nil, entry.version <= last {
@@ -58,6 +60,16 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         state.withLock { $0.users.filter { !$0.value.entries.isEmpty }.keys.sorted().map(\.user) }
     }
 
+    /// The users whose first entry was recorded before a moment, ascending.
+    ///
+    /// - Complexity: O(users).
+    public func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        state.withLock { state in
+            state.users.filter { $0.value.entries.first.map { $0.recordedAt < moment } ?? false }.keys.sorted()
+                .map(\.user)
+        }
+    }
+
     /// The adapter that a user's entries begin from.
     public func base(of user: String) async throws -> StoredAdapter? {
         state.withLock { $0.users[UserKey(user)]?.base }
@@ -79,11 +91,14 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         state.withLock { $0.contents[ContentKey(kind: kind, hash: hash)] }
     }
 
-    /// Makes an adapter the base of its user's entries.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version; their ids stay known.
     public func trim(_ base: StoredAdapter) async throws {
         state.withLock { state in
             var user = state.users[UserKey(base.user)] ?? User()
             user.base = base
+            for entry in user.entries where entry.version <= base.adapter.version {
+                if let id = entry.id { user.learned.insert(id) }
+            }
             user.entries.removeAll { $0.version <= base.adapter.version }
             state.users[UserKey(base.user)] = user
         }

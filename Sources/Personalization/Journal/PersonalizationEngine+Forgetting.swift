@@ -68,7 +68,8 @@ extension PersonalizationEngine {
         try await reportingFailures { try await journalling("eraseForgotten", nil) { try await hub.journal.erase() } }
     }
 
-    private func isErased() async -> Bool {
+    /// Whether the bytes of what was removed are gone; where not, that was reported.
+    func isErased() async -> Bool {
         do {
             try await eraseForgotten()
             return true
@@ -99,8 +100,8 @@ extension PersonalizationEngine {
     ///   - id: The name that was given to the update.
     ///   - user: Whose it was.
     ///   - sample: Which of the update's batch is to go; all of it by default.
-    /// - Throws: ``EngineError``: `unknownFeedback`; `notRetained` where the journal no longer reaches back to the beginning of
-    ///   the user's adapter or of the feedback; `invalidConfiguration` without a journal; `journalFailed`, `damagedJournal`.
+    /// - Throws: ``EngineError``: `unknownFeedback`; `notRetained` where the journal no longer reaches back to the feedback
+    ///   (``EngineConfiguration/retention``), or to the beginning of the user's adapter; `invalidConfiguration` without a journal; `journalFailed`, `damagedJournal`.
     ///   Nothing was changed then.
     /// - Complexity: That of all of the user's updates, twice.
     @discardableResult

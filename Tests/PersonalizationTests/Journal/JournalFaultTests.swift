@@ -39,6 +39,9 @@ final class FaultyJournal: FeedbackJournal {
         try await inner.entries(of: user, after: version)
     }
     func journalledUsers() async throws -> [String] { try await inner.journalledUsers() }
+    func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        try await inner.users(withFirstEntryBefore: moment)
+    }
     func base(of user: String) async throws -> StoredAdapter? { try await inner.base(of: user) }
     func keep(_ content: JournalContent) async throws { try await inner.keep(content) }
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]? {
