@@ -51,6 +51,15 @@ final class FaultyJournal: FeedbackJournal {
     }
     func erase() async throws { try await inner.erase() }
     func readmit(_ user: String) async throws -> Bool { try await inner.readmit(user) }
+    func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        if case .fails = behaviour.withLock({ $0 }) { throw Fault() }
+        try await inner.recordDonors(donors, of: prior)
+    }
+    func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        try await inner.recordStart(of: user, from: prior)
+    }
+    func priors(from user: String) async throws -> [DerivedPrior] { try await inner.priors(from: user) }
+    func isStale(_ prior: UInt64) async throws -> Bool { try await inner.isStale(prior) }
 }
 
 struct JournalFaultTests {
