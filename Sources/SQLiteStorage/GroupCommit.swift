@@ -8,7 +8,42 @@ final class GroupCommit: Sendable {
     private struct Waiting {
         let entry: JournalEntry
         let durability: Durability
-        let continuation: CheckedContinuation<AppendOutcome, any Error>
+        let answer: Answer
+    }
+
+    /// Who is told what became of an entry.
+    private enum Answer {
+        case one(CheckedContinuation<AppendOutcome, any Error>)
+        /// A batch, and the entry's place in it.
+        case part(Batch, Int)
+
+        func give(_ result: Result<AppendOutcome, any Error>) {
+            switch self {
+            case .one(let continuation): continuation.resume(with: result)
+            case .part(let batch, let place): batch.give(result, place)
+            }
+        }
+    }
+
+    /// Entries that were given together, and are answered together.
+    ///
+    /// `@unchecked Sendable`: answers are given by whoever has the connection, one at a time.
+    private final class Batch: @unchecked Sendable {
+        private var results: [Result<AppendOutcome, any Error>]
+        private var missing: Int
+        private let continuation: CheckedContinuation<[Result<AppendOutcome, any Error>], Never>
+
+        init(count: Int, _ continuation: CheckedContinuation<[Result<AppendOutcome, any Error>], Never>) {
+            results = Array(repeating: .success(.appended), count: count)
+            missing = count
+            self.continuation = continuation
+        }
+
+        func give(_ result: Result<AppendOutcome, any Error>, _ place: Int) {
+            results[place] = result
+            missing -= 1
+            if missing == 0 { continuation.resume(returning: results) }
+        }
     }
     private struct State {
         var waiting: [Waiting] = []
@@ -44,19 +79,46 @@ final class GroupCommit: Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             let (refusal, begins) = state.withLock { state -> (StorageError?, Bool) in
                 if let refusal = state.refusal { return (refusal, false) }
-                state.waiting.append(Waiting(entry: entry, durability: durability, continuation: continuation))
+                state.waiting.append(Waiting(entry: entry, durability: durability, answer: .one(continuation)))
                 defer { state.isWorking = true }
                 return (nil, !state.isWorking)
             }
             if let refusal { continuation.resume(throwing: refusal) }
-            guard begins else { return }
-            if durability == .synced {
-                worker.schedule { self.work($0, path) }
-            } else {
-                // Behind the tasks that are ready to run: those that append too are committed together with this one.
-                Task.detached {
-                    if !self.worker.runNow({ self.serve($0, path) }) { self.worker.schedule { self.work($0, path) } }
+            if begins { begin(durability, path) }
+        }
+    }
+
+    /// The same for many.
+    func append(_ entries: [JournalEntry], _ durability: Durability, path: String) async -> [Result<
+        AppendOutcome, any Error
+    >] {
+        if entries.isEmpty { return [] }
+        if isReading {
+            let error = StorageError(.readOnly, "append", "it was opened for reading only", path: path)
+            return Array(repeating: .failure(error), count: entries.count)
+        }
+        return await withCheckedContinuation { continuation in
+            let batch = Batch(count: entries.count, continuation)
+            let (refusal, begins) = state.withLock { state -> (StorageError?, Bool) in
+                if let refusal = state.refusal { return (refusal, false) }
+                for (i, entry) in entries.enumerated() {
+                    state.waiting.append(Waiting(entry: entry, durability: durability, answer: .part(batch, i)))
                 }
+                defer { state.isWorking = true }
+                return (nil, !state.isWorking)
+            }
+            if let refusal { for i in entries.indices { batch.give(.failure(refusal), i) } }
+            if begins { begin(durability, path) }
+        }
+    }
+
+    private func begin(_ durability: Durability, _ path: String) {
+        if durability == .synced {
+            worker.schedule { self.work($0, path) }
+        } else {
+            // Behind the tasks that are ready to run: those that append too are committed together with this one.
+            Task.detached {
+                if !self.worker.runNow({ self.serve($0, path) }) { self.worker.schedule { self.work($0, path) } }
             }
         }
     }
@@ -65,6 +127,8 @@ final class GroupCommit: Sendable {
     func close(path: String) {
         let closed = StorageError(.closed, "append", "the storage was closed: open it again", path: path)
         state.withLock { $0.refusal = closed }
+        // Before the connection is closed, which is next in the queue.
+        worker.schedule { self.work($0, path) }
     }
 
     /// After so long without an arrival nobody is waited for any more.
@@ -132,7 +196,7 @@ final class GroupCommit: Sendable {
         }
         if !group.isEmpty {
             let results = outcomes(group, connection, path)
-            for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+            for (waiting, result) in zip(group, results) { waiting.answer.give(result) }
         }
         return state.withLock { state in
             state.isWorking = !state.waiting.isEmpty

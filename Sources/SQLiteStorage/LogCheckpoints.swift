@@ -10,11 +10,13 @@ internal import TensorCore
 final class LogCheckpoints: Sendable {
     /// After so many more pages they are copied in the background.
     private static let duePages = 4096
-    /// At so many whoever commits copies what the background has left, so that the log begins anew.
+    /// From so many on nothing is appended while the rest is copied, right after the background has copied most of it: where
+    /// nothing is left, the log begins anew. Without the background's help at twice as many.
     private static let mostPages = 16_384
 
     /// The connection that copies; none where the file is read alone.
     private let copier: Worker?
+    private let writer: Worker
     private let health: WriteHealth
     private struct State {
         var isCopying = false
@@ -25,13 +27,16 @@ final class LogCheckpoints: Sendable {
     }
     private let state = Lock<State>(State())
 
-    init(_ copier: Worker?, health: WriteHealth) {
+    init(_ copier: Worker?, writer: Worker, health: WriteHealth) {
         self.copier = copier
+        self.writer = writer
         self.health = health
     }
 
     /// Whether whoever commits has to copy, which waits for the disk.
-    func isOverdue(_ connection: Connection) -> Bool { connection.logPages >= Self.mostPages }
+    func isOverdue(_ connection: Connection) -> Bool {
+        connection.logPages >= 2 * Self.mostPages && state.withLock { !$0.isCopying }
+    }
 
     /// Begins to copy in the background where there is enough. With the connection that writes, outside transactions.
     func begin(_ connection: Connection) {
@@ -48,7 +53,15 @@ final class LogCheckpoints: Sendable {
         guard begins else { return }
         copier.schedule { connection in
             if let connection { self.copy(connection) }
-            self.state.withLock { $0.isCopying = false }
+            let isLong = self.state.withLock { state in
+                state.isCopying = false
+                return state.last >= Self.mostPages
+            }
+            if isLong {
+                self.writer.schedule { connection in
+                    if let connection { self.copy(connection) }
+                }
+            }
         }
     }
 

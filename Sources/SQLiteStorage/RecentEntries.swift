@@ -12,9 +12,13 @@ final class RecentEntries {
         let id: FeedbackID
     }
 
-    /// So many entries, or bytes of them, are settled together.
-    static let most = 65_536
-    static let mostBytes = 32 << 20
+    /// So many entries, or bytes of them, are settled together where they come fast: the more, the more of one user go to one
+    /// page. 400 ms, in which nothing is appended.
+    static let most = 262_144
+    static let mostBytes = 128 << 20
+    /// So many where they come slowly, so that nobody waits for long: after at least so much time.
+    static let few = 16_384
+    static let slowInterval = Duration.seconds(10)
 
     /// Whether ids are looked at: by the connection that writes.
     private let keepsIDs: Bool
@@ -24,6 +28,8 @@ final class RecentEntries {
     private var ids: [ID: UInt64] = [:]
     private(set) var count = 0
     private(set) var bytes = 0
+    private var lookedAt = 0
+    private var lastSettled = ContinuousClock.now
     /// Where settling is tried next: after it has failed, not at once.
     var dueCount = most
 
@@ -33,7 +39,13 @@ final class RecentEntries {
     var isUnknown: Bool { last == nil }
     /// The users with entries here.
     var users: Dictionary<Int64, [Int64]>.Keys { places.keys }
-    var isDue: Bool { count >= dueCount || (bytes >= Self.mostBytes && dueCount == Self.most) }
+    var isDue: Bool {
+        if count >= dueCount || (bytes >= Self.mostBytes && dueCount == Self.most) { return true }
+        // The clock is not asked for every entry.
+        guard count >= Self.few, dueCount == Self.most, count - lookedAt >= 1024 else { return false }
+        lookedAt = count
+        return .now - lastSettled >= Self.slowInterval
+    }
 
     func places(of user: Int64) -> [Int64] { places[user] ?? [] }
     func holds(_ id: FeedbackID, of user: Int64) -> Bool { ids[ID(user: user, id: id)] != nil }
@@ -49,6 +61,8 @@ final class RecentEntries {
         ids.removeAll(keepingCapacity: true)
         count = 0
         bytes = 0
+        lookedAt = 0
+        lastSettled = .now
     }
 
     /// Looks at what has come since the last look; inside a transaction.
@@ -99,11 +113,13 @@ final class RecentEntries {
             INSERT INTO journal (user, version, recorded_at, id, action)
             SELECT user, version, recorded_at, id, action FROM recent ORDER BY user, version
             """)
-        try connection.run(
-            """
-            INSERT INTO feedback_ids (user, id, version)
-            SELECT user, id, version FROM recent WHERE id IS NOT NULL ORDER BY user, id
-            """)
+        if !ids.isEmpty {
+            try connection.run(
+                """
+                INSERT INTO feedback_ids (user, id, version)
+                SELECT user, id, version FROM recent WHERE id IS NOT NULL ORDER BY user, id
+                """)
+        }
         try connection.run("DELETE FROM recent")
         try connection.run("UPDATE positions SET value = ? WHERE name = 'settled'", [.integer(last)])
         clear()

@@ -10,6 +10,11 @@ extension SQLiteStorage {
         try await commits.append(entry, durability, path: path)
     }
 
+    /// Appends entries, at most one of each user, in few transactions.
+    public func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>] {
+        await commits.append(entries, durability, path: path)
+    }
+
     /// The entries of a user above a version.
     public func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         let project = projectRef

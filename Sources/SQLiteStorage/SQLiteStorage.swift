@@ -60,9 +60,10 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         writer = opened.worker
         projectRef = opened.project
         digestKey = opened.key
-        checkpoints = LogCheckpoints(try await Self.copier(path, access), health: health)
+        checkpoints = LogCheckpoints(try await Self.copier(path, access), writer: writer, health: health)
         commits = GroupCommit(
-            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey, isReading: access == .reading, health: health)
+            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey,
+            isReading: access == .reading, health: health)
         var readers: [Worker] = []
         for _ in 0..<2 {
             readers.append(
@@ -133,7 +134,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         if access == .reading { return nil }
         return try await Worker.opening("attune.storage.log") {
             let connection = try Connection(path: path, flags: SQLITE_OPEN_READWRITE)
-            try connection.execute("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL")
+            try connection.execute(
+                "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL")
             return Worker(queue: DispatchQueue(label: "attune.storage.log"), connection)
         }
     }
@@ -144,6 +146,15 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         var reader = ByteReader(bytes)
         guard let first: UInt64 = reader.take(), let second: UInt64 = reader.take() else { return nil }
         return DigestKey(first, second)
+    }
+
+    /// The projects of the file, ascending: a storage that writes makes its own.
+    public func projects() async throws -> [String] {
+        try await reading("projects") { connection in
+            var all: [String] = []
+            try connection.run("SELECT name FROM projects ORDER BY name") { all.append($0.text(0)) }
+            return all
+        }
     }
 
     /// Closes the file when everything that was begun is done. Later calls throw ``StorageError`` (`closed`).

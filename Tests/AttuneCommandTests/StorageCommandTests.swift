@@ -53,9 +53,20 @@ import Testing
         #expect(
             try #require(try object(await attune("users", file, "--format", "json").output)["users"] as? [Any]).count
                 == 23)
-        // Their likes come again, and are refused.
+        // Their likes come again, and are refused; the others' are there already.
         let late = await attune("personalize", folder.path, "--rank", "3", "--store", file)
-        #expect(late.code == .badData && late.errors.contains("forgotten"))
+        #expect(late.code == .success && late.output.contains("7 likes are of users who were forgotten"))
+        let facts = try object(
+            await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json").output)
+        #expect(facts["forgotten"] as? Int == 7 && facts["already_known"] as? Int == 23 * 7)
+        #expect(
+            try #require(try object(await attune("users", file, "--format", "json").output)["users"] as? [Any]).count
+                == 23)
+        // A mistyped project is no empty one.
+        for command in [["verify"], ["users"], ["forget", "--user", "x"], ["show", "--user", "x"]] {
+            let wrong = await attune(arguments: [command[0], file] + command.dropFirst() + ["--project", "defualt"])
+            #expect(wrong.code == .badData && wrong.errors.contains("it has 'default'"))
+        }
         #expect(await attune("verify", file).code == .success)
         #expect(await attune("users", copy).output.contains("24 users"))
 

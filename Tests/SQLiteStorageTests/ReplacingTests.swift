@@ -132,7 +132,10 @@ struct ReplacingTests {
         let damaged = try #require(try await storage.record(of: "ada"))
         #expect(damaged.saved == nil && damaged.damage?.code == .damagedAdapter && damaged.unsavedEntries.count == 10)
         #expect(try await current("ada", storage).adapter.snapshot() == expected)
-        try await storage.writing("test") { try $0.execute("DELETE FROM journal WHERE version = 3") }
+        try await storage.writing("test") {
+            try $0.recent.settle($0)
+            try $0.execute("DELETE FROM journal WHERE version = 3")
+        }
         do {
             _ = try await current("ada", storage)
             Issue.record("an adapter was made without one of its entries")

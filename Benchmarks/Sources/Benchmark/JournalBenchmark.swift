@@ -7,7 +7,10 @@ struct JournalBenchmark {
     /// One figure.
     struct Line: Codable {
         let name: String
+        /// Tasks that write at the same time; for SQLite alone, and for batches, see ``batch``.
         let writers: Int
+        /// The updates of one call; for SQLite alone, the rows of one transaction.
+        let batch: Int
         let updates: Int
         let updatesPerSecond: Double
         /// Processor time of all threads for one update, in microseconds. Below `cores · 1e6 / updatesPerSecond` by what the
@@ -15,14 +18,15 @@ struct JournalBenchmark {
         let processorMicroseconds: Double
 
         enum CodingKeys: String, CodingKey {
-            case name, writers, updates
+            case name, writers, batch, updates
             case updatesPerSecond = "updates_per_second"
             case processorMicroseconds = "cpu_us"
         }
 
-        init(_ name: String, writers: Int, updates: Int, since start: Moment) {
+        init(_ name: String, writers: Int, batch: Int = 1, updates: Int, since start: Moment) {
             self.name = name
             self.writers = writers
+            self.batch = batch
             self.updates = updates
             let now = Moment()
             updatesPerSecond = Double(updates) / ((now.wall - start.wall) / .seconds(1))
@@ -82,9 +86,9 @@ struct JournalBenchmark {
             checkpoints: CheckpointPolicy(updatesPerUser: .max, updates: .max, bytes: .max, age: .seconds(1e6)))
     }
 
-    /// Updates of some writers, each with users of its own, one after another.
+    /// Updates of some writers, each with users of its own, one after another or so many in a call.
     private func write(
-        _ name: String, _ engine: PersonalizationEngine, writers: Int, updates: Int
+        _ name: String, _ engine: PersonalizationEngine, writers: Int, updates: Int, batch: Int = 1
     ) async throws -> Line {
         let users = users / writers
         // Made outside the timer: an application has its feedback at hand.
@@ -93,20 +97,30 @@ struct JournalBenchmark {
             let handles = try (0..<users).map { try engine.handle(for: "writer-\(writer)-user-\($0)") }
             return (handles, try (0..<512).map { _ in try feedback(&random) })
         }
-        let each = updates / writers
+        let each = updates / writers / batch * batch
         let start = Moment()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (handles, feedback) in work {
                 group.addTask {
-                    for i in 0..<each {
-                        try await engine.updateAdapter(for: handles[i % users], with: feedback[i % 512])
+                    guard batch > 1 else {
+                        for i in 0..<each {
+                            try await engine.updateAdapter(for: handles[i % users], with: feedback[i % 512])
+                        }
+                        return
+                    }
+                    for i in stride(from: 0, to: each, by: batch) {
+                        let results = await engine.updateAdapters(
+                            (i..<(i + batch)).map {
+                                UserFeedback(user: handles[$0 % users].user, feedback: feedback[$0 % 512])
+                            })
+                        for result in results { _ = try result.get() }
                     }
                 }
             }
             try await group.waitForAll()
         }
         guard engine.statistics().updates >= each * writers else { throw WrongResult("\(name): updates are missing") }
-        return Line(name, writers: writers, updates: each * writers, since: start)
+        return Line(name, writers: writers, batch: batch, updates: each * writers, since: start)
     }
 
     static let names = ["memory", "buffered", "synced", "bare-buffered", "bare-synced", "recovery"]
@@ -119,16 +133,18 @@ struct JournalBenchmark {
             _ = try await write("warm-up", engine, writers: writers, updates: users)
             try tell(try await write("memory", engine, writers: writers, updates: 1_000_000 / scale))
         }
-        for (durability, writers, updates) in [
-            (Durability.buffered, 1, 200_000), (.buffered, 8, 400_000), (.buffered, 64, 1_000_000), (.synced, 1, 20_000),
-            (.synced, 8, 100_000), (.synced, 64, 200_000),
+        for (durability, writers, batch, updates) in [
+            (Durability.buffered, 1, 1, 200_000), (.buffered, 8, 1, 400_000), (.buffered, 64, 1, 400_000),
+            (.buffered, 1, 250, 400_000), (.buffered, 8, 250, 1_000_000), (.synced, 1, 1, 20_000),
+            (.synced, 8, 1, 100_000), (.synced, 64, 1, 200_000), (.synced, 8, 250, 400_000),
         ] where cases.contains("\(durability)") {
-            let path = folder.appending(path: "\(durability)-\(writers).db").path
+            let path = folder.appending(path: "\(durability)-\(writers)-\(batch).db").path
             let storage = try await SQLiteStorage(path: path)
             let engine = try PersonalizationEngine(
                 configuration: configuration(durability), store: storage, journal: storage)
             _ = try await write("warm-up", engine, writers: writers, updates: users)
-            try tell(try await write("\(durability)", engine, writers: writers, updates: updates / scale))
+            try tell(
+                try await write("\(durability)", engine, writers: writers, updates: updates / scale, batch: batch))
             await storage.close()
         }
         for (isSynced, group) in [(false, 1), (false, 8), (false, 64), (true, 1), (true, 8), (true, 64)] {
@@ -138,7 +154,7 @@ struct JournalBenchmark {
             let bare = try BareJournal(folder.appending(path: "bare-\(isSynced)-\(group).db").path, isSynced: isSynced)
             let start = Moment()
             try bare.append(updates, group: group, users: users)
-            try tell(Line(name, writers: group, updates: updates, since: start))
+            try tell(Line(name, writers: 1, batch: group, updates: updates, since: start))
         }
         if cases.contains("recovery") { try await recovery(1_000_000 / scale, tell) }
     }
@@ -179,8 +195,9 @@ extension Benchmark {
             guard !options.isJSON else { return }
             let name = line.name + String(repeating: " ", count: max(1, 18 - line.name.count))
             print(
-                "\(name)\(line.writers)\twriters\t\(line.updates) updates\t\(Int(line.updatesPerSecond))/s\t"
-                    + "\(rounded(1e6 / line.updatesPerSecond)) µs\t\(rounded(line.processorMicroseconds)) µs of processors")
+                "\(name)\(line.writers)\twriters, \(line.batch)\ttogether\t\(line.updates) updates\t\(Int(line.updatesPerSecond))/s\t"
+                    + "\(rounded(1e6 / line.updatesPerSecond)) µs\t\(rounded(line.processorMicroseconds)) µs of processors"
+            )
         }
         guard options.isJSON else { return }
         let encoder = JSONEncoder()

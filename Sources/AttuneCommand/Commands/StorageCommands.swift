@@ -24,7 +24,7 @@ struct UsersCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let users = try await storage.usersOverview()
         await storage.close()
         switch format {
@@ -95,8 +95,7 @@ struct ForgetCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        try await requireFile(file)
-        let storage = try await SQLiteStorage(path: file, project: project)
+        let storage = try await existingProject(project, in: file, access: .writing)
         let facts: [(String, JSONText)]
         let stale: [StalePrior]
         if let feedback {
@@ -179,7 +178,7 @@ struct VerifyCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let total = try await storage.usersOverview().count
         if showsProgress { console.beginProgress("verifying", total: max(total, 1)) }
         let result = try await JournalVerification.run(storage, storage) { done, _ in

@@ -32,11 +32,14 @@ public struct UserFeedback: Sendable {
     public var user: String
     /// Their feedback; one update.
     public var feedback: [Feedback]
+    /// The application's name for the batch, by which a journal learns it only once.
+    public var id: FeedbackID?
 
     /// A user's batch.
-    public init(user: String, feedback: [Feedback]) {
+    public init(user: String, feedback: [Feedback], id: FeedbackID? = nil) {
         self.user = user
         self.feedback = feedback
+        self.id = id
     }
 }
 

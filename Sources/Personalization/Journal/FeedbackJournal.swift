@@ -121,6 +121,8 @@ public enum AppendOutcome: Sendable, Hashable {
 public protocol FeedbackJournal: Sendable {
     /// Appends an entry.
     func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome
+    /// Appends entries, at most one of each user; what became of each, in the same order. One's failure does not touch the others.
+    func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>]
     /// The entries of a user whose version is above `version`, all of them for `nil`, by version.
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
     /// The users with entries, in ascending order of their ids' bytes.
@@ -158,6 +160,21 @@ public protocol FeedbackJournal: Sendable {
     func priors(from user: String) async throws -> [DerivedPrior]
     /// Whether a prior is stale: it contains what was forgotten.
     func isStale(_ prior: UInt64) async throws -> Bool
+}
+
+extension FeedbackJournal {
+    /// One after another, for a journal that gains nothing by having them together.
+    public func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>] {
+        var results: [Result<AppendOutcome, any Error>] = []
+        for entry in entries {
+            do {
+                results.append(.success(try await append(entry, durability: durability)))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        return results
+    }
 }
 
 /// How a user's entries change when a piece of feedback is forgotten.

@@ -51,6 +51,11 @@ struct JournalDraft {
     /// What it names.
     var contents: [JournalContent] = []
     var id: FeedbackID?
+    /// About how many bytes it takes.
+    var bytes: Int {
+        if case .update(let update) = kind { return update.feedback.count + 48 }
+        return 16
+    }
 }
 
 /// What is the engine's of its journal.
@@ -97,13 +102,30 @@ final class JournalHub: Sendable {
     var unsaved: (updates: Int, bytes: Int) { backlog.withLock { ($0.updates, $0.bytes) } }
 
     /// Makes sure that the journal has what an entry names, then appends it.
-    func append(_ draft: JournalDraft, of user: String) async throws -> (outcome: AppendOutcome, bytes: Int) {
+    func append(_ draft: JournalDraft, of user: String) async throws -> AppendOutcome {
+        try await keepContents(of: draft)
+        return try await journal.append(entry(draft, user), durability: durability)
+    }
+
+    /// The same for changes of many users, each once.
+    func append(_ drafts: [(draft: JournalDraft, user: String)]) async -> [Result<AppendOutcome, any Error>] {
+        do {
+            for (draft, _) in drafts { try await keepContents(of: draft) }
+        } catch {
+            return Array(repeating: .failure(error), count: drafts.count)
+        }
+        return await journal.append(drafts.map { entry($0.draft, $0.user) }, durability: durability)
+    }
+
+    private func keepContents(of draft: JournalDraft) async throws {
         for content in draft.contents { try await keep(content) }
         try await keep(configuration)
-        let action = JournalAction(configuration: configuration.hash, kind: draft.kind).encoded()
-        let entry = JournalEntry(
-            user: user, version: draft.version, id: draft.id, recordedAt: clock.now.microseconds, action: action)
-        return (try await journal.append(entry, durability: durability), action.count)
+    }
+
+    private func entry(_ draft: JournalDraft, _ user: String) -> JournalEntry {
+        JournalEntry(
+            user: user, version: draft.version, id: draft.id, recordedAt: clock.now.microseconds,
+            action: JournalAction(configuration: configuration.hash, kind: draft.kind).encoded())
     }
 
     private func keep(_ content: JournalContent) async throws {

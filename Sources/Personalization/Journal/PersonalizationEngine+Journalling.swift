@@ -36,37 +36,26 @@ extension PersonalizationEngine {
         return (result, try await commit(draft, hub, key, shard, operation))
     }
 
-    /// An update of an adapter that is in memory and that nobody waits for: the user is held while the journal has its time, and
-    /// no line is made for it. `nil` where that is not so.
-    func updateAlone(
-        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
-    ) async throws -> UpdateReport? {
-        guard let hub = journalHub, !feedback.isEmpty else { return nil }
-        let shard = shard(of: key)
-        let report = try shard.withLock { state throws(EngineError) -> UpdateReport? in
-            guard let place = handle.map({ state.place(of: $0) }) ?? state.place(of: key), state.holdAlone(place) else {
-                return nil
-            }
-            do throws(EngineError) {
-                return try update(place, key.user, feedback, overrides, &state, overtaking: true)
-            } catch {
-                state.withPlace(place) { $0.commit = nil }
-                state.leaveAlone(key)?.leave()
-                throw error
-            }
-        }
-        guard let report else { return nil }
-        defer { shard.withLock { $0.leaveAlone(key) }?.leave() }
-        let outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
-        return try settled(report, outcome, key.user, shard)
-    }
-
     /// Gives a change that was made to the journal, and takes it back where the journal has not taken it.
-    private func commit(
+    func commit(
         _ draft: JournalDraft, _ hub: JournalHub, _ key: UserKey, _ shard: Shard, _ operation: String
     ) async throws -> AppendOutcome {
+        let result: Result<AppendOutcome, any Error>
         do {
-            let (outcome, bytes) = try await hub.append(draft, of: key.user)
+            result = .success(try await hub.append(draft, of: key.user))
+        } catch {
+            result = .failure(error)
+        }
+        return try conclude(draft, result, hub, key, shard, operation)
+    }
+
+    /// Makes a change visible that the journal has taken, or takes it back.
+    func conclude(
+        _ draft: JournalDraft, _ result: Result<AppendOutcome, any Error>, _ hub: JournalHub, _ key: UserKey,
+        _ shard: Shard, _ operation: String
+    ) throws -> AppendOutcome {
+        do {
+            let outcome = try result.get()
             guard outcome == .appended else {
                 takeBack(draft, key, shard)
                 return outcome
@@ -79,7 +68,7 @@ extension PersonalizationEngine {
                     return slot.unsavedEntries
                 } ?? 0
             }
-            if hub.note(key, bytes: bytes, unsaved: unsaved) { Task.detached { await self.saveBacklog(hub) } }
+            if hub.note(key, bytes: draft.bytes, unsaved: unsaved) { Task.detached { await self.saveBacklog(hub) } }
             return outcome
         } catch {
             takeBack(draft, key, shard)

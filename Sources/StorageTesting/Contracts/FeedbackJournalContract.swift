@@ -27,6 +27,7 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("entries come back as they were given") { try await run.checkEntries() }
         try await found.check("versions rise") { try await run.checkThatVersionsRise() }
         try await found.check("an id is learned once") { try await run.checkIDs() }
+        try await found.check("entries of many users go together") { try await run.checkAppendingTogether() }
         try await found.check("content is kept under its name") { try await run.checkContent() }
         try await found.check("trimming makes a base") { try await run.checkTrimming() }
         try await found.check("rewriting is whole") { try await run.checkRewriting() }
@@ -49,6 +50,41 @@ private struct Run: Sendable {
 
     private func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
         found.expect(promise, value, is: expected)
+    }
+
+    func checkAppendingTogether() async throws {
+        let journal = try await makeJournal()
+        expect("no entries have no outcomes", await journal.append([], durability: .buffered).count, is: 0)
+        let users = (0..<300).map { "user \($0)" }
+        for durability in [Durability.buffered, .synced] {
+            let version: UInt64 = durability == .buffered ? 1 : 2
+            let outcomes = await journal.append(users.map { entry($0, version) }, durability: durability)
+            expect(
+                "many are appended together", try outcomes.map { try $0.get() },
+                is: Array(repeating: .appended, count: users.count))
+        }
+        for user in users {
+            expect(
+                "what was appended together comes back", try await journal.entries(of: user, after: nil),
+                is: [entry(user, 1), entry(user, 2)])
+        }
+        // One that is refused, one that is known, one of a forgotten user: the others are appended.
+        let id = FeedbackID("known")
+        _ = try await journal.append(entry("known", 1, id: id), durability: .buffered)
+        _ = try await journal.removeEntries(of: "gone", isForgotten: true)
+        let mixed = [
+            entry("user 0", 3), entry("user 1", 2), entry("known", 2, id: id), entry("gone", 1), entry("new", 1),
+        ]
+        let outcomes = await journal.append(mixed, durability: .buffered)
+        let told = outcomes.map { outcome -> AppendOutcome? in
+            switch outcome {
+            case .success(let outcome): return outcome
+            case .failure(let error): return (error as? EngineError)?.code == .staleVersion ? nil : .forgottenFeedback
+            }
+        }
+        expect("each has its own outcome", told, is: [.appended, nil, .duplicate, .forgottenUser, .appended])
+        expect("one's refusal leaves its entries", try await journal.entries(of: "user 1", after: 1).count, is: 1)
+        expect("others' are there", try await journal.entries(of: "new", after: nil), is: [entry("new", 1)])
     }
 
     func checkEntries() async throws {
