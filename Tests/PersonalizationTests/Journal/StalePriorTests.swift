@@ -1,4 +1,5 @@
 import LoRA
+import TensorCore
 import Testing
 
 @testable import Personalization
@@ -163,6 +164,26 @@ struct StalePriorTests {
             }
             for user in users { try await engine.forget(user) }
         }
+    }
+
+    /// Merged but not recorded yet: who forgets then waits, or would miss it.
+    @Test func forgettingWaitsForWhatIsBeingMerged() async throws {
+        let faulty = FaultyJournal()
+        let engine = try PersonalizationEngine(configuration: script.configuration(), journal: faulty)
+        try await taught(engine)
+        faulty.set(.waits)
+        let merging = Task { try await engine.mergeAdapters(["ada": 1, "bob": 1]) }
+        while !faulty.isWaitedFor { await Task.yield() }
+        let isDone = Lock(false)
+        let forgetting = Task {
+            defer { isDone.withLock { $0 = true } }
+            return try await engine.forgetFeedback(FeedbackID("1"), of: "ada")
+        }
+        for _ in 0..<50 where !isDone.withLock({ $0 }) { try await Task.sleep(for: .milliseconds(2)) }
+        faulty.set(.works)
+        let prior = try await merging.value
+        #expect(try await forgetting.value.stalePriors.map(\.hash) == [engine.content(prior).hash])
+        #expect(try await engine.isStale(prior))
     }
 
     @Test func whatCannotBeRecordedIsNotMerged() async throws {
