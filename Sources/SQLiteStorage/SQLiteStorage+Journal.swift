@@ -124,6 +124,7 @@ extension SQLiteStorage {
     /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
     public func rewrite(_ rewriting: JournalRewriting) async throws {
         let users = commits.users
+        let project = projectRef
         let user = rewriting.removed.user
         let snapshot = rewriting.adapter.adapter.snapshot()
         try await writing("rewrite") { connection in
@@ -144,6 +145,7 @@ extension SQLiteStorage {
             }
             try connection.insert(rewriting.correction, of: ref)
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
+            try connection.markStale(from: users.digest(user), learnedAt: rewriting.removed.version, project)
             users.forget(user)
         }
     }
@@ -159,6 +161,7 @@ extension SQLiteStorage {
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
                     [.integer(project), users.digest(user)])
             }
+            try connection.removeFromPriors(user, users.digest(user), isForgotten: isForgotten, project)
             guard let ref = try users.ref(user, connection) else { return 0 }
             try connection.run("DELETE FROM journal WHERE user = ?", [.integer(ref)])
             let entries = connection.changes

@@ -77,6 +77,34 @@ import Testing
         #expect(await attune("forget", copy).code == .usage)
     }
 
+    @Test func forgettingNamesThePriorsThatHadLearnedIt() async throws {
+        let folder = try TestFolder()
+        let shop = try Shop()
+        try await shop.make(folder("a.db"), users: ["ada", "bob"])
+        let storage = try await SQLiteStorage(path: folder("a.db"))
+        let engine = try shop.engine(storage)
+        let prior = try await engine.mergeAdapters(["ada": 1, "bob": 1])
+        let readers = (0..<22).map { "reader \($0)" }
+        for user in readers { try await engine.createAdapter(for: user, startingFrom: prior) }
+        let hash = fixedHex(try #require(try await storage.priors(from: "ada").first).hash)
+        await storage.close()
+        func forget(_ more: String...) async -> Transcript {
+            await attune(arguments: ["forget", folder("a.db"), "--user"] + more)
+        }
+        let one = try object(await forget("ada", "--feedback", "event 1", "--format", "json").output)
+        let stale = try #require(one["stale_priors"] as? [[String: Any]])
+        #expect(stale.count == 1 && stale[0]["prior"] as? String == hash)
+        #expect(stale[0]["users"] as? [String] == readers.sorted())
+        // A reader's own updates are in no prior.
+        let none = await forget(readers[3])
+        #expect(none.code == .success && none.output.contains("stale_priors       0\n"))
+        let text = await forget("bob").output
+        #expect(text.contains("stale_priors       1\nPrior "))
+        #expect(text.contains("Prior \(hash) is stale: merge again. 21 started from it: reader 0, reader 1, "))
+        #expect(text.hasSuffix(" and 1 more.\n"))
+        #expect(await attune("verify", folder("a.db")).code == .success)
+    }
+
     @Test func whatIsNoStorageFileIsToldApart() async throws {
         let folder = try JobTests.Folder()
         for command in ["verify", "users", "backup", "forget", "retain"] {

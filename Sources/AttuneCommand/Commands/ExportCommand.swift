@@ -89,7 +89,9 @@ struct ExportCommand: Command {
         let current = try await reader.current(record)
         var document: String?
         if kind == .json {
-            document = try await UserDocument(project: project, record: record, current: current).text(reader)
+            let derived = try await storage.priors(from: user)
+            document = try await UserDocument(project: project, record: record, current: current, derived: derived)
+                .text(reader)
         }
         await storage.close()
         try refuseExisting()

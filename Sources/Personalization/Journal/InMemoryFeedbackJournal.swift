@@ -10,6 +10,12 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var learned: Set<FeedbackID> = []
         var forgotten: Set<FeedbackID> = []
     }
+    private struct Prior {
+        /// The versions of the donors' adapters.
+        var donors: [UserKey: UInt64] = [:]
+        var starters: Set<UserKey> = []
+        var isStale = false
+    }
     private struct ContentKey: Hashable {
         let kind: JournalContent.Kind
         let hash: UInt64
@@ -18,6 +24,13 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var users: [UserKey: User] = [:]
         var forgottenUsers: Set<UserKey> = []
         var contents: [ContentKey: [UInt8]] = [:]
+        var priors: [UInt64: Prior] = [:]
+
+        mutating func markStale(from donor: UserKey, learnedAt version: UInt64) {
+            for (hash, prior) in priors {
+                if let merged = prior.donors[donor], merged >= version { priors[hash]?.isStale = true }
+            }
+        }
     }
     private let state = Lock<State>(State())
 
@@ -122,14 +135,24 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
             if let id = rewriting.removed.id, rewriting.replacement?.id != id { user.forgotten.insert(id) }
             user.entries.append(rewriting.correction)
             state.users[key] = user
+            state.markStale(from: key, learnedAt: rewriting.removed.version)
         }
     }
 
     /// Removes a user's entries and base.
     public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         state.withLock { state in
-            if isForgotten { state.forgottenUsers.insert(UserKey(user)) }
-            return state.users.removeValue(forKey: UserKey(user))?.entries.count ?? 0
+            let key = UserKey(user)
+            if isForgotten {
+                state.forgottenUsers.insert(key)
+                state.markStale(from: key, learnedAt: 0)
+            }
+            for hash in Array(state.priors.keys) {
+                state.priors[hash]?.starters.remove(key)
+                guard state.priors[hash]?.donors[key] != nil else { continue }
+                state.priors[hash]?.donors[key] = isForgotten ? nil : 0
+            }
+            return state.users.removeValue(forKey: key)?.entries.count ?? 0
         }
     }
 
@@ -139,5 +162,50 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     /// Lets a forgotten user be known again.
     public func readmit(_ user: String) async throws -> Bool {
         state.withLock { $0.forgottenUsers.remove(UserKey(user)) != nil }
+    }
+
+    /// Records whose adapters a prior was merged from.
+    public func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        state.withLock { state in
+            var known = state.priors[prior] ?? Prior()
+            for donor in donors {
+                let key = UserKey(donor.user)
+                if state.forgottenUsers.contains(key) {
+                    known.isStale = true
+                } else {
+                    known.donors[key] = max(known.donors[key] ?? 0, donor.version)
+                }
+            }
+            state.priors[prior] = known
+        }
+    }
+
+    /// Records that a user starts from a prior whose donors are known.
+    public func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        state.withLock { state in
+            guard let known = state.priors[prior] else { return true }
+            if known.isStale { return false }
+            let key = UserKey(user)
+            if !state.forgottenUsers.contains(key) { state.priors[prior]?.starters.insert(key) }
+            return true
+        }
+    }
+
+    /// The priors that were merged from a user's adapter.
+    public func priors(from user: String) async throws -> [DerivedPrior] {
+        state.withLock { state in
+            state.priors.compactMap { hash, prior in
+                prior.donors[UserKey(user)].map { version in
+                    DerivedPrior(
+                        hash: hash, version: version, isStale: prior.isStale,
+                        starters: prior.starters.sorted().map(\.user))
+                }
+            }.sorted { $0.hash < $1.hash }
+        }
+    }
+
+    /// Whether a prior is stale.
+    public func isStale(_ prior: UInt64) async throws -> Bool {
+        state.withLock { $0.priors[prior]?.isStale ?? false }
     }
 }

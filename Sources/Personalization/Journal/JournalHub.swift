@@ -69,6 +69,8 @@ final class JournalHub: Sendable {
     let policy: CheckpointPolicy
     let retention: JournalRetention
     let replayer: JournalReplayer
+    /// Passed by who merges and by who forgets, so that they never do it at the same time.
+    let merging = FIFOGate()
     /// The name of the settings that updates are made with now.
     let configuration: JournalContent
     private let clock: any ReasoningClock

@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called ten times.
+    /// A suite for journals that a closure makes, each empty; called eleven times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
@@ -33,6 +33,7 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("who has old entries is found") { try await run.checkAges() }
         try await found.check("rewriting is whole") { try await run.checkRewriting() }
         try await found.check("forgotten users stay forgotten") { try await run.checkForgetting() }
+        try await found.check("priors know their donors") { try await run.checkPriors() }
         try await found.check("all calls may be made from many tasks at once") { try await run.checkConcurrentCalls() }
         return found.violations
     }
@@ -280,6 +281,58 @@ private struct Run: Sendable {
         let next = try await journal.append(entry("ada", 1), durability: .buffered)
         expect("who was only removed begins again", next, is: .appended)
         expect("others stay", try await journal.entries(of: "bob", after: nil).count, is: 3)
+    }
+
+    func checkPriors() async throws {
+        let journal = try await makeJournal()
+        func prior(_ hash: UInt64, _ version: UInt64, isStale: Bool = false, _ starters: [String] = []) -> DerivedPrior
+        {
+            DerivedPrior(hash: hash, version: version, isStale: isStale, starters: starters)
+        }
+        expect("an empty journal knows no donors", try await journal.priors(from: "ada"), is: [])
+        expect("what is unknown is not stale", try await journal.isStale(1), is: false)
+        expect("who starts from the unknown may", try await journal.recordStart(of: "zoe", from: 1), is: true)
+        for version: UInt64 in 1...3 {
+            _ = try await journal.append(entry("ada", version, id: FeedbackID("\(version)")), durability: .buffered)
+        }
+        let donors = [PriorDonor(user: "ada", version: 3), PriorDonor(user: "bob", version: 7)]
+        try await journal.recordDonors(donors, of: .max)
+        try await journal.recordDonors([PriorDonor(user: "ada", version: 2)], of: .max)
+        try await journal.recordDonors([PriorDonor(user: "ada", version: 1)], of: 1)
+        for user in ["zoe", "dan"] {
+            expect("who starts from a prior may", try await journal.recordStart(of: user, from: .max), is: true)
+        }
+        expect(
+            "donors and starters come back, of a prior's donor the highest version",
+            try await journal.priors(from: "ada"), is: [prior(1, 1), prior(.max, 3, ["dan", "zoe"])])
+        expect("donors are told apart", try await journal.priors(from: "bob"), is: [prior(.max, 7, ["dan", "zoe"])])
+
+        try await journal.rewrite(
+            JournalRewriting(
+                removed: entry("ada", 2, id: FeedbackID("2")), replacement: nil, correction: entry("ada", 4),
+                adapter: try adapter("ada", 4)))
+        expect("what had learned the feedback is stale", try await journal.isStale(.max), is: true)
+        expect("what had not is fit", try await journal.isStale(1), is: false)
+        expect("nobody starts from a stale prior", try await journal.recordStart(of: "eve", from: .max), is: false)
+
+        _ = try await journal.removeEntries(of: "dan", isForgotten: false)
+        _ = try await journal.removeEntries(of: "ada", isForgotten: false)
+        expect(
+            "removed users start from nothing, and can be forgotten still", try await journal.priors(from: "ada"),
+            is: [prior(1, 0), prior(.max, 0, isStale: true, ["zoe"])])
+        expect("who is removed makes nothing stale", try await journal.isStale(1), is: false)
+        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
+        expect("a forgotten donor is not known", try await journal.priors(from: "ada"), is: [])
+        expect("a forgotten donor's priors are stale", try await journal.isStale(1), is: true)
+        expect("and stay so", try await journal.isStale(.max), is: true)
+
+        try await journal.recordDonors(
+            [PriorDonor(user: "ada", version: 1), PriorDonor(user: "eve", version: 1)], of: 2)
+        expect("who was forgotten is not recorded", try await journal.priors(from: "ada"), is: [])
+        expect("and what they are in is stale", try await journal.priors(from: "eve"), is: [prior(2, 1, isStale: true)])
+        try await journal.recordDonors([PriorDonor(user: "eve", version: 1)], of: 3)
+        expect("a start is not refused", try await journal.recordStart(of: "ada", from: 3), is: true)
+        expect("but nothing names who was forgotten", try await journal.priors(from: "eve").last, is: prior(3, 1))
     }
 
     func checkConcurrentCalls() async throws {
