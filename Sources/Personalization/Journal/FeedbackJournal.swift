@@ -109,7 +109,7 @@ public enum AppendOutcome: Sendable, Hashable {
 /// A durable, ordered log of what adapters learned; adapters are what its replay gives.
 ///
 /// What every conformer promises:
-/// - ``append(_:durability:)`` returns when the entry is as durable as was asked for, and throws with nothing appended
+/// - ``append(_:durability:)->AppendOutcome`` returns when the entry is as durable as was asked for, and throws with nothing appended
 ///   otherwise. Versions of a user's entries rise: one that does not is refused with ``EngineError`` (`staleVersion`). Cancelling
 ///   the task does not keep an entry from being appended.
 /// - ``entries(of:after:)`` returns a user's entries, by version, as they were given.
