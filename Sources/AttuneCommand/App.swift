@@ -16,7 +16,8 @@ struct App: Sendable {
     static let commands: [any Command.Type] = [
         PersonalizeCommand.self, EvaluateCommand.self, BankCommand.self, BenchCommand.self, ConfigCommand.self,
         InspectCommand.self, UsersCommand.self, ShowCommand.self, ExportCommand.self, ImportCommand.self,
-        MigrateCommand.self, ForgetCommand.self, VerifyCommand.self, BackupCommand.self, CompactCommand.self,
+        MigrateCommand.self, ForgetCommand.self, RetainCommand.self, VerifyCommand.self, BackupCommand.self,
+        CompactCommand.self,
     ]
 
     /// Looks up an environment variable; passed in so that a test can supply its own.

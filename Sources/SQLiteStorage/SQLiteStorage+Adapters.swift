@@ -71,8 +71,10 @@ extension SQLiteStorage {
     /// Removes a user's adapter; says whether there was one.
     public func remove(_ user: String) async throws -> Bool {
         let users = commits.users
+        let project = projectRef
         return try await writing("remove") { connection in
             try connection.recent.settle(connection)
+            try connection.removeFromPriors(user, users.digest(user), isForgotten: false, project)
             guard let ref = try users.ref(user, connection) else { return false }
             try connection.run("DELETE FROM adapters WHERE user = ?", [.integer(ref)])
             let wasThere = connection.changes > 0

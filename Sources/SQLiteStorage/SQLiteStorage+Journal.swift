@@ -42,6 +42,29 @@ extension SQLiteStorage {
         }
     }
 
+    /// The users whose first entry was recorded before a moment, ascending.
+    ///
+    /// - Complexity: O(users · log(entries)), and a look at each of the latest entries.
+    public func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        let project = projectRef
+        return try await reading("users") { connection in
+            var all: [String] = []
+            // Entries in `recent` come after those in `journal`, and a user's are there in the order of their numbers. What SQLite
+            // says beside min(seq) is that row's.
+            try connection.run(
+                """
+                SELECT id FROM users LEFT JOIN
+                    (SELECT user AS recent_user, recorded_at AS recent_at, min(seq) FROM recent GROUP BY user)
+                    ON recent_user = ref
+                WHERE project = ? AND coalesce(
+                    (SELECT recorded_at FROM journal WHERE journal.user = ref ORDER BY version LIMIT 1), recent_at) < ?
+                ORDER BY id
+                """, [.integer(project), .integer(moment)]
+            ) { all.append($0.text(0)) }
+            return all
+        }
+    }
+
     /// The adapter that a user's entries begin from.
     public func base(of user: String) async throws -> StoredAdapter? {
         let project = projectRef
@@ -83,7 +106,8 @@ extension SQLiteStorage {
         }
     }
 
-    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version, in one transaction; their ids stay
+    /// known.
     public func trim(_ base: StoredAdapter) async throws {
         let snapshot = base.adapter.snapshot()
         let users = commits.users
@@ -100,6 +124,7 @@ extension SQLiteStorage {
     /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
     public func rewrite(_ rewriting: JournalRewriting) async throws {
         let users = commits.users
+        let project = projectRef
         let user = rewriting.removed.user
         let snapshot = rewriting.adapter.adapter.snapshot()
         try await writing("rewrite") { connection in
@@ -120,6 +145,7 @@ extension SQLiteStorage {
             }
             try connection.insert(rewriting.correction, of: ref)
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
+            try connection.markStale(from: users.digest(user), learnedAt: rewriting.removed.version, project)
             users.forget(user)
         }
     }
@@ -135,6 +161,7 @@ extension SQLiteStorage {
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
                     [.integer(project), users.digest(user)])
             }
+            try connection.removeFromPriors(user, users.digest(user), isForgotten: isForgotten, project)
             guard let ref = try users.ref(user, connection) else { return 0 }
             try connection.run("DELETE FROM journal WHERE user = ?", [.integer(ref)])
             let entries = connection.changes

@@ -148,6 +148,15 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         return DigestKey(first, second)
     }
 
+    /// The projects of the file, ascending: a storage that writes makes its own.
+    public func projects() async throws -> [String] {
+        try await reading("projects") { connection in
+            var all: [String] = []
+            try connection.run("SELECT name FROM projects ORDER BY name") { all.append($0.text(0)) }
+            return all
+        }
+    }
+
     /// Closes the file when everything that was begun is done. Later calls throw ``StorageError`` (`closed`).
     public func close() async {
         commits.close(path: path)

@@ -32,10 +32,28 @@ enum Schema {
             bytes BLOB NOT NULL, UNIQUE (project, kind, hash)) STRICT;
         CREATE TABLE tombstones (
             project INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (project, digest)) STRICT, WITHOUT ROWID;
+        """,
+        // Whose adapters priors were merged from, and who started from them.
         """
+        CREATE TABLE merged_priors (
+            project INTEGER NOT NULL, prior INTEGER NOT NULL, stale INTEGER NOT NULL,
+            PRIMARY KEY (project, prior)) STRICT, WITHOUT ROWID;
+        CREATE TABLE donors (
+            project INTEGER NOT NULL, donor BLOB NOT NULL, prior INTEGER NOT NULL, version INTEGER NOT NULL,
+            PRIMARY KEY (project, donor, prior)) STRICT, WITHOUT ROWID;
+        CREATE TABLE starters (
+            project INTEGER NOT NULL, user BLOB NOT NULL, prior INTEGER NOT NULL,
+            PRIMARY KEY (project, user, prior)) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     static var version: Int { migrations.count }
+
+    /// Whether a file has tables for priors' donors: one that is opened for reading may have those of version 1, and knows none.
+    /// Asked inside the transaction that reads them, since another process may migrate the file meanwhile.
+    static func knowsPriors(_ connection: Connection) throws(StorageError) -> Bool {
+        try connection.integer("PRAGMA user_version") ?? 0 >= 2
+    }
 
     /// Brings a file's tables up to date; makes them in a new one.
     ///
@@ -51,7 +69,7 @@ enum Schema {
         }
     }
 
-    /// The version of a file's tables; 0 for a file without any.
+    /// The version of a file's tables; 0 for a file without any. Older ones are read as they are: who only reads cannot migrate.
     @discardableResult
     static func check(_ connection: Connection, mayBeNew: Bool) throws(StorageError) -> Int {
         func refuse(_ code: StorageError.Code, _ message: String) -> StorageError {

@@ -53,9 +53,20 @@ import Testing
         #expect(
             try #require(try object(await attune("users", file, "--format", "json").output)["users"] as? [Any]).count
                 == 23)
-        // Their likes come again, and are refused.
+        // Their likes come again, and are refused; the others' are there already.
         let late = await attune("personalize", folder.path, "--rank", "3", "--store", file)
-        #expect(late.code == .badData && late.errors.contains("forgotten"))
+        #expect(late.code == .success && late.output.contains("7 likes are of users who were forgotten"))
+        let facts = try object(
+            await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json").output)
+        #expect(facts["forgotten"] as? Int == 7 && facts["already_known"] as? Int == 23 * 7)
+        #expect(
+            try #require(try object(await attune("users", file, "--format", "json").output)["users"] as? [Any]).count
+                == 23)
+        // A mistyped project is no empty one.
+        for command in [["verify"], ["users"], ["forget", "--user", "x"], ["show", "--user", "x"]] {
+            let wrong = await attune(arguments: [command[0], file] + command.dropFirst() + ["--project", "defualt"])
+            #expect(wrong.code == .badData && wrong.errors.contains("it has 'default'"))
+        }
         #expect(await attune("verify", file).code == .success)
         #expect(await attune("users", copy).output.contains("24 users"))
 
@@ -66,11 +77,42 @@ import Testing
         #expect(await attune("forget", copy).code == .usage)
     }
 
+    @Test func forgettingNamesThePriorsThatHadLearnedIt() async throws {
+        let folder = try TestFolder()
+        let shop = try Shop()
+        try await shop.make(folder("a.db"), users: ["ada", "bob"])
+        let storage = try await SQLiteStorage(path: folder("a.db"))
+        let engine = try shop.engine(storage)
+        let prior = try await engine.mergeAdapters(["ada": 1, "bob": 1])
+        let readers = (0..<22).map { "reader \($0)" }
+        for user in readers { try await engine.createAdapter(for: user, startingFrom: prior) }
+        let hash = fixedHex(try #require(try await storage.priors(from: "ada").first).hash)
+        await storage.close()
+        func forget(_ more: String...) async -> Transcript {
+            await attune(arguments: ["forget", folder("a.db"), "--user"] + more)
+        }
+        let one = try object(await forget("ada", "--feedback", "event 1", "--format", "json").output)
+        let stale = try #require(one["stale_priors"] as? [[String: Any]])
+        #expect(stale.count == 1 && stale[0]["prior"] as? String == hash)
+        #expect(stale[0]["users"] as? [String] == readers.sorted())
+        // A reader's own updates are in no prior.
+        let none = await forget(readers[3])
+        #expect(none.code == .success && none.output.contains("stale_priors       0\n"))
+        let text = await forget("bob").output
+        #expect(text.contains("stale_priors       1\nPrior "))
+        #expect(text.contains("Prior \(hash) is stale: merge again. 21 started from it: reader 0, reader 1, "))
+        #expect(text.hasSuffix(" and 1 more.\n"))
+        #expect(await attune("verify", folder("a.db")).code == .success)
+    }
+
     @Test func whatIsNoStorageFileIsToldApart() async throws {
         let folder = try JobTests.Folder()
-        for command in ["verify", "users", "backup", "forget"] {
+        for command in ["verify", "users", "backup", "forget", "retain"] {
             func run(_ file: String) async -> Transcript {
-                let more = ["backup": [folder.path + "/copy.db"], "forget": ["--user", "ada"]][command] ?? []
+                let options = [
+                    "backup": [folder.path + "/copy.db"], "forget": ["--user", "ada"], "retain": ["--days", "3"],
+                ]
+                let more = options[command] ?? []
                 return await attune(arguments: [command, file] + more)
             }
             #expect(await run(folder.path + "/none.db").code == .noInput)

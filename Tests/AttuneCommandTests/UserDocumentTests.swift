@@ -105,6 +105,26 @@ import Testing
         #expect((migrated["feedback_ids"] as? [Any])?.count == 10)
     }
 
+    @Test func priorsThatWereMergedFromTheUserAreNamed() async throws {
+        let folder = try TestFolder()
+        let shop = try Shop()
+        try await shop.make(folder("a.db"), users: ["ada", "bob"])
+        let storage = try await SQLiteStorage(path: folder("a.db"))
+        let engine = try shop.engine(storage)
+        let prior = try await engine.mergeAdapters(["ada": 1, "bob": 1])
+        try await engine.createAdapter(for: "eve", startingFrom: prior)
+        _ = try await engine.forgetFeedback(FeedbackID("event 1"), of: "bob")
+        let hash = fixedHex(try #require(try await storage.priors(from: "ada").first).hash)
+        await storage.close()
+        let document = try await export(folder, "ada")
+        let merged = try #require(document["merged_into"] as? [[String: Any]])
+        #expect(merged.count == 1 && merged[0].keys.sorted() == ["prior", "stale", "version"])
+        #expect(merged[0]["prior"] as? String == hash && merged[0]["version"] as? String == "10")
+        #expect(merged[0]["stale"] as? Bool == true)
+        let eve = try await export(folder, "eve", to: "eve.json")
+        #expect(eve["priors"] as? [String] == [hash])
+    }
+
     @Test func aPriorIsNamed() async throws {
         let folder = try TestFolder()
         let shop = try Shop()
@@ -124,6 +144,7 @@ import Testing
         let hash = try #require(start["prior"] as? String)
         #expect(document["priors"] as? [String] == [hash] && start["learned_again"] as? Bool == false)
         #expect((document["adapter"] as? [String: Any])?["started_from"] is String)
+        #expect((document["merged_into"] as? [Any])?.isEmpty == true)
         // And it goes elsewhere with the adapter's state.
         _ = await attune("export", folder("a.db"), "--user", "bob", "--to", folder("bob"))
         #expect(await attune("import", folder("b.db"), "--user", "bob", "--from", folder("bob")).code == .success)

@@ -36,6 +36,9 @@ struct ContractTests {
             #expect(try await storage.append(entry, durability: .synced) == .appended)
             try await storage.keep(JournalContent(kind: .prior, hash: 1, bytes: Array(project.utf8)))
             #expect(try await storage.content(.prior, 1) == Array(project.utf8))
+            #expect(try await storage.priors(from: "ada").isEmpty)
+            try await storage.recordDonors([PriorDonor(user: "ada", version: 1)], of: 1)
+            #expect(try await storage.recordStart(of: project, from: 1))
             await storage.close()
         }
         let storage = try await SQLiteStorage(path: path, project: "one")
@@ -43,6 +46,9 @@ struct ContractTests {
         await storage.close()
         let other = try await SQLiteStorage(path: path, project: "two")
         #expect(try await other.entries(of: "ada", after: nil) == [entry])
+        #expect(try await !other.isStale(1))
+        let prior = DerivedPrior(hash: 1, version: 1, isStale: false, starters: ["two"])
+        #expect(try await other.priors(from: "ada") == [prior])
         await other.close()
     }
 }

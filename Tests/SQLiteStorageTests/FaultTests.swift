@@ -159,13 +159,13 @@ struct FaultTests {
     }
 
     @Test(
-        "tables of another version are refused", arguments: [(2, "newerSchema"), (99, "newerSchema"), (0, "notAStore")])
+        "tables of another version are refused", arguments: [(3, "newerSchema"), (99, "newerSchema"), (0, "notAStore")])
     func otherSchemas(version: Int, expected: String) async throws {
         let path = folder.newPath()
         _ = try await filled(path)
         try withChecksums(path, "PRAGMA user_version = \(version)")
         #expect(await code { try await SQLiteStorage(path: path) }?.description == expected)
-        try withChecksums(path, "PRAGMA user_version = 1")
+        try withChecksums(path, "PRAGMA user_version = 2")
         let storage = try await SQLiteStorage(path: path)
         #expect(try await storage.users() == Self.users)
         await storage.close()

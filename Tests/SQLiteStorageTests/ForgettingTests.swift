@@ -90,6 +90,10 @@ struct ForgettingTests {
         }
         _ = try await engine.updateAdapter(
             for: user, with: [Feedback(embedding: secret, signal: .target(secret))], id: FeedbackID("secret"))
+        // The user gave to a prior, and to one that they have started from themselves.
+        let prior = try await engine.mergeAdapters(["other": 1])
+        let own = try await engine.mergeAdapters([user: 1, "other": 1])
+        try await engine.createAdapter(for: "reader", startingFrom: own)
         try await engine.checkpoint()
         let needle = unsafe secret.withUnsafeBytes { unsafe Data($0) }
         func files() throws -> Data {
@@ -106,15 +110,73 @@ struct ForgettingTests {
         if wholeUser {
             let receipt = try await engine.forget(user)
             #expect(receipt.hadAdapter && receipt.entries == 31)
+            #expect(receipt.stalePriors.map(\.users) == [["reader"]])
             #expect(try files().range(of: Data(user.utf8)) == nil)
         } else {
-            try await engine.forgetFeedback(FeedbackID("secret"), of: user)
+            let receipt = try await engine.forgetFeedback(FeedbackID("secret"), of: user)
+            #expect(receipt.stalePriors.map(\.users) == [["reader"]])
             #expect(try files().range(of: Data(user.utf8)) != nil)
         }
+        #expect(try await engine.isStale(own))
+        #expect(try await !engine.isStale(prior))
         #expect(try files().range(of: needle) == nil)
         #expect(try files().range(of: parameters) == nil)
         await storage.close()
         #expect(try files().range(of: needle) == nil)
+    }
+
+    @Test("no id of a donor or a starter stays behind, and the prior stays stale", arguments: [false, true])
+    func erasesDonors(isRemovedBefore: Bool) async throws {
+        let path = folder.newPath()
+        var storage = try await SQLiteStorage(path: path)
+        func engine() throws -> PersonalizationEngine {
+            try PersonalizationEngine(configuration: ShopScript.configuration(), store: storage, journal: storage)
+        }
+        var current = try engine()
+        let (donor, starter) = ("a-donor-who-wants-to-be-forgotten", "a-starter-who-wants-to-be-forgotten")
+        for user in [donor, "other"] {
+            for step in 0..<4 { _ = try await current.updateAdapter(for: user, with: script.batch(user, step)) }
+        }
+        let prior = try await current.mergeAdapters([donor: 1, "other": 1])
+        let second = try await current.mergeAdapters(["other": 1])
+        try await current.createAdapter(for: starter, startingFrom: prior)
+        try await current.createAdapter(for: "stays", startingFrom: prior)
+        func isThere(_ id: String) throws -> Bool {
+            try ["", "-wal"].contains { suffix in
+                guard FileManager.default.fileExists(atPath: path + suffix) else { return false }
+                return try contents(ofFile: path + suffix).range(of: Data(id.utf8)) != nil
+            }
+        }
+        #expect(try isThere(donor) && isThere(starter))
+        #expect(try await current.forget(starter).stalePriors.isEmpty)
+        #expect(try !isThere(starter))
+        // Late: it is refused, and leaves nothing.
+        await #expect(throws: EngineError.self) { try await current.createAdapter(for: starter, startingFrom: prior) }
+        if isRemovedBefore {
+            #expect(try await current.removeAdapter(for: donor))
+            #expect(try await !current.isStale(prior))
+            // Removed, not forgotten: now the id is only under its keyed hash, by which it is known later.
+            try await storage.erase()
+            #expect(try !isThere(donor))
+        }
+        #expect(try await current.forget(donor).stalePriors.map(\.users) == [["stays"]])
+        for _ in 0..<2 {
+            #expect(try !isThere(donor) && !isThere(starter))
+            #expect(try await current.isStale(prior))
+            #expect(try await !current.isStale(second))
+            let error = await #expect(throws: EngineError.self) {
+                try await current.createAdapter(for: "late", startingFrom: prior)
+            }
+            #expect(error?.code == .stalePrior)
+            #expect(try await storage.usersOverview().map(\.user) == ["other", "stays"])
+            await storage.close()
+            storage = try await SQLiteStorage(path: path)
+            current = try engine()
+        }
+        // Who started from it is replayed from it.
+        #expect(try await JournalVerification.run(storage, storage).mismatches == [])
+        #expect(try await current.adapter(for: "stays")?.startedFrom != nil)
+        await storage.close()
     }
 
     @Test("a forgotten user is refused until readmitted, then begins anew")

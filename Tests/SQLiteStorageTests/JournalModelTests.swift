@@ -10,9 +10,6 @@ import TestSupport
 private struct Model {
     let journal = InMemoryFeedbackJournal()
     var saved: [String: StoredAdapter] = [:]
-    /// The ids of trimmed entries: the storage knows them still, and the journal in memory doesn't.
-    var trimmed: [String: Set<FeedbackID>] = [:]
-    var forgotten: Set<String> = []
 
     func overview(_ users: [String]) async throws -> [StoredUser] {
         var all: [StoredUser] = []
@@ -53,6 +50,7 @@ private enum Outcome: Equatable {
 @Suite("Recent and settled entries against a model", .timeLimit(.minutes(10)))
 struct JournalModelTests {
     private static let users = ["", "a", "b", "\u{E9}", "用户"].map { "user " + $0 }
+    private static let priors = 6
 
     private final class Run {
         let path: String
@@ -92,11 +90,7 @@ struct JournalModelTests {
                 user: user, version: version, id: id(), recordedAt: Int64(log.count), action: action())
             let durability: Durability = dice.bernoulli(0.2) ? .synced : .buffered
             log.append("append \(user) \(version) \(entry.id?.description ?? "-")")
-            let isTrimmed = entry.id.map { model.trimmed[user, default: []].contains($0) } ?? false
-            let expected =
-                isTrimmed && !model.forgotten.contains(user)
-                ? .done(.duplicate)
-                : try await Outcome { try await model.journal.append(entry, durability: durability) }
+            let expected = try await Outcome { try await model.journal.append(entry, durability: durability) }
             let isBatch = dice.bernoulli(0.3)
             let outcome = try await Outcome {
                 if isBatch { return try await storage.append([entry], durability: durability)[0].get() }
@@ -110,7 +104,6 @@ struct JournalModelTests {
             guard !entries.isEmpty else { return }
             let version = entries[dice.integer(below: entries.count)].version
             log.append("trim \(user) \(version)")
-            model.trimmed[user, default: []].formUnion(entries.filter { $0.version <= version }.compactMap(\.id))
             let base = adapter(user, version)
             try await model.journal.trim(base)
             try await storage.trim(base)
@@ -143,8 +136,6 @@ struct JournalModelTests {
             let expected = try await model.journal.removeEntries(of: user, isForgotten: isForgotten)
             try #require(try await storage.removeEntries(of: user, isForgotten: isForgotten) == expected, "\(trail)")
             model.saved[user] = nil
-            model.trimmed[user] = nil
-            if isForgotten { model.forgotten.insert(user) }
         }
 
         func save(_ user: String) async throws {
@@ -156,9 +147,24 @@ struct JournalModelTests {
             model.saved[user] = record
         }
 
+        /// A prior of few is merged from a user, or a user starts from it.
+        func merge(_ user: String) async throws {
+            let prior = UInt64(dice.integer(below: JournalModelTests.priors))
+            if dice.bernoulli(0.5) {
+                let donor = PriorDonor(user: user, version: try await model.last(user))
+                log.append("donor \(user) \(donor.version) of \(prior)")
+                try await model.journal.recordDonors([donor], of: prior)
+                try await storage.recordDonors([donor], of: prior)
+            } else {
+                log.append("start \(user) from \(prior)")
+                let expected = try await model.journal.recordStart(of: user, from: prior)
+                try #require(try await storage.recordStart(of: user, from: prior) == expected, "\(trail)")
+            }
+        }
+
         func step() async throws {
             let user = JournalModelTests.users[dice.integer(below: JournalModelTests.users.count)]
-            switch dice.integer(below: 24) {
+            switch dice.integer(below: 26) {
             case 0: try await trim(user)
             case 1, 2: try await rewrite(user)
             case 3: try await remove(user)
@@ -166,7 +172,6 @@ struct JournalModelTests {
                 log.append("readmit \(user)")
                 let expected = try await model.journal.readmit(user)
                 try #require(try await storage.readmit(user) == expected, "\(trail)")
-                model.forgotten.remove(user)
             case 6, 7, 8:
                 log.append("settle")
                 try await storage.settle()
@@ -178,6 +183,7 @@ struct JournalModelTests {
             case 11:
                 log.append("erase")
                 try await storage.erase()
+            case 12, 13: try await merge(user)
             default: try await append(user)
             }
         }
@@ -190,7 +196,16 @@ struct JournalModelTests {
             for (name, storage) in [("writing", storage), ("reading", reader)] {
                 try #require(try await storage.journalledUsers() == users, "\(name): \(trail)")
                 try #require(try await storage.usersOverview() == overview, "\(name): \(trail)")
+                let moment = Int64(dice.integer(below: log.count + 2))
+                let early = try await model.journal.users(withFirstEntryBefore: moment)
+                try #require(try await storage.users(withFirstEntryBefore: moment) == early, "\(name): \(trail)")
+                for prior in 0..<UInt64(JournalModelTests.priors) {
+                    let isStale = try await model.journal.isStale(prior)
+                    try #require(try await storage.isStale(prior) == isStale, "\(name), \(prior): \(trail)")
+                }
                 for user in JournalModelTests.users {
+                    let priors = try await model.journal.priors(from: user)
+                    try #require(try await storage.priors(from: user) == priors, "\(name), \(user): \(trail)")
                     let entries = try await model.journal.entries(of: user, after: nil)
                     try #require(
                         try await storage.entries(of: user, after: nil) == entries, "\(name), \(user): \(trail)")

@@ -142,7 +142,7 @@ struct ReplacingTests {
         } catch let error as EngineError {
             #expect(error.code == .damagedJournal && error.user == "ada")
         }
-        try await storage.writing("test") { try $0.execute("DELETE FROM journal") }
+        try await storage.writing("test") { try $0.execute("DELETE FROM journal; DELETE FROM recent") }
         do {
             _ = try await current("ada", storage)
             Issue.record("an adapter was made of nothing")

@@ -58,6 +58,18 @@ private final class SettlingJournal: FeedbackJournal {
     }
     func erase() async throws { try await inner.erase() }
     func readmit(_ user: String) async throws -> Bool { try await inner.readmit(user) }
+    func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        try await inner.users(withFirstEntryBefore: moment)
+    }
+    func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        try await inner.recordDonors(donors, of: prior)
+        try await settleByChance()
+    }
+    func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        try await inner.recordStart(of: user, from: prior)
+    }
+    func priors(from user: String) async throws -> [DerivedPrior] { try await inner.priors(from: user) }
+    func isStale(_ prior: UInt64) async throws -> Bool { try await inner.isStale(prior) }
 }
 
 @Suite("Contracts of a storage that settles", .timeLimit(.minutes(10)))

@@ -83,13 +83,15 @@ struct ExportCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let record = try await storage.existing(user)
         let reader = JournalReader(storage)
         let current = try await reader.current(record)
         var document: String?
         if kind == .json {
-            document = try await UserDocument(project: project, record: record, current: current).text(reader)
+            let derived = try await storage.priors(from: user)
+            document = try await UserDocument(project: project, record: record, current: current, derived: derived)
+                .text(reader)
         }
         await storage.close()
         try refuseExisting()

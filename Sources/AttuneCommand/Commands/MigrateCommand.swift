@@ -121,8 +121,7 @@ struct MigrateCommand: Command {
 
     func run(_ console: Console) async throws {
         let alignment = try model.map { try self.alignment($0) }
-        if !isDryRun { try await requireFile(file) }
-        let storage = try await SQLiteStorage(path: file, project: project, access: isDryRun ? .reading : .writing)
+        let storage = try await existingProject(project, in: file, access: isDryRun ? .reading : .writing)
         let users: [String]
         if let user {
             _ = try await storage.existing(user)

@@ -5,10 +5,11 @@ extension PersonalizationSummary {
     func text(adaptersWritten: Int?, output: String?, store: String? = nil) -> String {
         let queries = query == .profile ? "the average of a user's likes so far" : "a user's latest like"
         let seconds = duration / .seconds(1)
+        let gone = forgotten > 0 ? "; \(forgotten) likes are of users who were forgotten, and were refused" : ""
         if updates == 0, known > 0, let store {
             return
                 "All \(known) likes of \(printable(dataset)) are in \(printable(store)) already: nothing was learned, and "
-                + "nothing was ranked.\n"
+                + "nothing was ranked\(gone).\n"
         }
         var lines = """
             Personalized \(users) users of \(printable(dataset)): \(updates) updates, one for each like but a user's first, \
@@ -46,7 +47,7 @@ extension PersonalizationSummary {
             "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
         ])
         if let store {
-            table.add(["stored", "in \(printable(store)); \(known) likes were there already and were skipped"])
+            table.add(["stored", "in \(printable(store)); \(known) likes were there already and were skipped\(gone)"])
         }
         if let output {
             let count = adaptersWritten.map { "\($0) adapters" } ?? "not all adapters"
@@ -72,6 +73,7 @@ extension PersonalizationSummary {
                 ])
             ),
             ("users", .integer(users)), ("updates", .integer(updates)), ("already_known", .integer(known)),
+            ("forgotten", .integer(forgotten)),
             ("seconds", .number(duration / .seconds(1))), ("updates_per_second", .number(updatesPerSecond)),
             (
                 "loss",

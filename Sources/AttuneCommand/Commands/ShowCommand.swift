@@ -43,7 +43,7 @@ struct ShowCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let record = try await storage.existing(user)
         let reader = JournalReader(storage)
         let current = try await reader.current(record)

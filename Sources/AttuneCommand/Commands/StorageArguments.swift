@@ -49,6 +49,25 @@ func requireFile(_ path: String) async throws {
     await storage.close()
 }
 
+/// A storage of a project that is there: a mistyped one would be empty, and clean, and be made by writing.
+///
+/// - Throws: ``CommandFailure`` (`badData`) naming the projects that there are; ``StorageError``.
+func existingProject(_ project: String, in path: String, access: SQLiteStorage.Access) async throws -> SQLiteStorage {
+    let reading = try await SQLiteStorage(path: path, project: project, access: .reading)
+    let projects = try await reading.projects()
+    guard projects.contains(where: { Array($0.utf8) == Array(project.utf8) }) else {
+        await reading.close()
+        let some = projects.prefix(10).map(quoted).joined(separator: ", ")
+        throw CommandFailure(
+            .badData,
+            "\(printable(path)) has no project \(quoted(project)); it has \(some)"
+                + (projects.count > 10 ? " and \(projects.count - 10) more" : ""))
+    }
+    if access == .reading { return reading }
+    await reading.close()
+    return try await SQLiteStorage(path: path, project: project)
+}
+
 extension SQLiteStorage {
     /// What there is of a user who must be there.
     ///

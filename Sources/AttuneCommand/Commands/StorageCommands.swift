@@ -24,7 +24,7 @@ struct UsersCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let users = try await storage.usersOverview()
         await storage.close()
         switch format {
@@ -65,8 +65,10 @@ struct ForgetCommand: Command {
                 + "its log, and later updates of the user are refused until the user is readmitted.",
             "With --feedback one update is removed, and the adapter becomes, to the bit, the one that never saw it; its "
                 + "version rises by one. The update is refused when it comes again.",
-            "Nobody else may have the file open for writing. What priors and skills of a bank have learned from the user is "
-                + "not in the file and isn't reached.",
+            "Priors that were merged from an adapter which had learned what is forgotten become stale: no new user starts from "
+                + "them. They are listed, with the users who have started from them and have an adapter still.",
+            "Nobody else may have the file open for writing. What a bank has learned from the user is not in the file and "
+                + "isn't reached.",
         ],
         arguments: [.storageFile],
         options: [
@@ -93,13 +95,14 @@ struct ForgetCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        try await requireFile(file)
-        let storage = try await SQLiteStorage(path: file, project: project)
+        let storage = try await existingProject(project, in: file, access: .writing)
         let facts: [(String, JSONText)]
+        let stale: [StalePrior]
         if let feedback {
             let configuration = try await JournalVerification.configuration(of: user, in: storage)
             let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
             let receipt = try await engine.forgetFeedback(feedback, of: user)
+            stale = receipt.stalePriors
             facts = [
                 ("user", .string(user)), ("feedback", .string("\(feedback)")),
                 ("learned_at_version", .string("\(receipt.learnedAt)")), ("version", .string("\(receipt.version)")),
@@ -107,6 +110,9 @@ struct ForgetCommand: Command {
             ]
         } else {
             let hadAdapter = try await storage.load(user) != nil
+            stale = try await StalePrior.all(in: try await storage.priors(from: user), without: user) {
+                try await storage.users() + storage.journalledUsers()
+            }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
             try await storage.erase()
             facts = [
@@ -116,12 +122,30 @@ struct ForgetCommand: Command {
         }
         await storage.close()
         switch format {
-        case .json: console.write(JSONText.object(facts).text + "\n")
+        case .json:
+            let priors = stale.map { prior in
+                JSONText.object([
+                    ("prior", .string(fixedHex(prior.hash))), ("users", .array(prior.users.map { .string($0) })),
+                ])
+            }
+            console.write(JSONText.object(facts + [("stale_priors", .array(priors))]).text + "\n")
         case .text:
             var table = TextTable()
             for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
-            console.write(table.text)
+            table.add(["stale_priors", "\(stale.count)"])
+            console.write(table.text + stale.map(Self.line).joined())
         }
+    }
+
+    /// So many users of a prior are named in a text; JSON names all.
+    private static let mostNamed = 20
+
+    private static func line(_ prior: StalePrior) -> String {
+        let start = "Prior \(fixedHex(prior.hash)) is stale: merge again. "
+        if prior.users.isEmpty { return start + "No user with an adapter has started from it.\n" }
+        let names = prior.users.prefix(mostNamed).map { printable($0) }.joined(separator: ", ")
+        let rest = prior.users.count - mostNamed
+        return start + "\(prior.users.count) started from it: \(names)\(rest > 0 ? " and \(rest) more" : "").\n"
     }
 }
 
@@ -154,7 +178,7 @@ struct VerifyCommand: Command {
     }
 
     func run(_ console: Console) async throws {
-        let storage = try await SQLiteStorage(path: file, project: project, access: .reading)
+        let storage = try await existingProject(project, in: file, access: .reading)
         let total = try await storage.usersOverview().count
         if showsProgress { console.beginProgress("verifying", total: max(total, 1)) }
         let result = try await JournalVerification.run(storage, storage) { done, _ in

@@ -6,6 +6,8 @@ struct UserDocument {
     let project: String
     let record: UserRecord
     let current: StoredAdapter
+    /// The priors that the user's adapter was merged into.
+    let derived: [DerivedPrior]
 
     private static let format = "attune-user"
     private static let formatVersion = 1
@@ -39,6 +41,13 @@ struct UserDocument {
                 ("forgotten", .bool(known.version == nil)),
             ])
         }
+        // Who started from them is not the user's to know.
+        let mergedInto = derived.map { prior in
+            JSONText.object([
+                ("prior", .string(fixedHex(prior.hash))), ("version", .string("\(prior.version)")),
+                ("stale", .bool(prior.isStale)),
+            ])
+        }
         return JSONText.object([
             ("format", .string(Self.format)), ("format_version", .integer(Self.formatVersion)),
             ("attune_version", .string(App.version)), ("project", .string(project)), ("user", .string(record.user)),
@@ -51,6 +60,7 @@ struct UserDocument {
             ("feedback_ids", .array(feedback)),
             ("configurations", .object(settings)),
             ("priors", .array(priors.sorted().map { .string(fixedHex($0)) })),
+            ("merged_into", .array(mergedInto)),
         ]).text + "\n"
     }
 }

@@ -78,6 +78,8 @@ public struct PersonalizationRun: Sendable {
         var updates = 0
         /// Likes that the engine's journal had already.
         var known = 0
+        /// Likes of users whom the engine's journal was told to forget.
+        var forgotten = 0
         var lossBefore = 0.0
         var lossAfter = 0.0
         var updateTime = Duration.zero
@@ -118,19 +120,25 @@ public struct PersonalizationRun: Sendable {
                         ? Feedback(of: last, in: catalogue, signal: signal) : Feedback(embedding: x, signal: signal)
                     let id = keepsIDs ? data.id(of: event) : nil
                     let start = clock.now
-                    let update = try await engine.updateAdapter(for: user, with: [feedback], id: id)
-                    isKnown = update.samples == 0
-                    if isKnown {
-                        part.known += 1
-                    } else {
-                        part.updateTime += clock.now - start
-                        part.updates += 1
-                        part.lossBefore += update.lossBefore
-                        part.lossAfter += update.lossAfter
+                    do {
+                        let update = try await engine.updateAdapter(for: user, with: [feedback], id: id)
+                        isKnown = update.samples == 0
+                        if isKnown {
+                            part.known += 1
+                        } else {
+                            part.updateTime += clock.now - start
+                            part.updates += 1
+                            part.lossBefore += update.lossBefore
+                            part.lossAfter += update.lossAfter
+                        }
+                    } catch let error as EngineError where error.code == .forgottenUser {
+                        // Nothing of theirs is learned or ranked; the others' likes are.
+                        part.forgotten += 1
+                        isKnown = true
                     }
                 }
                 if isKnown {
-                    // The adapter has seen it: ranking it would say nothing.
+                    // The adapter has seen it, or may not: ranking it would say nothing.
                     counter.add(1)
                 } else {
                     ranking.add(plain: x, personalized: y, target: event.item, seen: seen[event.user], user: event.user)

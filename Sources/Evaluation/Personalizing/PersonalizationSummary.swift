@@ -23,6 +23,8 @@ public struct PersonalizationSummary: Sendable {
     public let updates: Int
     /// The likes that the engine's journal had already: neither learned again nor ranked.
     public let known: Int
+    /// The likes of users whom the engine's journal was told to forget: neither learned nor ranked.
+    public let forgotten: Int
     /// How long the whole run took, rankings included.
     public let duration: Duration
     /// Updates per second of one task that does nothing else, through the engine.
@@ -67,6 +69,7 @@ public struct PersonalizationSummary: Sendable {
         users = sums.count
         updates = parts.reduce(0) { $0 + $1.updates }
         known = parts.reduce(0) { $0 + $1.known }
+        forgotten = parts.reduce(0) { $0 + $1.forgotten }
         let time = parts.reduce(Duration.zero) { $0 + $1.updateTime } / .seconds(1)
         updatesPerSecond = time > 0 ? Double(updates) / time : 0
         let count = Double(max(updates, 1))

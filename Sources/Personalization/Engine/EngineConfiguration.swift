@@ -37,7 +37,7 @@ public struct EngineConfiguration: Sendable {
     /// When adapters are saved, so that a restart need not replay too much of the journal.
     public var checkpoints: CheckpointPolicy
     /// How long the journal keeps what a restart does not need. With ``JournalRetention/untilCheckpoint`` adapters are never made
-    /// again from a bank's better start.
+    /// again from a bank's better start; with ``JournalRetention/days(_:)``, as long as all of their entries are there.
     public var retention: JournalRetention
     /// The bank that a new engine is connected to; none by default, and the engine then works the same to the bit, except that
     /// nothing is looked up or stored. An engine's own ``PersonalizationEngine/configuration`` never holds it.
@@ -106,6 +106,9 @@ public struct EngineConfiguration: Sendable {
             ("bytes", checkpoints.bytes),
         ] where value < 1 {
             throw EngineError(.invalidConfiguration, "configuration", "checkpoints.\(name): \(value) is not above 0")
+        }
+        if case .days(let days) = retention, days < 1 {
+            throw EngineError(.invalidConfiguration, "configuration", "retention: \(days) days are fewer than 1")
         }
         do throws(ReasoningError) {
             try reasoning.validate()

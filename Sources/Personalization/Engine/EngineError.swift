@@ -8,6 +8,7 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
             case invalidConfiguration, invalidUser, unknownUser, refusedFeedback, refusedEmbedding, shapeMismatch
             case modelMismatch, storeFailed, staleVersion, refusedMerge, damagedJournal, numericsMismatch
             case forgottenUser, journalFailed, notRetained, unknownFeedback, damagedAdapter
+            case stalePrior
         }
         private let kind: Kind
 
@@ -31,6 +32,9 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
         public static let staleVersion = Code(kind: .staleVersion)
         /// The adapters cannot be merged; ``EngineError/cause`` says why.
         public static let refusedMerge = Code(kind: .refusedMerge)
+
+        /// The prior contains what was forgotten since it was merged: merge again.
+        public static let stalePrior = Code(kind: .stalePrior)
 
         /// The journal threw: the update was not made; ``EngineError/cause`` is its error.
         public static let journalFailed = Code(kind: .journalFailed)

@@ -159,7 +159,8 @@ extension PersonalizationEngine {
         results.reserveCapacity(updates.count)
         for update in updates {
             do {
-                results.append(.success(try await updateAdapter(for: update.user, with: update.feedback, id: update.id)))
+                let report = try await updateAdapter(for: update.user, with: update.feedback, id: update.id)
+                results.append(.success(report))
             } catch {
                 results.append(.failure(error))
             }

@@ -128,7 +128,8 @@ extension PersonalizationEngine {
     ///   - user: The user's id.
     ///   - prior: The product to start from; of the engine's dimension.
     /// - Returns: The adapter's version: 0 for a new one, otherwise that of the one that was there, which is not changed.
-    /// - Throws: ``EngineError``: `invalidUser`, `refusedMerge` for a prior of another dimension, or what loading throws.
+    /// - Throws: ``EngineError``: `invalidUser`, `refusedMerge` for a prior of another dimension, `stalePrior` for a new user where the
+    ///   journal knows that something in the prior was forgotten since, or what loading throws.
     @discardableResult
     public func createAdapter(for user: String, startingFrom prior: AdapterPrior) async throws -> UInt64 {
         try await createAdapter(for: user, from: prior) { identity throws(LoRAError) in
@@ -149,6 +150,7 @@ extension PersonalizationEngine {
                 let made = try Result(catching: { () throws(LoRAError) in try make(identity) })
                     .mapError { EngineError(.refusedMerge, "createAdapter", user: user, cause: $0) }
                     .get()
+                if let prior { try await recordStart(of: user, from: prior, shard) }
                 return try await place(made, from: prior, of: user, shard).version
             }
         }
@@ -216,10 +218,11 @@ extension PersonalizationEngine {
     /// - Parameters:
     ///   - settling: Whether an update whose outcome is not known yet goes to the bank.
     ///   - isForgotten: Whether the journal refuses the user from now on.
-    /// - Returns: Whether there was an adapter, and the journal's entries that were removed.
+    /// - Returns: Whether there was an adapter, the journal's entries that were removed, and of who is forgotten the priors that have
+    ///   become stale.
     func remove(
         _ user: String, settling: Bool, isForgotten: Bool
-    ) async throws -> (hadAdapter: Bool, entries: Int) {
+    ) async throws -> (hadAdapter: Bool, entries: Int, priors: [StalePrior]) {
         try await reportingFailures {
             try Self.check(user, "removeAdapter")
             return try await withLine(user, "removeAdapter") { shard in
@@ -230,14 +233,18 @@ extension PersonalizationEngine {
                     }
                     // The journal first: what it still had would bring the adapter back.
                     var entries = 0
+                    var priors: [StalePrior] = []
                     if let hub = journalHub {
-                        entries = try await journalling("removeAdapter", user) {
-                            try await hub.journal.removeEntries(of: user, isForgotten: isForgotten)
+                        (entries, priors) = try await journalling("removeAdapter", user) {
+                            let priors =
+                                isForgotten
+                                ? try await priorsToBecomeStale(user, learnedAt: 0, isWhole: true, hub) : []
+                            return (try await hub.journal.removeEntries(of: user, isForgotten: isForgotten), priors)
                         }
                     }
                     let wasStored = try await storing("removeAdapter", user: user) { try await store.remove(user) }
                     let wasHeld = letGo(user, shard, settling: settling)
-                    return (wasHeld || wasStored || entries > 0, entries)
+                    return (wasHeld || wasStored || entries > 0, entries, priors)
                 }
             }
         }
@@ -247,17 +254,17 @@ extension PersonalizationEngine {
     ///
     /// - Throws: ``EngineError`` (`storeFailed`).
     public func users() async throws -> [String] {
+        try await reportingFailures { try await presentUsers() }
+    }
+
+    /// The same for the engine's own operations, which report their failures themselves.
+    func presentUsers() async throws -> [String] {
         // Memory first: who leaves it meanwhile is in the store by then, and the other way round would be in neither list.
         var all: Set<UserKey> = []
         for shard in allShards { shard.withLock { $0.forEach { _ = all.insert($0.key) } } }
-        let stored = try await reportingFailures {
-            try await storing("users", user: nil) { try await store.users() }
-        }
-        for user in stored { all.insert(UserKey(user)) }
+        for user in try await storing("users", user: nil, { try await store.users() }) { all.insert(UserKey(user)) }
         if let hub = journalHub {
-            let journalled = try await reportingFailures {
-                try await journalling("users", nil) { try await hub.journal.journalledUsers() }
-            }
+            let journalled = try await journalling("users", nil) { try await hub.journal.journalledUsers() }
             for user in journalled { all.insert(UserKey(user)) }
         }
         return all.sorted().map(\.user)
@@ -300,12 +307,15 @@ extension PersonalizationEngine {
     /// What cannot be saved holds up nothing else: the store gets one call a shard, and when it refuses a stale version, one for
     /// each adapter of that shard.
     ///
+    /// With ``JournalRetention/days(_:)`` the first checkpoint, and once an hour a later one, removes old entries from the journal
+    /// (``applyRetention()``). What fails there is logged and not thrown.
+    ///
     /// - Returns: How many adapters were saved.
     /// - Throws: ``EngineError`` (`storeFailed`, `staleVersion`), the first of them when there are several (all are logged);
     ///   the adapters concerned stay unsaved, all others are saved.
     @discardableResult
     public func checkpoint() async throws -> Int {
-        try await storeGate.pass {
+        let (saved, failure) = try await storeGate.pass {
             journalHub?.beginCheckpoint()
             var saved = 0
             var firstFailure: EngineError?
@@ -326,9 +336,12 @@ extension PersonalizationEngine {
                 saved += done.saved
                 firstFailure = firstFailure ?? done.failure
             }
-            if let firstFailure { throw firstFailure }
-            return saved
+            return (saved, firstFailure)
         }
+        // After the gate: users' lines come before it.
+        await applyRetentionIfDue()
+        if let failure { throw failure }
+        return saved
     }
 
     /// Saves what can be saved: in one call, and one by one where the store refuses a stale version among them.
@@ -361,6 +374,11 @@ extension PersonalizationEngine {
                 try await journalling(operation, record.user) { try await hub.journal.trim(record) }
             }
         }
+        noteSaved(records, shard)
+    }
+
+    /// Notes that the store has these adapters.
+    func noteSaved(_ records: [StoredAdapter], _ shard: Shard) {
         shard.withLock { state in
             for record in records {
                 _ = state.withSlot(record.user) { slot in

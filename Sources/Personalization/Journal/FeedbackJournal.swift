@@ -109,12 +109,14 @@ public enum AppendOutcome: Sendable, Hashable {
 /// A durable, ordered log of what adapters learned; adapters are what its replay gives.
 ///
 /// What every conformer promises:
-/// - ``append(_:durability:)`` returns when the entry is as durable as was asked for, and throws with nothing appended
+/// - ``append(_:durability:)->AppendOutcome`` returns when the entry is as durable as was asked for, and throws with nothing appended
 ///   otherwise. Versions of a user's entries rise: one that does not is refused with ``EngineError`` (`staleVersion`). Cancelling
 ///   the task does not keep an entry from being appended.
 /// - ``entries(of:after:)`` returns a user's entries, by version, as they were given.
 /// - ``keep(_:)`` keeps content; the same again changes nothing; other bytes under the same name are refused.
 /// - ``trim(_:)`` and ``rewrite(_:)`` are done whole or not at all.
+/// - What ``recordDonors(_:of:)`` was told is known of a prior from then on. The prior becomes stale, for good, in the same change
+///   that removes a donor who is forgotten, or feedback that a donor's merged adapter had learned.
 /// - All may be called from many tasks at once.
 public protocol FeedbackJournal: Sendable {
     /// Appends an entry.
@@ -125,17 +127,25 @@ public protocol FeedbackJournal: Sendable {
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
     /// The users with entries, in ascending order of their ids' bytes.
     func journalledUsers() async throws -> [String]
+    /// The users whose first entry was recorded before a moment, in ascending order of their ids' bytes: those whose entries a
+    /// retention looks at. Reads no other entries, as far as it can.
+    ///
+    /// - Parameter moment: In microseconds since 1970 (UTC).
+    func users(withFirstEntryBefore moment: Int64) async throws -> [String]
     /// The adapter that a user's entries begin from: there is one where the journal doesn't reach back to the beginning.
     func base(of user: String) async throws -> StoredAdapter?
     /// Keeps content that entries will refer to.
     func keep(_ content: JournalContent) async throws
     /// Content by its name.
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]?
-    /// Makes an adapter the base of its user's entries, and removes those up to its version.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version. Their ids stay known: feedback that
+    /// comes again is a duplicate.
     func trim(_ base: StoredAdapter) async throws
-    /// Replaces a user's entries and adapter after a piece of feedback was forgotten.
+    /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and marks the priors stale that were merged
+    /// from the user's adapter of the removed entry's version or a later one.
     func rewrite(_ rewriting: JournalRewriting) async throws
-    /// Removes a user's entries and base, and what names them.
+    /// Removes a user's entries and base, and what names them. The priors that were merged from a user who is forgotten are marked
+    /// stale; of one who is not, it stays known that they were merged, with version 0, so that the user can be forgotten later.
     ///
     /// - Parameter isForgotten: Whether later entries of the user are refused, until ``readmit(_:)``.
     /// - Returns: How many entries were removed.
@@ -144,6 +154,18 @@ public protocol FeedbackJournal: Sendable {
     func erase() async throws
     /// Lets a forgotten user be known again; says whether the user was forgotten.
     func readmit(_ user: String) async throws -> Bool
+
+    /// Records whose adapters a prior was merged from, by the hash of its bytes. Others that are known of it stay, and of the same
+    /// user the highest version; a donor who was forgotten is not recorded, and makes the prior stale.
+    func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws
+    /// Records that a user starts from a prior, where its donors are known and the user was not forgotten.
+    ///
+    /// - Returns: Whether they may: `false` for a stale prior, and nothing is recorded then.
+    func recordStart(of user: String, from prior: UInt64) async throws -> Bool
+    /// The priors that were merged from a user's adapter, in ascending order of their hashes.
+    func priors(from user: String) async throws -> [DerivedPrior]
+    /// Whether a prior is stale: it contains what was forgotten.
+    func isStale(_ prior: UInt64) async throws -> Bool
 }
 
 extension FeedbackJournal {

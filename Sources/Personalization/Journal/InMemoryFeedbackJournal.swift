@@ -6,7 +6,15 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     private struct User {
         var entries: [JournalEntry] = []
         var base: StoredAdapter?
+        /// The ids of entries that were trimmed.
+        var learned: Set<FeedbackID> = []
         var forgotten: Set<FeedbackID> = []
+    }
+    private struct Prior {
+        /// The versions of the donors' adapters.
+        var donors: [UserKey: UInt64] = [:]
+        var starters: Set<UserKey> = []
+        var isStale = false
     }
     private struct ContentKey: Hashable {
         let kind: JournalContent.Kind
@@ -16,6 +24,13 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var users: [UserKey: User] = [:]
         var forgottenUsers: Set<UserKey> = []
         var contents: [ContentKey: [UInt8]] = [:]
+        var priors: [UInt64: Prior] = [:]
+
+        mutating func markStale(from donor: UserKey, learnedAt version: UInt64) {
+            for (hash, prior) in priors {
+                if let merged = prior.donors[donor], merged >= version { priors[hash]?.isStale = true }
+            }
+        }
     }
     private let state = Lock<State>(State())
 
@@ -30,7 +45,7 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
             var user = state.users[key] ?? User()
             if let id = entry.id {
                 if user.forgotten.contains(id) { return .forgottenFeedback }
-                if user.entries.contains(where: { $0.id == id }) { return .duplicate }
+                if user.learned.contains(id) || user.entries.contains(where: { $0.id == id }) { return .duplicate }
             }
             let last = max(user.entries.last?.version ?? 0, user.base?.adapter.version ?? 0)
             if !user.entries.isEmpty || user.base != nil, entry.version <= last {
@@ -58,6 +73,16 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         state.withLock { $0.users.filter { !$0.value.entries.isEmpty }.keys.sorted().map(\.user) }
     }
 
+    /// The users whose first entry was recorded before a moment, ascending.
+    ///
+    /// - Complexity: O(users).
+    public func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        state.withLock { state in
+            state.users.filter { $0.value.entries.first.map { $0.recordedAt < moment } ?? false }.keys.sorted()
+                .map(\.user)
+        }
+    }
+
     /// The adapter that a user's entries begin from.
     public func base(of user: String) async throws -> StoredAdapter? {
         state.withLock { $0.users[UserKey(user)]?.base }
@@ -79,11 +104,14 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         state.withLock { $0.contents[ContentKey(kind: kind, hash: hash)] }
     }
 
-    /// Makes an adapter the base of its user's entries.
+    /// Makes an adapter the base of its user's entries, and removes those up to its version; their ids stay known.
     public func trim(_ base: StoredAdapter) async throws {
         state.withLock { state in
             var user = state.users[UserKey(base.user)] ?? User()
             user.base = base
+            for entry in user.entries where entry.version <= base.adapter.version {
+                if let id = entry.id { user.learned.insert(id) }
+            }
             user.entries.removeAll { $0.version <= base.adapter.version }
             state.users[UserKey(base.user)] = user
         }
@@ -107,14 +135,24 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
             if let id = rewriting.removed.id, rewriting.replacement?.id != id { user.forgotten.insert(id) }
             user.entries.append(rewriting.correction)
             state.users[key] = user
+            state.markStale(from: key, learnedAt: rewriting.removed.version)
         }
     }
 
     /// Removes a user's entries and base.
     public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         state.withLock { state in
-            if isForgotten { state.forgottenUsers.insert(UserKey(user)) }
-            return state.users.removeValue(forKey: UserKey(user))?.entries.count ?? 0
+            let key = UserKey(user)
+            if isForgotten {
+                state.forgottenUsers.insert(key)
+                state.markStale(from: key, learnedAt: 0)
+            }
+            for hash in Array(state.priors.keys) {
+                state.priors[hash]?.starters.remove(key)
+                guard state.priors[hash]?.donors[key] != nil else { continue }
+                state.priors[hash]?.donors[key] = isForgotten ? nil : 0
+            }
+            return state.users.removeValue(forKey: key)?.entries.count ?? 0
         }
     }
 
@@ -124,5 +162,50 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     /// Lets a forgotten user be known again.
     public func readmit(_ user: String) async throws -> Bool {
         state.withLock { $0.forgottenUsers.remove(UserKey(user)) != nil }
+    }
+
+    /// Records whose adapters a prior was merged from.
+    public func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        state.withLock { state in
+            var known = state.priors[prior] ?? Prior()
+            for donor in donors {
+                let key = UserKey(donor.user)
+                if state.forgottenUsers.contains(key) {
+                    known.isStale = true
+                } else {
+                    known.donors[key] = max(known.donors[key] ?? 0, donor.version)
+                }
+            }
+            state.priors[prior] = known
+        }
+    }
+
+    /// Records that a user starts from a prior whose donors are known.
+    public func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        state.withLock { state in
+            guard let known = state.priors[prior] else { return true }
+            if known.isStale { return false }
+            let key = UserKey(user)
+            if !state.forgottenUsers.contains(key) { state.priors[prior]?.starters.insert(key) }
+            return true
+        }
+    }
+
+    /// The priors that were merged from a user's adapter.
+    public func priors(from user: String) async throws -> [DerivedPrior] {
+        state.withLock { state in
+            state.priors.compactMap { hash, prior in
+                prior.donors[UserKey(user)].map { version in
+                    DerivedPrior(
+                        hash: hash, version: version, isStale: prior.isStale,
+                        starters: prior.starters.sorted().map(\.user))
+                }
+            }.sorted { $0.hash < $1.hash }
+        }
+    }
+
+    /// Whether a prior is stale.
+    public func isStale(_ prior: UInt64) async throws -> Bool {
+        state.withLock { $0.priors[prior]?.isStale ?? false }
     }
 }

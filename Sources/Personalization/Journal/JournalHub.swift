@@ -28,6 +28,10 @@ public struct CheckpointPolicy: Sendable, Hashable {
 public enum JournalRetention: Sendable, Hashable {
     /// For ever: any piece of feedback can be forgotten exactly.
     case all
+    /// For so many days of 24 hours, at least 1: older entries are removed at checkpoints, at the first and then once an hour, or
+    /// by ``PersonalizationEngine/applyRetention()``. A single piece of feedback can be forgotten as long as its entry is there;
+    /// after that only users. Ids stay known.
+    case days(Int)
     /// Until the adapter is saved: single pieces of feedback cannot be forgotten, only users.
     case untilCheckpoint
 }
@@ -65,6 +69,8 @@ final class JournalHub: Sendable {
     let policy: CheckpointPolicy
     let retention: JournalRetention
     let replayer: JournalReplayer
+    /// Passed by who merges and by who forgets, so that they never do it at the same time.
+    let merging = FIFOGate()
     /// The name of the settings that updates are made with now.
     let configuration: JournalContent
     private let clock: any ReasoningClock
@@ -81,6 +87,13 @@ final class JournalHub: Sendable {
         var isWholeDue = false
     }
     private let backlog = Lock<Backlog>(Backlog())
+
+    /// When old entries were looked for, by the clock that never runs backwards.
+    private struct Retaining {
+        var lastLook: Double?
+        var isErasureDue = false
+    }
+    private let retaining = Lock<Retaining>(Retaining())
 
     init(
         _ journal: any FeedbackJournal, durability: Durability, policy: CheckpointPolicy, retention: JournalRetention,
@@ -185,5 +198,34 @@ final class JournalHub: Sendable {
             backlog.bytes = 0
             backlog.since = nil
         }
+    }
+
+    // MARK: Retention
+
+    /// The date, in microseconds since 1970 (UTC).
+    var now: Int64 { clock.now.microseconds }
+
+    /// The least time between two looks for old entries at checkpoints, in seconds.
+    private static let leastTimeBetweenLooks = 3600.0
+
+    /// Begins to look for old entries, unless that is not due.
+    ///
+    /// - Returns: Whether it begins.
+    func beginRetention(evenIfNotDue: Bool) -> Bool {
+        let uptime = clock.uptime
+        return retaining.withLock { retaining in
+            if !evenIfNotDue, let last = retaining.lastLook, uptime - last < Self.leastTimeBetweenLooks { return false }
+            retaining.lastLook = uptime
+            return true
+        }
+    }
+
+    /// Lets the next checkpoint look for old entries.
+    func retentionIsDue() { retaining.withLock { $0.lastLook = nil } }
+
+    /// Whether the bytes of what a retention removed are still in the journal's file.
+    var isErasureDue: Bool {
+        get { retaining.withLock { $0.isErasureDue } }
+        set { retaining.withLock { $0.isErasureDue = newValue } }
     }
 }

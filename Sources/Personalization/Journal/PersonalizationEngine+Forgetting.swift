@@ -12,6 +12,9 @@ public struct ForgettingReceipt: Sendable {
     public var isErased = true
     /// What the connected bank removed; `nil` without one.
     public var bank: ForgettingReport?
+    /// The priors that were merged from the user's adapter, as far as the journal knows; those that were stale before too. Empty when
+    /// a call that failed half-way had removed the user already.
+    public var stalePriors: [StalePrior] = []
 }
 
 /// What was removed when a piece of feedback was forgotten.
@@ -26,11 +29,15 @@ public struct FeedbackReceipt: Sendable, Hashable {
     public var replayed: Int
     /// Whether its bytes are gone from the journal's file as well; if not, ``PersonalizationEngine/eraseForgotten()`` tries again.
     public var isErased: Bool
+    /// The priors that were merged from an adapter of the user that had learned the feedback, as far as the journal knows; those that
+    /// were stale before too.
+    public var stalePriors: [StalePrior] = []
 }
 
 extension PersonalizationEngine {
     /// Forgets a user: adapter, stored adapter, the journal's entries, and all that the connected bank has of them; every skill
-    /// that they gave to is made again without them. With a journal the user stays forgotten: late or imported feedback of
+    /// that they gave to is made again without them, and every prior that was merged from their adapter
+    /// (``mergeAdapters(_:normalizing:shrinkage:)``) is stale from now on. With a journal the user stays forgotten: late or imported feedback of
     /// theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
     ///
     /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
@@ -41,8 +48,9 @@ extension PersonalizationEngine {
     ///   removed; call again.
     @discardableResult
     public func forget(_ user: String) async throws -> ForgettingReceipt {
-        let (hadAdapter, entries) = try await remove(user, settling: false, isForgotten: true)
-        var receipt = ForgettingReceipt(hadAdapter: hadAdapter, entries: entries)
+        let removed = try await apartFromMerging { try await remove(user, settling: false, isForgotten: true) }
+        var receipt = ForgettingReceipt(hadAdapter: removed.hadAdapter, entries: removed.entries)
+        receipt.stalePriors = removed.priors
         receipt.isErased = await isErased()
         let digest = reasoning.digestKey.digest(of: user)
         let connection = reasoning.connection
@@ -68,7 +76,8 @@ extension PersonalizationEngine {
         try await reportingFailures { try await journalling("eraseForgotten", nil) { try await hub.journal.erase() } }
     }
 
-    private func isErased() async -> Bool {
+    /// Whether the bytes of what was removed are gone; where not, that was reported.
+    func isErased() async -> Bool {
         do {
             try await eraseForgotten()
             return true
@@ -93,14 +102,15 @@ extension PersonalizationEngine {
     }
 
     /// Forgets one piece of feedback of a user: the adapter becomes, to the bit, the one that never saw it; only the version rises
-    /// by one. The id stays refused, so that the same event does not come back.
+    /// by one. The id stays refused, so that the same event does not come back. Priors that were merged from an adapter which had
+    /// learned it are stale from now on.
     ///
     /// - Parameters:
     ///   - id: The name that was given to the update.
     ///   - user: Whose it was.
     ///   - sample: Which of the update's batch is to go; all of it by default.
-    /// - Throws: ``EngineError``: `unknownFeedback`; `notRetained` where the journal no longer reaches back to the beginning of
-    ///   the user's adapter or of the feedback; `invalidConfiguration` without a journal; `journalFailed`, `damagedJournal`.
+    /// - Throws: ``EngineError``: `unknownFeedback`; `notRetained` where the journal no longer reaches back to the feedback
+    ///   (``EngineConfiguration/retention``), or to the beginning of the user's adapter; `invalidConfiguration` without a journal; `journalFailed`, `damagedJournal`.
     ///   Nothing was changed then.
     /// - Complexity: That of all of the user's updates, twice.
     @discardableResult
@@ -113,11 +123,13 @@ extension PersonalizationEngine {
         }
         return try await reportingFailures {
             try Self.check(user, "forgetFeedback")
-            return try await withLine(user, "forgetFeedback") { shard in
-                try await load(user, "forgetFeedback", shard)
-                return try await storeGate.pass {
-                    try await journalling("forgetFeedback", user) {
-                        try await forgetInTurn(id, user, sample, shard, hub)
+            return try await apartFromMerging {
+                try await withLine(user, "forgetFeedback") { shard in
+                    try await load(user, "forgetFeedback", shard)
+                    return try await storeGate.pass {
+                        try await journalling("forgetFeedback", user) {
+                            try await forgetInTurn(id, user, sample, shard, hub)
+                        }
                     }
                 }
             }
@@ -159,6 +171,7 @@ extension PersonalizationEngine {
         }
         let record = StoredAdapter(
             user: user, embeddingModel: fixed.embeddingModel, adapter: adapter, isJournalled: true)
+        let priors = try await priorsToBecomeStale(user, learnedAt: entries[index].version, isWhole: false, hub)
         // A store that is not the journal gets the adapter first: its old one has seen what is forgotten.
         if store as AnyObject !== hub.journal as AnyObject {
             try await storing("forgetFeedback", user: user) { try await store.save([record]) }
@@ -176,7 +189,7 @@ extension PersonalizationEngine {
         }
         return FeedbackReceipt(
             user: user, learnedAt: entries[index].version, version: adapter.version, replayed: rest.count,
-            isErased: await isErased())
+            isErased: await isErased(), stalePriors: priors)
     }
 
     /// What stays of an entry when its feedback goes: the rest of its batch, and the making of the adapter if it did that.

@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called nine times.
+    /// A suite for journals that a closure makes, each empty; called eleven times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
@@ -27,10 +27,13 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("entries come back as they were given") { try await run.checkEntries() }
         try await found.check("versions rise") { try await run.checkThatVersionsRise() }
         try await found.check("an id is learned once") { try await run.checkIDs() }
+        try await found.check("entries of many users go together") { try await run.checkAppendingTogether() }
         try await found.check("content is kept under its name") { try await run.checkContent() }
         try await found.check("trimming makes a base") { try await run.checkTrimming() }
+        try await found.check("who has old entries is found") { try await run.checkAges() }
         try await found.check("rewriting is whole") { try await run.checkRewriting() }
         try await found.check("forgotten users stay forgotten") { try await run.checkForgetting() }
+        try await found.check("priors know their donors") { try await run.checkPriors() }
         try await found.check("all calls may be made from many tasks at once") { try await run.checkConcurrentCalls() }
         return found.violations
     }
@@ -48,6 +51,41 @@ private struct Run: Sendable {
 
     private func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
         found.expect(promise, value, is: expected)
+    }
+
+    func checkAppendingTogether() async throws {
+        let journal = try await makeJournal()
+        expect("no entries have no outcomes", await journal.append([], durability: .buffered).count, is: 0)
+        let users = (0..<300).map { "user \($0)" }
+        for durability in [Durability.buffered, .synced] {
+            let version: UInt64 = durability == .buffered ? 1 : 2
+            let outcomes = await journal.append(users.map { entry($0, version) }, durability: durability)
+            expect(
+                "many are appended together", try outcomes.map { try $0.get() },
+                is: Array(repeating: .appended, count: users.count))
+        }
+        for user in users {
+            expect(
+                "what was appended together comes back", try await journal.entries(of: user, after: nil),
+                is: [entry(user, 1), entry(user, 2)])
+        }
+        // One that is refused, one that is known, one of a forgotten user: the others are appended.
+        let id = FeedbackID("known")
+        _ = try await journal.append(entry("known", 1, id: id), durability: .buffered)
+        _ = try await journal.removeEntries(of: "gone", isForgotten: true)
+        let mixed = [
+            entry("user 0", 3), entry("user 1", 2), entry("known", 2, id: id), entry("gone", 1), entry("new", 1),
+        ]
+        let outcomes = await journal.append(mixed, durability: .buffered)
+        let told = outcomes.map { outcome -> AppendOutcome? in
+            switch outcome {
+            case .success(let outcome): return outcome
+            case .failure(let error): return (error as? EngineError)?.code == .staleVersion ? nil : .forgottenFeedback
+            }
+        }
+        expect("each has its own outcome", told, is: [.appended, nil, .duplicate, .forgottenUser, .appended])
+        expect("one's refusal leaves its entries", try await journal.entries(of: "user 1", after: 1).count, is: 1)
+        expect("others' are there", try await journal.entries(of: "new", after: nil), is: [entry("new", 1)])
     }
 
     func checkEntries() async throws {
@@ -142,14 +180,52 @@ private struct Run: Sendable {
         let rest = (4...5).map { entry("ada", $0, id: FeedbackID("\($0)")) }
         expect("entries up to the base go", try await journal.entries(of: "ada", after: nil), is: rest)
         let again = try await journal.append(entry("ada", 6, id: FeedbackID("2")), durability: .buffered)
-        // A journal may have kept the ids of trimmed entries.
-        expect("the ids of trimmed entries are duplicates or free", again == .appended || again == .duplicate, is: true)
+        expect("what was trimmed is not learned again", again, is: .duplicate)
         try await journal.trim(try adapter("ada", 6))
         expect("all may go", try await journal.entries(of: "ada", after: nil), is: [])
         let stale = try await found.failure("versions rise above the base", of: "version 6 over a base of 6") {
             try await journal.append(entry("ada", 6), durability: .buffered)
         }
         expect("versions rise above the base", (stale as? EngineError)?.code, is: .staleVersion)
+    }
+
+    func checkAges() async throws {
+        let journal = try await makeJournal()
+        func append(_ user: String, _ version: UInt64, at moment: Int64) async throws {
+            let entry = JournalEntry(user: user, version: version, recordedAt: moment, action: [7])
+            expect("an entry is appended", try await journal.append(entry, durability: .buffered), is: .appended)
+        }
+        expect("an empty journal has no old entries", try await journal.users(withFirstEntryBefore: .max), is: [])
+        // Of "clock" the first entry is the younger one: its clock was put back.
+        for (version, moments) in [(1, [-5, 100, 300, 200]), (2, [50, 200, 301, 100]), (3, [60, 300, 302, 101])] {
+            for (user, moment) in zip(["long ago", "ada", "bob", "clock"], moments) {
+                try await append(user, UInt64(version), at: Int64(moment))
+            }
+        }
+        for (moment, users) in [
+            (-5, []), (-4, ["long ago"]), (100, ["long ago"]), (101, ["ada", "long ago"]),
+            (201, ["ada", "clock", "long ago"]), (301, ["ada", "bob", "clock", "long ago"]),
+        ] as [(Int64, [String])] {
+            expect(
+                "the users whose first entry is older than \(moment)",
+                try await journal.users(withFirstEntryBefore: moment), is: users)
+        }
+        try await journal.trim(try adapter("ada", 2))
+        expect(
+            "what was trimmed is not there", try await journal.users(withFirstEntryBefore: 300),
+            is: ["clock", "long ago"])
+        try await append("ada", 4, at: 400)
+        try await append("ada", 5, at: 0)
+        try await append("late", 1, at: 2)
+        expect(
+            "entries before later ones count", try await journal.users(withFirstEntryBefore: 301),
+            is: ["ada", "bob", "clock", "late", "long ago"])
+        expect(
+            "later ones do not", try await journal.users(withFirstEntryBefore: 300), is: ["clock", "late", "long ago"])
+        try await journal.trim(try adapter("ada", 5))
+        expect(
+            "a base is no entry", try await journal.users(withFirstEntryBefore: .max),
+            is: ["bob", "clock", "late", "long ago"])
     }
 
     func checkRewriting() async throws {
@@ -205,6 +281,58 @@ private struct Run: Sendable {
         let next = try await journal.append(entry("ada", 1), durability: .buffered)
         expect("who was only removed begins again", next, is: .appended)
         expect("others stay", try await journal.entries(of: "bob", after: nil).count, is: 3)
+    }
+
+    func checkPriors() async throws {
+        let journal = try await makeJournal()
+        func prior(_ hash: UInt64, _ version: UInt64, isStale: Bool = false, _ starters: [String] = []) -> DerivedPrior
+        {
+            DerivedPrior(hash: hash, version: version, isStale: isStale, starters: starters)
+        }
+        expect("an empty journal knows no donors", try await journal.priors(from: "ada"), is: [])
+        expect("what is unknown is not stale", try await journal.isStale(1), is: false)
+        expect("who starts from the unknown may", try await journal.recordStart(of: "zoe", from: 1), is: true)
+        for version: UInt64 in 1...3 {
+            _ = try await journal.append(entry("ada", version, id: FeedbackID("\(version)")), durability: .buffered)
+        }
+        let donors = [PriorDonor(user: "ada", version: 3), PriorDonor(user: "bob", version: 7)]
+        try await journal.recordDonors(donors, of: .max)
+        try await journal.recordDonors([PriorDonor(user: "ada", version: 2)], of: .max)
+        try await journal.recordDonors([PriorDonor(user: "ada", version: 1)], of: 1)
+        for user in ["zoe", "dan"] {
+            expect("who starts from a prior may", try await journal.recordStart(of: user, from: .max), is: true)
+        }
+        expect(
+            "donors and starters come back, of a prior's donor the highest version",
+            try await journal.priors(from: "ada"), is: [prior(1, 1), prior(.max, 3, ["dan", "zoe"])])
+        expect("donors are told apart", try await journal.priors(from: "bob"), is: [prior(.max, 7, ["dan", "zoe"])])
+
+        try await journal.rewrite(
+            JournalRewriting(
+                removed: entry("ada", 2, id: FeedbackID("2")), replacement: nil, correction: entry("ada", 4),
+                adapter: try adapter("ada", 4)))
+        expect("what had learned the feedback is stale", try await journal.isStale(.max), is: true)
+        expect("what had not is fit", try await journal.isStale(1), is: false)
+        expect("nobody starts from a stale prior", try await journal.recordStart(of: "eve", from: .max), is: false)
+
+        _ = try await journal.removeEntries(of: "dan", isForgotten: false)
+        _ = try await journal.removeEntries(of: "ada", isForgotten: false)
+        expect(
+            "removed users start from nothing, and can be forgotten still", try await journal.priors(from: "ada"),
+            is: [prior(1, 0), prior(.max, 0, isStale: true, ["zoe"])])
+        expect("who is removed makes nothing stale", try await journal.isStale(1), is: false)
+        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
+        expect("a forgotten donor is not known", try await journal.priors(from: "ada"), is: [])
+        expect("a forgotten donor's priors are stale", try await journal.isStale(1), is: true)
+        expect("and stay so", try await journal.isStale(.max), is: true)
+
+        try await journal.recordDonors(
+            [PriorDonor(user: "ada", version: 1), PriorDonor(user: "eve", version: 1)], of: 2)
+        expect("who was forgotten is not recorded", try await journal.priors(from: "ada"), is: [])
+        expect("and what they are in is stale", try await journal.priors(from: "eve"), is: [prior(2, 1, isStale: true)])
+        try await journal.recordDonors([PriorDonor(user: "eve", version: 1)], of: 3)
+        expect("a start is not refused", try await journal.recordStart(of: "ada", from: 3), is: true)
+        expect("but nothing names who was forgotten", try await journal.priors(from: "eve").last, is: prior(3, 1))
     }
 
     func checkConcurrentCalls() async throws {

@@ -29,6 +29,11 @@ final class FaultyJournal: FeedbackJournal {
     var isWaitedFor: Bool { waiting.withLock { !$0.isEmpty } }
 
     func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
+        try await behave()
+        return try await inner.append(entry, durability: durability)
+    }
+
+    private func behave() async throws {
         switch passes.withLock({ $0 }) ? .works : behaviour.withLock({ $0 }) {
         case .works: break
         case .fails: throw Fault()
@@ -36,13 +41,15 @@ final class FaultyJournal: FeedbackJournal {
             await withCheckedContinuation { continuation in waiting.withLock { $0.append(continuation) } }
             if case .fails = behaviour.withLock({ $0 }) { throw Fault() }
         }
-        return try await inner.append(entry, durability: durability)
     }
 
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         try await inner.entries(of: user, after: version)
     }
     func journalledUsers() async throws -> [String] { try await inner.journalledUsers() }
+    func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
+        try await inner.users(withFirstEntryBefore: moment)
+    }
     func base(of user: String) async throws -> StoredAdapter? { try await inner.base(of: user) }
     func keep(_ content: JournalContent) async throws { try await inner.keep(content) }
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]? {
@@ -55,6 +62,15 @@ final class FaultyJournal: FeedbackJournal {
     }
     func erase() async throws { try await inner.erase() }
     func readmit(_ user: String) async throws -> Bool { try await inner.readmit(user) }
+    func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        try await behave()
+        try await inner.recordDonors(donors, of: prior)
+    }
+    func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        try await inner.recordStart(of: user, from: prior)
+    }
+    func priors(from user: String) async throws -> [DerivedPrior] { try await inner.priors(from: user) }
+    func isStale(_ prior: UInt64) async throws -> Bool { try await inner.isStale(prior) }
 }
 
 struct JournalFaultTests {

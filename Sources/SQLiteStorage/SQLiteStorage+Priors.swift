@@ -1,0 +1,123 @@
+public import Personalization
+
+// Whose adapters a prior was merged from, who started from it, and whether it still may be started from.
+//
+// Donors stand here under the keyed hash of their ids, as forgotten users do: a donor whose adapter was removed can be forgotten
+// later, and until then no id is kept for that.
+
+extension SQLiteStorage {
+    /// Records whose adapters a prior was merged from.
+    public func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws {
+        let users = commits.users
+        let project = projectRef
+        try await writing("recordDonors") { connection in
+            let hash = Value.integer(Int64(bitPattern: prior))
+            try connection.run(
+                "INSERT OR IGNORE INTO merged_priors (project, prior, stale) VALUES (?, ?, 0)",
+                [.integer(project), hash])
+            for donor in donors {
+                if try users.isForgotten(donor.user, connection) {
+                    try connection.run(
+                        "UPDATE merged_priors SET stale = 1 WHERE project = ? AND prior = ?", [.integer(project), hash])
+                    continue
+                }
+                try connection.run(
+                    """
+                    INSERT INTO donors (project, donor, prior, version) VALUES (?, ?, ?, ?)
+                    ON CONFLICT (project, donor, prior) DO UPDATE SET version = max(version, excluded.version)
+                    """, [.integer(project), users.digest(donor.user), hash, .version(donor.version)])
+            }
+        }
+    }
+
+    /// Records that a user starts from a prior whose donors are known.
+    public func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
+        let users = commits.users
+        let project = projectRef
+        return try await writing("recordStart") { connection in
+            let hash = Value.integer(Int64(bitPattern: prior))
+            let stale = try connection.integer(
+                "SELECT stale FROM merged_priors WHERE project = ? AND prior = ?", [.integer(project), hash])
+            guard let stale else { return true }
+            guard stale == 0 else { return false }
+            // Their adapter is refused later, and nothing is to name them until then.
+            if try users.isForgotten(user, connection) { return true }
+            try connection.run(
+                "INSERT OR IGNORE INTO starters (project, user, prior) VALUES (?, ?, ?)",
+                [.integer(project), .text(user), hash])
+            return true
+        }
+    }
+
+    /// The priors that were merged from a user's adapter. None in a file whose tables know nothing of it.
+    ///
+    /// - Complexity: O(users who started from any prior).
+    public func priors(from user: String) async throws -> [DerivedPrior] {
+        let digest = commits.users.digest(user)
+        let project = projectRef
+        return try await reading("priors") { connection in
+            guard try Schema.knowsPriors(connection) else { return [] }
+            var all: [DerivedPrior] = []
+            try connection.run(
+                """
+                SELECT prior, version, stale FROM donors JOIN merged_priors USING (project, prior)
+                WHERE project = ? AND donor = ?
+                """, [.integer(project), digest]
+            ) { row in
+                all.append(
+                    DerivedPrior(
+                        hash: row.version(0), version: row.version(1), isStale: row.integer(2) != 0, starters: []))
+            }
+            if all.isEmpty { return [] }
+            var starters: [UInt64: [String]] = [:]
+            try connection.run(
+                """
+                SELECT prior, user FROM starters WHERE project = ?1 AND prior IN (
+                    SELECT prior FROM donors WHERE project = ?1 AND donor = ?2)
+                ORDER BY user
+                """, [.integer(project), digest]
+            ) { starters[$0.version(0), default: []].append($0.text(1)) }
+            for i in all.indices { all[i].starters = starters[all[i].hash] ?? [] }
+            return all.sorted { $0.hash < $1.hash }
+        }
+    }
+
+    /// Whether a prior is stale.
+    public func isStale(_ prior: UInt64) async throws -> Bool {
+        let project = projectRef
+        return try await reading("isStale") { connection in
+            guard try Schema.knowsPriors(connection) else { return false }
+            return try connection.integer(
+                "SELECT stale FROM merged_priors WHERE project = ? AND prior = ?",
+                [.integer(project), .integer(Int64(bitPattern: prior))]) == 1
+        }
+    }
+}
+
+extension Connection {
+    /// Marks the priors stale that were merged from a user's adapter of a version or a later one.
+    func markStale(from donor: Value, learnedAt version: UInt64, _ project: Int64) throws(StorageError) {
+        try run(
+            """
+            UPDATE merged_priors SET stale = 1 WHERE project = ?1 AND prior IN (
+                SELECT prior FROM donors WHERE project = ?1 AND donor = ?2 AND version >= ?3)
+            """, [.integer(project), donor, .version(version)])
+    }
+
+    /// Lets go of what a user has to do with priors, beside what is in them; in the transaction that removes the user.
+    ///
+    /// - Parameter isForgotten: Whether the priors that were merged from the user's adapter become stale. If not, that they were is
+    ///   kept for the day on which the user is forgotten.
+    func removeFromPriors(
+        _ user: String, _ donor: Value, isForgotten: Bool, _ project: Int64
+    ) throws(StorageError) {
+        try run("DELETE FROM starters WHERE project = ? AND user = ?", [.integer(project), .text(user)])
+        if isForgotten {
+            try markStale(from: donor, learnedAt: 0, project)
+            try run("DELETE FROM donors WHERE project = ? AND donor = ?", [.integer(project), donor])
+        } else {
+            // A later adapter of the user begins at version 0 again: no feedback of it is in these priors.
+            try run("UPDATE donors SET version = 0 WHERE project = ? AND donor = ?", [.integer(project), donor])
+        }
+    }
+}
