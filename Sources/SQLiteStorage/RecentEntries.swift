@@ -92,7 +92,11 @@ final class RecentEntries {
 
     /// Appends an entry; in a transaction of the connection that writes.
     func append(_ entry: JournalEntry, of user: Int64, _ connection: Connection) throws(StorageError) {
-        let number = (last ?? 0) + 1
+        let (number, overflow) = (last ?? 0).addingReportingOverflow(1)
+        guard !overflow, number > 0 else {
+            throw StorageError(
+                .damaged, "append", "an entry's number is none that Attune gives", path: connection.path)
+        }
         try connection.run(
             "INSERT INTO recent (seq, user, version, recorded_at, action, id) VALUES (?, ?, ?, ?, ?, ?)",
             [

@@ -1,3 +1,4 @@
+internal import CPageChecksums
 public import Personalization
 internal import LoRA
 internal import TensorCore
@@ -193,7 +194,12 @@ extension SQLiteStorage {
         try await writer.run("erase", path) { connection in
             var isBusy = false
             try connection.setSynced(true)
-            try connection.run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
+            // SQLite waits for readers, but not for another checkpoint: the one in the background takes a moment.
+            let start = ContinuousClock.now
+            repeat {
+                if isBusy { attune_short_wait(5_000_000) }
+                try connection.run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
+            } while isBusy && .now - start < .seconds(2)
             if isBusy {
                 throw StorageError(
                     .locked, "erase",

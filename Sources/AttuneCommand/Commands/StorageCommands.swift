@@ -109,7 +109,8 @@ struct ForgetCommand: Command {
                 ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(receipt.isErased)),
             ]
         } else {
-            let hadAdapter = try await storage.load(user) != nil
+            // A damaged one is one too, and goes.
+            let hadAdapter = try await storage.users().contains { Array($0.utf8) == Array(user.utf8) }
             stale = try await StalePrior.all(in: try await storage.priors(from: user), without: user) {
                 try await storage.users() + storage.journalledUsers()
             }

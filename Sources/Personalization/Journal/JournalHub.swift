@@ -120,12 +120,21 @@ final class JournalHub: Sendable {
 
     /// The same for changes of many users, each once.
     func append(_ drafts: [(draft: JournalDraft, user: String)]) async -> [Result<AppendOutcome, any Error>] {
-        do {
-            for (draft, _) in drafts { try await keepContents(of: draft) }
-        } catch {
-            return Array(repeating: .failure(error), count: drafts.count)
+        var results = [Result<AppendOutcome, any Error>](repeating: .success(.appended), count: drafts.count)
+        var (entries, places): ([JournalEntry], [Int]) = ([], [])
+        for (i, (draft, user)) in drafts.enumerated() {
+            do {
+                try await keepContents(of: draft)
+                entries.append(entry(draft, user))
+                places.append(i)
+            } catch {
+                // What one names concerns nobody else.
+                results[i] = .failure(error)
+            }
         }
-        return await journal.append(drafts.map { entry($0.draft, $0.user) }, durability: durability)
+        let outcomes = await journal.append(entries, durability: durability)
+        for (place, outcome) in zip(places, outcomes) { results[place] = outcome }
+        return results
     }
 
     private func keepContents(of draft: JournalDraft) async throws {
