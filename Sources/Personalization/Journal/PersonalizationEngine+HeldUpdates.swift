@@ -20,7 +20,7 @@ extension PersonalizationEngine {
     ) async throws -> UpdateReport? {
         guard let hub = journalHub, let report = try hold(key, handle, feedback, overrides) else { return nil }
         let shard = shard(of: key)
-        defer { endHold(of: key, in: shard) }
+        defer { shard.withLock { $0.leaveAlone(key) }?.leave() }
         let outcome: AppendOutcome
         do {
             outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
@@ -30,15 +30,6 @@ extension PersonalizationEngine {
             throw error
         }
         return try settled(report, outcome, key.user, shard)
-    }
-
-    /// Lets go of a user; the adapter may have gone meanwhile, because the journal has a later one.
-    private func endHold(of key: UserKey, in shard: Shard) {
-        let (isGone, gate) = shard.withLock { state in
-            (state.withSlot(key) { $0.adapter == nil } ?? true, state.leaveAlone(key))
-        }
-        if isGone { _ = resident.change(by: -1) }
-        gate?.leave()
     }
 
     /// Makes the step of an update and holds the user.
@@ -113,7 +104,7 @@ extension PersonalizationEngine {
                     throw error
                 }
             }
-            endHold(of: update.key, in: update.shard)
+            update.shard.withLock { $0.leaveAlone(update.key) }?.leave()
         }
         held.removeAll(keepingCapacity: true)
     }
