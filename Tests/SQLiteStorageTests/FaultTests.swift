@@ -191,7 +191,7 @@ struct FaultTests {
     func flips() async throws {
         let path = folder.newPath()
         let expected = try await filled(path)
-        let whole = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        let whole = [UInt8](try contents(ofFile: path))
         var (errors, healed) = (0, 0)
         var generator = PhiloxGenerator(seed: 11, stream: 1, purpose: .initialization)
         for page in 0..<(whole.count / 4096) {
@@ -234,7 +234,7 @@ struct FaultTests {
     func cuts() async throws {
         let path = folder.newPath()
         let expected = try await filled(path)
-        let whole = try Data(contentsOf: URL(fileURLWithPath: path))
+        let whole = try contents(ofFile: path)
         for size in stride(from: 4096, to: whole.count, by: 4096).flatMap({ [$0, $0 - 1000] }) {
             let copy = folder.newPath()
             try whole.prefix(size).write(to: URL(fileURLWithPath: copy))

@@ -273,7 +273,7 @@ struct RetentionTests {
         let needle = unsafe secret.withUnsafeBytes { unsafe Data($0) }
         func holdsSecret() throws -> Bool {
             for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) {
-                let bytes = try Data(contentsOf: URL(filePath: folder.path + "/" + name))
+                let bytes = try contents(ofFile: folder.path + "/" + name)
                 if bytes.range(of: needle) != nil { return true }
             }
             return false
