@@ -163,7 +163,7 @@ final class GroupCommit: Sendable {
     /// How long one who appends serves the others.
     private static let longestService = Duration.microseconds(500)
 
-    /// On the thread of who came first: commits, of others too as long as they come, without waiting for the disk.
+    /// On the thread of a task: commits, as long as others come, for a short time; what takes longer goes to the worker.
     private func serve(_ connection: Connection?, _ path: String) {
         let start = ContinuousClock.now
         while answer(connection, path) {

@@ -25,7 +25,7 @@ final class RecentEntries {
     /// The last number that was looked at; `nil` before the first look.
     private var last: Int64?
     private var places: [Int64: [Int64]] = [:]
-    private var ids: [ID: UInt64] = [:]
+    private var ids: Set<ID> = []
     private(set) var count = 0
     private(set) var bytes = 0
     private var lookedAt = 0
@@ -48,7 +48,7 @@ final class RecentEntries {
     }
 
     func places(of user: Int64) -> [Int64] { places[user] ?? [] }
-    func holds(_ id: FeedbackID, of user: Int64) -> Bool { ids[ID(user: user, id: id)] != nil }
+    func holds(_ id: FeedbackID, of user: Int64) -> Bool { ids.contains(ID(user: user, id: id)) }
 
     /// Looks again from the beginning next time: a transaction was taken back.
     func reset() {
@@ -73,19 +73,19 @@ final class RecentEntries {
             last = settled
         }
         try connection.run(
-            "SELECT seq, user, id, version, length(action) FROM recent WHERE seq > ? ORDER BY seq",
+            "SELECT seq, user, id, length(action) FROM recent WHERE seq > ? ORDER BY seq",
             [.integer(last ?? settled)]
         ) { row throws(StorageError) in
             note(
-                row.integer(0), of: row.integer(1), row.isNull(2) ? nil : FeedbackID(row.bytes(2)), row.version(3),
-                bytes: Int(row.integer(4)))
+                row.integer(0), of: row.integer(1), row.isNull(2) ? nil : FeedbackID(row.bytes(2)),
+                bytes: Int(row.integer(3)))
         }
     }
 
-    private func note(_ number: Int64, of user: Int64, _ id: FeedbackID?, _ version: UInt64, bytes: Int) {
+    private func note(_ number: Int64, of user: Int64, _ id: FeedbackID?, bytes: Int) {
         last = number
         places[user, default: []].append(number)
-        if keepsIDs, let id { ids[ID(user: user, id: id)] = version }
+        if keepsIDs, let id { ids.insert(ID(user: user, id: id)) }
         count += 1
         self.bytes += bytes
     }
@@ -103,7 +103,7 @@ final class RecentEntries {
                 .integer(number), .integer(user), .version(entry.version), .integer(entry.recordedAt),
                 .bytes(entry.action), entry.id?.value ?? .null,
             ])
-        note(number, of: user, entry.id, entry.version, bytes: entry.action.count)
+        note(number, of: user, entry.id, bytes: entry.action.count)
     }
 
     /// Moves all entries to where they are kept by user; in a transaction of the connection that writes.
