@@ -23,7 +23,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     public enum Access: Sendable, Hashable {
         /// Writing, and a new file is made where there is none.
         case writing
-        /// Reading alone: every change throws ``StorageError`` (`readOnly`).
+        /// Reading alone: every change throws ``StorageError`` (`readOnly`). Opened before anybody wrote to its project, it
+        /// finds nothing until it is opened again.
         case reading
     }
 
@@ -105,29 +106,17 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         } else {
             try Schema.check(connection, mayBeNew: true)
             try connection.execute("PRAGMA journal_mode = WAL; PRAGMA cache_size = -32768")
-            try Schema.prepare(connection)
+            try Schema.prepare(connection, project: project)
             connection.leaveLogToOthers()
         }
         let name = Value.text(project)
-        var ref = try connection.integer("SELECT ref FROM projects WHERE name = ?", [name])
-        var key = try key(connection)
-        if !isReading {
-            try connection.transaction {
-                if ref == nil {
-                    try connection.run("INSERT INTO projects (name) VALUES (?)", [name])
-                    ref = connection.lastInsertedRow
-                }
-                if key == nil {
-                    let bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
-                    try connection.run(
-                        "INSERT INTO properties (name, value) VALUES ('digest key', ?)", [.bytes(bytes)])
-                    key = try Self.key(connection)
-                }
-            }
+        if !isReading { try connection.run("INSERT OR IGNORE INTO projects (name) VALUES (?)", [name]) }
+        let ref = try connection.integer("SELECT ref FROM projects WHERE name = ?", [name])
+        guard let key = try key(connection) else {
+            throw StorageError(.damaged, "open", "it has no key for tombstones", path: path)
         }
-        guard let key else { throw StorageError(.damaged, "open", "it has no key for tombstones", path: path) }
         let worker = Worker(queue: DispatchQueue(label: "attune.storage.writer"), connection)
-        // A project that is not there has no users.
+        // A project that is not there has no users, for as long as this reads.
         return Opened(lock: lock, worker: worker, project: ref ?? -1, key: key, isImmutable: isImmutable)
     }
 

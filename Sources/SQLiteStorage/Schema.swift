@@ -55,16 +55,20 @@ enum Schema {
         try connection.integer("PRAGMA user_version") ?? 0 >= 2
     }
 
-    /// Brings a file's tables up to date; makes them in a new one.
+    /// Brings a file's tables up to date; makes them in a new one, with what a reader that comes at any time must find.
     ///
     /// - Throws: ``StorageError``: `notAStore`, `newerSchema`, and what SQLite says.
-    static func prepare(_ connection: Connection) throws {
+    static func prepare(_ connection: Connection, project: String) throws {
         let version = try check(connection, mayBeNew: true)
         guard version < Self.version else { return }
         // Another process may have come first.
         try connection.transaction {
             let version = try check(connection, mayBeNew: true)
             for migration in migrations[version...] { try connection.execute(migration) }
+            let key = (0..<16).map { _ in UInt8.random(in: 0...255) }
+            try connection.run(
+                "INSERT OR IGNORE INTO properties (name, value) VALUES ('digest key', ?)", [.bytes(key)])
+            try connection.run("INSERT OR IGNORE INTO projects (name) VALUES (?)", [.text(project)])
             try connection.execute("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(Self.version)")
         }
     }
@@ -88,13 +92,31 @@ enum Schema {
                 "its tables have version \(version), and this version of Attune knows \(Self.version): "
                     + "use the newer one")
         }
-        // Triggers and views would run with our rights: what is not ours is not opened.
-        let others = try connection.integer(
-            "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index') OR (type = 'index' AND sql IS NOT NULL)"
-        )
-        guard others == 0 else {
-            throw refuse(.notAStore, "it has triggers, views or indexes that are not Attune's; they are not run")
+        guard try definitions(connection) == expected(Int(version)) else {
+            throw refuse(.notAStore, "its tables are not exactly Attune's; those of others are not used")
         }
         return Int(version)
+    }
+
+    /// What a file of a version defines, as SQLite keeps it: the statements' own texts. Triggers, views, generated columns and
+    /// virtual tables would run with our rights: a file with anything else is not opened.
+    private static func expected(_ version: Int) -> Set<String> {
+        var all = Set<String>()
+        for migration in migrations[..<version] {
+            for statement in migration.split(separator: ";") {
+                let text = statement.drop { $0.isWhitespace }
+                if text.hasPrefix("CREATE") { all.insert(String(text)) }
+            }
+        }
+        // SQLite's own, for AUTOINCREMENT.
+        all.insert("CREATE TABLE sqlite_sequence(name,seq)")
+        return all
+    }
+
+    /// What a file defines; unequal to anything expected where it defines more than we would read.
+    private static func definitions(_ connection: Connection) throws(StorageError) -> Set<String> {
+        var all = Set<String>()
+        try connection.run("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 100") { all.insert($0.text(0)) }
+        return all
     }
 }

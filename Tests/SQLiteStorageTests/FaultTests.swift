@@ -158,35 +158,6 @@ struct FaultTests {
         #expect(try Data(contentsOf: URL(fileURLWithPath: plain)) == before)
     }
 
-    @Test(
-        "tables of another version are refused", arguments: [(3, "newerSchema"), (99, "newerSchema"), (0, "notAStore")])
-    func otherSchemas(version: Int, expected: String) async throws {
-        let path = folder.newPath()
-        _ = try await filled(path)
-        try withChecksums(path, "PRAGMA user_version = \(version)")
-        #expect(await code { try await SQLiteStorage(path: path) }?.description == expected)
-        try withChecksums(path, "PRAGMA user_version = 2")
-        let storage = try await SQLiteStorage(path: path)
-        #expect(try await storage.users() == Self.users)
-        await storage.close()
-    }
-
-    @Test("triggers and views in a file are not run")
-    func hostileSchema() async throws {
-        let path = folder.newPath()
-        _ = try await filled(path)
-        try withChecksums(path, "CREATE TRIGGER evil AFTER INSERT ON journal BEGIN DELETE FROM adapters; END")
-        #expect(await code { try await SQLiteStorage(path: path) } == .notAStore)
-    }
-
-    /// Changes a file as a program that keeps the checksums would.
-    private func withChecksums(_ path: String, _ sql: String) throws {
-        var handle: OpaquePointer?
-        #expect(unsafe sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, "attune-checksums") == SQLITE_OK)
-        #expect(unsafe sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK)
-        unsafe sqlite3_close(handle)
-    }
-
     @Test("no flipped byte changes an answer: it is an error, or healed from the journal")
     func flips() async throws {
         let path = folder.newPath()
@@ -356,7 +327,7 @@ struct FaultTests {
     func gaps() async throws {
         let path = folder.newPath()
         _ = try await filled(path)
-        try withChecksums(path, "DELETE FROM recent WHERE version = 11")
+        changeWithChecksums(path, "DELETE FROM recent WHERE version = 11")
         let storage = try await SQLiteStorage(path: path)
         let error = await #expect(throws: EngineError.self) { try await engine(storage).adapter(for: "ada") }
         #expect(error?.code == .damagedJournal)

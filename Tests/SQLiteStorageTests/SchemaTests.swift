@@ -1,0 +1,95 @@
+import CSQLite
+import Foundation
+import Personalization
+import TestSupport
+import Testing
+
+@testable import SQLiteStorage
+
+/// Opens a file as a program that keeps the checksums would, and changes it.
+func changeWithChecksums(_ path: String, _ sql: String) {
+    var handle: OpaquePointer?
+    #expect(unsafe sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, "attune-checksums") == SQLITE_OK)
+    #expect(unsafe sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK, "\(sql)")
+    unsafe sqlite3_close(handle)
+}
+
+@Suite("The tables of a file")
+struct SchemaTests {
+    let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func refusal(_ path: String, _ access: SQLiteStorage.Access = .writing) async throws -> StorageError? {
+        do {
+            try await SQLiteStorage(path: path, access: access).close()
+            return nil
+        } catch let error as StorageError {
+            return error
+        }
+    }
+
+    @Test(
+        "tables of another version are refused",
+        arguments: [(3, StorageError.Code.newerSchema), (99, .newerSchema), (0, .notAStore)])
+    func otherVersions(version: Int, expected: StorageError.Code) async throws {
+        let path = folder.newPath()
+        try await SQLiteStorage(path: path).close()
+        changeWithChecksums(path, "PRAGMA user_version = \(version)")
+        #expect(try await refusal(path)?.code == expected)
+        #expect(try await refusal(path, .reading)?.code == expected)
+        changeWithChecksums(path, "PRAGMA user_version = 2")
+        #expect(try await refusal(path) == nil)
+    }
+
+    @Test(
+        "whatever is not exactly our tables is refused: nothing of another's runs",
+        arguments: [
+            "CREATE TRIGGER evil AFTER INSERT ON journal BEGIN DELETE FROM adapters; END",
+            "CREATE VIEW evil AS SELECT * FROM adapters",
+            "CREATE INDEX evil ON adapters (version)",
+            "CREATE TABLE evil (x)",
+            "CREATE VIRTUAL TABLE evil USING fts5(x)",
+            "DROP TABLE donors",
+            "ALTER TABLE adapters ADD COLUMN evil INTEGER AS (abs(version)) VIRTUAL",
+            "ALTER TABLE recent ADD COLUMN evil INTEGER DEFAULT 1 CHECK (evil > 0)",
+            "ALTER TABLE adapters RENAME COLUMN model TO evil",
+            "ANALYZE",
+        ])
+    func hostile(_ sql: String) async throws {
+        let path = folder.newPath()
+        try await SQLiteStorage(path: path).close()
+        changeWithChecksums(path, sql)
+        #expect(try await refusal(path)?.code == .notAStore)
+        #expect(try await refusal(path, .reading)?.code == .notAStore)
+    }
+
+    @Test("tables with rows of another's under the names of ours are refused in a version 1 file too")
+    func hostileOldVersion() async throws {
+        let path = folder.newPath()
+        try OldStorage.copy(to: path)
+        changeWithChecksums(path, "CREATE TABLE donors (project INTEGER)")
+        #expect(try await refusal(path)?.code == .notAStore)
+        #expect(try await refusal(path, .reading)?.code == .notAStore)
+    }
+
+    @Test("whoever opens a file for reading while it is made finds nothing, or all that a new file has")
+    func readsWhileMade() async throws {
+        for _ in 0..<underSanitizer(10, otherwise: 60) {
+            let path = folder.newPath()
+            let making = Task { try await SQLiteStorage(path: path, project: "shop") }
+            while true {
+                do {
+                    let reader = try await SQLiteStorage(path: path, project: "shop", access: .reading)
+                    #expect(try await reader.projects() == ["shop"])
+                    await reader.close()
+                    break
+                } catch let error as StorageError {
+                    // A file without tables is nobody's.
+                    #expect([.missing, .locked, .notAStore].contains(error.code), "\(error)")
+                }
+            }
+            try await making.value.close()
+        }
+    }
+}
