@@ -22,7 +22,7 @@ final class Connection: @unchecked Sendable {
     ///   - isImmutable: Whether nobody can change the file, as on a disk that is mounted for reading; nothing is locked then.
     init(path: String, flags: Int32, isImmutable: Bool = false) throws(StorageError) {
         self.path = path
-        recent = RecentEntries(keepsIDs: flags & SQLITE_OPEN_READWRITE != 0)
+        recent = RecentEntries(isWriting: flags & SQLITE_OPEN_READWRITE != 0)
         let name = isImmutable ? "file:\(Self.escaped(path))?immutable=1" : path
         let flags = isImmutable ? flags | SQLITE_OPEN_URI : flags
         var status = attune_page_checksums_register()

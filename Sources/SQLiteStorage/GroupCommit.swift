@@ -233,9 +233,14 @@ final class GroupCommit: Sendable {
         do {
             try connection.transaction { try connection.recent.settle(connection) }
         } catch {
-            health.note(error)
             users.forgetAll()
-            connection.recent.dueCount += RecentEntries.most
+            do {
+                guard (error as? StorageError)?.code == .damaged else { throw error }
+                try connection.recent.settleWhole(connection)
+            } catch {
+                health.note(error)
+                connection.recent.dueCount += RecentEntries.most
+            }
         }
     }
 

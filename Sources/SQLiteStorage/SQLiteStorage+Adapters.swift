@@ -46,7 +46,7 @@ extension SQLiteStorage {
                         "version \(held) is stored, newer than \(record.adapter.version)", user: record.user)
                 }
                 if !record.isJournalled {
-                    try connection.recent.settle(connection)
+                    try connection.recent.settle(ref, connection)
                     let last = try connection.integer(
                         "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL",
                         [.integer(ref)])
@@ -73,9 +73,9 @@ extension SQLiteStorage {
         let users = commits.users
         let project = projectRef
         return try await writing("remove") { connection in
-            try connection.recent.settle(connection)
             try connection.removeFromPriors(user, users.digest(user), isForgotten: false, project)
             guard let ref = try users.ref(user, connection) else { return false }
+            try connection.recent.settle(ref, connection)
             try connection.run("DELETE FROM adapters WHERE user = ?", [.integer(ref)])
             let wasThere = connection.changes > 0
             try connection.run("DELETE FROM bases WHERE user = ?", [.integer(ref)])

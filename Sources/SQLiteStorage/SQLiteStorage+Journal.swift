@@ -29,15 +29,16 @@ extension SQLiteStorage {
         let project = projectRef
         return try await reading("journalledUsers") { connection in
             try connection.recent.catchUp(connection)
-            let recent = connection.recent
             var all: [String] = []
             try connection.run(
                 """
                 SELECT id, ref, EXISTS (SELECT 1 FROM journal WHERE journal.user = users.ref) FROM users
                 WHERE project = ? ORDER BY id
                 """, [.integer(project)]
-            ) { row in
-                if row.integer(2) != 0 || recent.users.contains(row.integer(1)) { all.append(row.text(0)) }
+            ) { row throws(StorageError) in
+                var hasEntries = row.integer(2) != 0
+                if !hasEntries { hasEntries = try connection.hasRecentEntries(of: row.integer(1)) }
+                if hasEntries { all.append(row.text(0)) }
             }
             return all
         }
@@ -113,8 +114,8 @@ extension SQLiteStorage {
         let snapshot = base.adapter.snapshot()
         let users = commits.users
         try await writing("trim") { connection in
-            try connection.recent.settle(connection)
             let ref = try users.madeRef(base.user, connection)
+            try connection.recent.settle(ref, connection)
             try connection.put(base, snapshot, of: ref, in: .bases)
             try connection.run(
                 "DELETE FROM journal WHERE user = ? AND version <= ?", [.integer(ref), .version(base.adapter.version)])
@@ -129,10 +130,10 @@ extension SQLiteStorage {
         let user = rewriting.removed.user
         let snapshot = rewriting.adapter.adapter.snapshot()
         try await writing("rewrite") { connection in
-            try connection.recent.settle(connection)
             guard let ref = try users.ref(user, connection) else {
                 throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
             }
+            try connection.recent.settle(ref, connection)
             try connection.run(
                 "DELETE FROM journal WHERE user = ? AND version = ?",
                 [.integer(ref), .version(rewriting.removed.version)])
@@ -156,7 +157,6 @@ extension SQLiteStorage {
         let users = commits.users
         let project = projectRef
         return try await writing("removeEntries") { connection in
-            try connection.recent.settle(connection)
             if isForgotten {
                 try connection.run(
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
@@ -164,6 +164,7 @@ extension SQLiteStorage {
             }
             try connection.removeFromPriors(user, users.digest(user), isForgotten: isForgotten, project)
             guard let ref = try users.ref(user, connection) else { return 0 }
+            try connection.recent.settle(ref, connection)
             try connection.run("DELETE FROM journal WHERE user = ?", [.integer(ref)])
             let entries = connection.changes
             try connection.run("DELETE FROM bases WHERE user = ?", [.integer(ref)])

@@ -86,7 +86,6 @@ extension SQLiteStorage {
         let users = commits.users
         let project = projectRef
         return try await writing("replace") { connection in
-            try connection.recent.settle(connection)
             if readmits {
                 try connection.run(
                     "DELETE FROM tombstones WHERE project = ? AND digest = ?",
@@ -96,6 +95,7 @@ extension SQLiteStorage {
                     .forgottenUser, "replace", "the user was forgotten: readmit them first", user: record.user)
             }
             let ref = try users.madeRef(record.user, connection)
+            try connection.recent.settle(ref, connection)
             if let highest = try connection.highestVersion(of: ref), highest >= record.adapter.version {
                 throw EngineError(
                     .staleVersion, "replace",
@@ -132,6 +132,13 @@ extension Connection {
             HAVING max(version) IS NOT NULL
             """, [.integer(user)])
         return version.map { UInt64(bitPattern: $0) }
+    }
+
+    /// Whether a user has entries that are not settled; after a look at the latest.
+    func hasRecentEntries(of user: Int64) throws(StorageError) -> Bool {
+        // A user's entries are settled together.
+        guard let place = recent.places(of: user).last else { return false }
+        return try integer("SELECT 1 FROM recent WHERE seq = ?", [.integer(place)]) != nil
     }
 
     /// The entries of a user above a version, by version.

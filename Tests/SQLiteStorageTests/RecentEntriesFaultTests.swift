@@ -148,6 +148,34 @@ struct RecentEntriesFaultTests {
         await reader.close()
     }
 
+    @Test("no number is given twice, though the last entries were settled alone and the file was opened again")
+    func numbersRise() async throws {
+        let path = folder.newPath()
+        let reader: SQLiteStorage
+        var seen = Set<Place>()
+        do {
+            let storage = try await SQLiteStorage(path: path)
+            reader = try await SQLiteStorage(path: path, access: .reading)
+            for user in ["ada", "bob"] {
+                #expect(try await storage.append(entry(user, 1), durability: .buffered) == .appended)
+            }
+            seen.formUnion(try await places(storage))
+            try await expect([storage, reader], ["ada": [entry("ada", 1)], "bob": [entry("bob", 1)]])
+            #expect(try await storage.removeEntries(of: "bob", isForgotten: false) == 1)
+            #expect(try await places(storage).count == 1)
+            await storage.close()
+        }
+        let storage = try await SQLiteStorage(path: path)
+        #expect(try await storage.append(entry("cyd", 1), durability: .buffered) == .appended)
+        seen.formUnion(try await places(storage))
+        #expect(seen.count == 3)
+        expectUnique(seen)
+        // Who had looked at the number that bob's entry had looks at cyd's.
+        try await expect([storage, reader], ["ada": [entry("ada", 1)], "cyd": [entry("cyd", 1)]])
+        await storage.close()
+        await reader.close()
+    }
+
     @Test(
         "on a full disk nothing is lost or doubled, and no number is used twice", .enabled(if: SmallDisk.isPossible))
     func fullDisk() async throws {

@@ -1,0 +1,153 @@
+import Foundation
+import LoRA
+import Personalization
+import Testing
+
+@testable import SQLiteStorage
+
+/// A damaged page of the journal concerns those whose entries are on it, and nobody else.
+@Suite("Settling beside damaged pages", .serialized)
+struct DamagedSettlingTests {
+    private static let users = (0..<40).map { "user \($0)" }
+    let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func entry(_ user: Int, _ version: UInt64) -> JournalEntry {
+        // Settled entries of each user can be found in the file by their bytes.
+        let marker = [UInt8]("<\(user)/\(version <= 20 ? "settled" : "recent")>".utf8)
+        return JournalEntry(
+            user: Self.users[user], version: version, id: FeedbackID("\(version)"), recordedAt: Int64(version),
+            action: marker + [UInt8](repeating: 1, count: 60))
+    }
+
+    /// A closed file in which the pages with the settled entries of user 17 are damaged, and each user has 20 settled entries and
+    /// 10 recent ones.
+    ///
+    /// - Returns: The entries, and who has entries on a damaged page.
+    private func damaged(_ path: String) async throws -> (entries: [String: [JournalEntry]], damaged: Set<String>) {
+        let storage = try await SQLiteStorage(path: path)
+        var entries: [String: [JournalEntry]] = [:]
+        for version in 1...UInt64(30) {
+            for user in Self.users.indices {
+                let entry = entry(user, version)
+                #expect(try await storage.append(entry, durability: .buffered) == .appended)
+                entries[Self.users[user], default: []].append(entry)
+            }
+            if version == 20 { try await storage.settle() }
+        }
+        await storage.close()
+        var bytes = try contents(ofFile: path)
+        var flipped = 0
+        for page in stride(from: 0, to: bytes.count, by: 4096)
+        where bytes[page..<page + 4096].firstRange(of: Data("<17/settled>".utf8)) != nil {
+            bytes[page + 2000] ^= 4
+            flipped += 1
+        }
+        #expect(flipped > 0)
+        try bytes.write(to: URL(fileURLWithPath: path))
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        var damaged = Set<String>()
+        for user in Self.users {
+            do {
+                #expect(try await reader.entries(of: user, after: nil) == entries[user])
+            } catch let error as StorageError {
+                #expect(error.code == .damaged)
+                damaged.insert(user)
+            }
+        }
+        await reader.close()
+        #expect(damaged.contains("user 17") && damaged.count < 10)
+        return (entries, damaged)
+    }
+
+    private func expect(
+        _ storages: [SQLiteStorage], _ expected: [String: [JournalEntry]], but damaged: Set<String>
+    ) async throws {
+        for storage in storages {
+            for (user, entries) in expected where !damaged.contains(user) {
+                #expect(try await storage.entries(of: user, after: nil) == entries)
+            }
+        }
+    }
+
+    private func recentUsers(_ storage: SQLiteStorage) async throws -> Set<String> {
+        try await storage.writer.run("recent", storage.path) { connection in
+            var all = Set<String>()
+            try connection.run("SELECT id FROM users WHERE ref IN (SELECT user FROM recent)") { all.insert($0.text(0)) }
+            return all
+        }
+    }
+
+    @Test(
+        "who is not on the page is forgotten, trimmed and rewritten; who is gets a typed error, and nothing is half done"
+    )
+    func others() async throws {
+        let path = folder.newPath()
+        var (expected, damaged) = try await damaged(path)
+        let storage = try await SQLiteStorage(path: path)
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        try await expect([storage, reader], expected, but: damaged)
+        for user in ["user 3", "user 30"] {
+            #expect(try await storage.removeEntries(of: user, isForgotten: true) == 30)
+            expected[user] = nil
+        }
+        let error = await #expect(throws: StorageError.self) {
+            try await storage.removeEntries(of: "user 17", isForgotten: true)
+        }
+        #expect(error?.code == .damaged)
+        #expect(try await !storage.isForgotten("user 17"))
+        var adapter = LoRAAdapter(
+            shape: try AdapterShape(dimension: 3, rank: 1), identity: AdapterIdentity(seed: 1, user: "user 25"))
+        adapter.version = 25
+        try await storage.trim(
+            StoredAdapter(user: "user 25", embeddingModel: "test", adapter: adapter, isJournalled: true))
+        expected["user 25"]?.removeFirst(25)
+        for user in [0, 25, 39] {
+            let entry = entry(user, 31)
+            #expect(try await storage.append(entry, durability: .synced) == .appended)
+            expected[Self.users[user]]?.append(entry)
+        }
+        let refused = await #expect(throws: StorageError.self) {
+            try await storage.append(entry(17, 31), durability: .synced)
+        }
+        #expect(refused?.code == .damaged)
+        try await expect([storage, reader], expected, but: damaged)
+        await storage.close()
+        await reader.close()
+    }
+
+    @Test("when it is time, all others are settled, and what comes then is too")
+    func settlesOthers() async throws {
+        let path = folder.newPath()
+        var (expected, damaged) = try await damaged(path)
+        let storage = try await SQLiteStorage(path: path)
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        try await expect([storage, reader], expected, but: damaged)
+        #expect(try await recentUsers(storage) == Set(Self.users))
+        for version in 31...UInt64(33) {
+            try await storage.writer.run("test", path) { connection in
+                try connection.recent.catchUp(connection)
+                connection.recent.dueCount = connection.recent.count + 1
+            }
+            let entry = entry(0, version)
+            #expect(try await storage.append(entry, durability: .synced) == .appended)
+            expected["user 0"]?.append(entry)
+            // Behind the settling, on the same queue.
+            let left = try await recentUsers(storage)
+            // Where rows are moved between pages, a page beside the damaged one may need it.
+            #expect(left.isSuperset(of: damaged) && left.count <= damaged.count + 4)
+            try await expect([storage, reader], expected, but: damaged)
+            let (count, due) = try await storage.writer.run("test", path) { connection in
+                (connection.recent.count, connection.recent.dueCount)
+            }
+            #expect(count == left.count * 10 && due == count + RecentEntries.most)
+            #expect(try await storage.append(entry, durability: .synced) == .duplicate)
+        }
+        await storage.close()
+        let again = try await SQLiteStorage(path: path)
+        try await expect([again, reader], expected, but: damaged)
+        await again.close()
+        await reader.close()
+    }
+}
