@@ -37,8 +37,11 @@ final class Connection: @unchecked Sendable {
             unsafe handle = nil
             throw error
         }
-        unsafe sqlite3_busy_timeout(handle, 2000)
+        setPatient(true)
     }
+
+    /// Whether another program's lock is waited for, two seconds at most, or is an error (`locked`) at once.
+    func setPatient(_ isPatient: Bool) { unsafe sqlite3_busy_timeout(handle, isPatient ? 2000 : 0) }
 
     /// Counts the log's pages at each commit, and leaves it to others to copy them into the file.
     func leaveLogToOthers() {

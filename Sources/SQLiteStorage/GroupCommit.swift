@@ -163,16 +163,24 @@ final class GroupCommit: Sendable {
     /// How long one who appends serves the others.
     private static let longestService = Duration.microseconds(500)
 
-    /// On the thread of a task: commits, as long as others come, for a short time; what takes longer goes to the worker.
+    /// On the thread of a task: commits, as long as others come, for a short time. What takes longer, or waits for another
+    /// program or for the disk, goes to the worker: tasks have few threads.
     private func serve(_ connection: Connection?, _ path: String) {
         let start = ContinuousClock.now
-        while answer(connection, path) {
-            let isForOthers = state.withLock { state in
-                state.waiting.count >= 16 || state.waiting.contains { $0.durability == .synced }
+        connection?.setPatient(false)
+        defer { connection?.setPatient(true) }
+        var isFirst = true
+        while true {
+            let isForWorker = state.withLock { state in
+                (!isFirst && state.waiting.count >= 16) || state.waiting.contains { $0.durability == .synced }
             }
-            guard isForOthers || ContinuousClock.now - start > Self.longestService else { continue }
-            worker.schedule { self.work($0, path) }
-            break
+            let isLate = !isFirst && ContinuousClock.now - start > Self.longestService
+            if isForWorker || isLate || connection?.recent.isUnknown ?? false {
+                worker.schedule { self.work($0, path) }
+                break
+            }
+            guard answer(connection, path, isPatient: false) else { break }
+            isFirst = false
         }
         guard let connection else { return }
         checkpoints.begin(connection)
@@ -183,8 +191,9 @@ final class GroupCommit: Sendable {
         }
     }
 
-    /// Commits those who wait; says whether others have come meanwhile, whom the caller must see to.
-    private func answer(_ connection: Connection?, _ path: String) -> Bool {
+    /// Commits those who wait; says whether somebody is left, whom the caller must see to: others have come meanwhile, or another
+    /// program has the file and the caller does not wait for it.
+    private func answer(_ connection: Connection?, _ path: String, isPatient: Bool = true) -> Bool {
         let group = state.withLock { state -> [Waiting] in
             state.lastGroup = state.waiting.count
             guard state.waiting.count > Self.largestGroup else {
@@ -195,7 +204,10 @@ final class GroupCommit: Sendable {
             return Array(state.waiting.prefix(Self.largestGroup))
         }
         if !group.isEmpty {
-            let results = outcomes(group, connection, path)
+            guard let results = outcomes(group, connection, path, isPatient: isPatient) else {
+                state.withLock { $0.waiting.insert(contentsOf: group, at: 0) }
+                return true
+            }
             for (waiting, result) in zip(group, results) { waiting.answer.give(result) }
         }
         return state.withLock { state in
@@ -204,10 +216,10 @@ final class GroupCommit: Sendable {
         }
     }
 
-    /// What became of each of a group.
+    /// What became of each of a group; `nil` where another program has the file and nobody is to wait for it.
     private func outcomes(
-        _ group: [Waiting], _ connection: Connection?, _ path: String
-    ) -> [Result<AppendOutcome, any Error>] {
+        _ group: [Waiting], _ connection: Connection?, _ path: String, isPatient: Bool = true
+    ) -> [Result<AppendOutcome, any Error>]? {
         do {
             try health.check("append")
             guard let connection else {
@@ -217,10 +229,11 @@ final class GroupCommit: Sendable {
         } catch {
             connection?.rollback()
             users.forgetAll()
+            if !isPatient, (error as? StorageError)?.code == .locked { return nil }
             health.note(error)
             // A damaged page concerns those whose rows are on it; the others are committed without them.
             if group.count > 1, (error as? StorageError)?.code == .damaged {
-                return group.flatMap { outcomes([$0], connection, path) }
+                return group.flatMap { outcomes([$0], connection, path) ?? [] }
             }
             return Array(repeating: .failure(error), count: group.count)
         }
@@ -281,134 +294,5 @@ final class WriteHealth: Sendable {
     func note(_ error: any Error) {
         guard let error = error as? StorageError, error.code == .inputOutput else { return }
         failure.withLock { $0 = $0 ?? error }
-    }
-}
-
-/// The users of a file as the connection that writes knows them. On its queue alone.
-///
-/// `@unchecked Sendable`: everything here is called on one serial queue.
-final class UserTable: @unchecked Sendable {
-    private final class Known {
-        let ref: Int64
-        var lastVersion: UInt64?
-
-        init(ref: Int64, lastVersion: UInt64? = nil) {
-            self.ref = ref
-            self.lastVersion = lastVersion
-        }
-    }
-
-    private let project: Int64
-    private let key: DigestKey
-    private var known: [UserKey: Known] = [:]
-
-    init(project: Int64, key: DigestKey) {
-        self.project = project
-        self.key = key
-    }
-
-    /// So many users' numbers are kept at hand; 100 bytes each.
-    private static let mostKnown = 200_000
-
-    func forgetAll() { known.removeAll() }
-    func forget(_ user: String) { known[UserKey(user)] = nil }
-
-    func digest(_ user: String) -> Value {
-        let digest = key.digest(of: user)
-        var writer = ByteWriter(capacity: 16)
-        writer.append(digest.high)
-        writer.append(digest.low)
-        return .bytes(writer.bytes)
-    }
-
-    /// The user's number; `nil` where there is none.
-    func ref(_ user: String, _ connection: Connection) throws(StorageError) -> Int64? {
-        if let known = known[UserKey(user)] { return known.ref }
-        return try connection.integer(
-            "SELECT ref FROM users WHERE project = ? AND id = ?", [.integer(project), .text(user)])
-    }
-
-    func isForgotten(_ user: String, _ connection: Connection) throws(StorageError) -> Bool {
-        try connection.integer(
-            "SELECT 1 FROM tombstones WHERE project = ? AND digest = ?", [.integer(project), digest(user)]) != nil
-    }
-
-    /// The user's number, made where there is none.
-    func madeRef(_ user: String, _ connection: Connection) throws(StorageError) -> Int64 {
-        if let ref = try ref(user, connection) { return ref }
-        try connection.run("INSERT INTO users (project, id) VALUES (?, ?)", [.integer(project), .text(user)])
-        return connection.lastInsertedRow
-    }
-
-    private func find(_ key: UserKey, _ connection: Connection) throws(StorageError) -> Known? {
-        if let found = known[key] { return found }
-        let found: Known
-        if let ref = try ref(key.user, connection) {
-            let journal = try connection.integer(
-                "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(ref)])
-            let base = try connection.integer("SELECT version FROM bases WHERE user = ?", [.integer(ref)])
-            // Versions rise: that of the last is the highest.
-            let recent = try connection.recent.places(of: ref).last.flatMap { place throws(StorageError) in
-                try connection.integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
-            }
-            found = Known(
-                ref: ref,
-                lastVersion: [journal, base, recent].compactMap { $0 }.max().map { UInt64(bitPattern: $0) })
-        } else {
-            if try isForgotten(key.user, connection) { return nil }
-            found = Known(ref: try madeRef(key.user, connection))
-        }
-        if known.count >= Self.mostKnown { known.removeAll() }
-        known[key] = found
-        return found
-    }
-
-    /// - Throws: ``EngineError`` (`staleVersion`), with nothing written; ``StorageError``.
-    func append(_ entry: JournalEntry, _ connection: Connection) throws -> AppendOutcome {
-        if connection.recent.isUnknown { try connection.recent.catchUp(connection) }
-        let key = UserKey(entry.user)
-        guard let user = try find(key, connection) else { return .forgottenUser }
-        if let id = entry.id {
-            if connection.recent.holds(id, of: user.ref) { return .duplicate }
-            var found: AppendOutcome?
-            try connection.run(
-                "SELECT version FROM feedback_ids WHERE user = ? AND id = ?", [.integer(user.ref), id.value]
-            ) { found = $0.isNull(0) ? .forgottenFeedback : .duplicate }
-            if let found { return found }
-        }
-        if let last = user.lastVersion, entry.version <= last {
-            throw EngineError(
-                .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
-                user: entry.user)
-        }
-        try connection.recent.append(entry, of: user.ref, connection)
-        user.lastVersion = entry.version
-        return .appended
-    }
-}
-
-extension FeedbackID {
-    var value: Value {
-        var writer = ByteWriter(capacity: 16)
-        writer.append(high)
-        writer.append(low)
-        return .bytes(writer.bytes)
-    }
-
-    init?(_ bytes: [UInt8]) {
-        var reader = ByteReader(bytes)
-        guard bytes.count == 16, let high: UInt64 = reader.take(), let low: UInt64 = reader.take() else { return nil }
-        self.init(high: high, low: low)
-    }
-}
-
-extension Connection {
-    func insert(_ entry: JournalEntry, of user: Int64) throws(StorageError) {
-        try run(
-            "INSERT INTO journal (user, version, recorded_at, id, action) VALUES (?, ?, ?, ?, ?)",
-            [
-                .integer(user), .version(entry.version), .integer(entry.recordedAt), entry.id?.value ?? .null,
-                .bytes(entry.action),
-            ])
     }
 }

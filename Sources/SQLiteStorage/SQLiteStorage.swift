@@ -13,9 +13,8 @@ internal import TensorCore
 /// ```
 ///
 /// One storage writes to a file at a time, in one process; any number read it (``Access/reading``). Updates that come at the
-/// same time are committed together. SQLite works on threads of its own, but for
-/// commits with `buffered`, which take microseconds and run on the thread of a task: it waits there where another program holds
-/// SQLite's lock, for two seconds at most, and for the disk when the log begins anew.
+/// same time are committed together. SQLite works on threads of its own, but for commits with `buffered`, which take microseconds
+/// and run on the thread of a task: it waits there for the disk when the log begins anew.
 ///
 /// Beside the file stand `-wal` and `-shm` while it is open (SQLite's) and `-lock`.
 public final class SQLiteStorage: AdapterStore, FeedbackJournal {
