@@ -22,7 +22,9 @@ final class LogCheckpoints: Sendable {
         var isCopying = false
         /// The length of the log at which it is copied again.
         var next = LogCheckpoints.duePages
-        /// Its length when that was set: a shorter log has begun anew.
+        /// The length at which whoever commits has to copy: more, where readers kept it from being copied before.
+        var overdue = 2 * LogCheckpoints.mostPages
+        /// Its length when it was looked at last: a shorter log has begun anew.
         var last = 0
     }
     private let state = Lock<State>(State())
@@ -35,7 +37,7 @@ final class LogCheckpoints: Sendable {
 
     /// Whether whoever commits has to copy, which waits for the disk.
     func isOverdue(_ connection: Connection) -> Bool {
-        connection.logPages >= 2 * Self.mostPages && state.withLock { !$0.isCopying }
+        state.withLock { connection.logPages >= $0.overdue && !$0.isCopying }
     }
 
     /// Begins to copy in the background where there is enough. With the connection that writes, outside transactions.
@@ -43,7 +45,7 @@ final class LogCheckpoints: Sendable {
         guard let copier else { return }
         let pages = connection.logPages
         let begins = state.withLock { state in
-            if pages < state.last { state.next = Self.duePages }
+            if pages < state.last { (state.next, state.overdue) = (Self.duePages, 2 * Self.mostPages) }
             state.last = pages
             guard pages >= state.next, !state.isCopying else { return false }
             state.isCopying = true
@@ -68,7 +70,13 @@ final class LogCheckpoints: Sendable {
     /// On the queue of the connection that writes, outside transactions.
     func runIfDue(_ connection: Connection?) {
         guard let connection, copier != nil else { return }
-        if isOverdue(connection) { copy(connection) } else { begin(connection) }
+        guard isOverdue(connection) else { return begin(connection) }
+        copy(connection)
+        let pages = connection.logPages
+        state.withLock { state in
+            state.overdue = pages + Self.duePages
+            state.last = pages
+        }
     }
 
     /// Copies as far as readers allow, and waits for nobody.
