@@ -58,10 +58,11 @@ extension PersonalizationEngine {
         }
         if isResident { return }
         if let (record, entries) = try await recovered(user, operation) {
+            if entries > 0, !isJournalling { journalHub?.keepReplayed(record) }
             shard.withLock { state in
                 _ = state.withSlot(user) { slot in
                     slot.adapter = record.adapter
-                    slot.isUnsaved = entries > 0
+                    slot.isUnsaved = entries > 0 && isJournalling
                     slot.unsavedEntries = UInt32(clamping: entries)
                 }
                 state.statistics.loaded += 1

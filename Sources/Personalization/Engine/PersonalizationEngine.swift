@@ -368,7 +368,7 @@ extension PersonalizationEngine {
     }
 
     private func saveAll(_ records: [StoredAdapter], from shard: Shard, _ operation: String) async throws {
-        try await storing(operation, user: nil) { try await store.save(records) }
+        try await give(records, operation, user: nil)
         if let hub = journalHub, isJournalling, hub.retention == .untilCheckpoint {
             for record in records {
                 try await journalling(operation, record.user) { try await hub.journal.trim(record) }

@@ -179,6 +179,7 @@ extension PersonalizationEngine {
         try await hub.journal.rewrite(
             JournalRewriting(
                 removed: entries[index], replacement: replacement, correction: correction, adapter: record))
+        hub.forgetReplayed([user])
         shard.withLock { state in
             _ = state.withSlot(user) { slot in
                 slot.adapter = adapter

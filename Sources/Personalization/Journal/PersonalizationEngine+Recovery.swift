@@ -44,11 +44,6 @@ extension PersonalizationEngine {
                 user: user, embeddingModel: replayed.embeddingModel ?? fixed.embeddingModel, adapter: adapter,
                 isJournalled: true)
             try check(made, of: user, operation)
-            if hub.durability == .none {
-                // What is learned from here on is not in the journal: it begins anew, from an adapter that has seen all of it.
-                try await storing(operation, user: user) { try await store.save([made]) }
-                return (made, 0)
-            }
             return (made, entries.count)
         }
     }
@@ -88,7 +83,13 @@ extension PersonalizationEngine {
                 group.addTask {
                     try await self.reportingFailures {
                         try await self.withLoaded(user, "recover") { shard in
-                            shard.withLock { $0.withSlot(user) { Int($0.unsavedEntries) } ?? 0 }
+                            shard.withLock { state in
+                                state.withSlot(user) { slot in
+                                    // To be saved, without durability too.
+                                    slot.isUnsaved = slot.isUnsaved || slot.unsavedEntries > 0
+                                    return Int(slot.unsavedEntries)
+                                } ?? 0
+                            }
                         }
                     }
                 }
