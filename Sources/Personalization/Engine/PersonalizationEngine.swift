@@ -315,7 +315,19 @@ extension PersonalizationEngine {
     ///   the adapters concerned stay unsaved, all others are saved.
     @discardableResult
     public func checkpoint() async throws -> Int {
-        let (saved, failure) = try await storeGate.pass {
+        let (saved, failure) = try await saveUnsaved()
+        // After the gate: users' lines come before it.
+        await applyRetentionIfDue()
+        if let failure { throw failure }
+        return saved
+    }
+
+    /// Saves every adapter that has changed.
+    ///
+    /// - Returns: How many were saved, and the first failure; all of them are reported.
+    /// - Throws: `CancellationError`.
+    func saveUnsaved() async throws -> (saved: Int, failure: EngineError?) {
+        try await storeGate.pass {
             journalHub?.beginCheckpoint()
             var saved = 0
             var firstFailure: EngineError?
@@ -338,10 +350,6 @@ extension PersonalizationEngine {
             }
             return (saved, firstFailure)
         }
-        // After the gate: users' lines come before it.
-        await applyRetentionIfDue()
-        if let failure { throw failure }
-        return saved
     }
 
     /// Saves what can be saved: in one call, and one by one where the store refuses a stale version among them.

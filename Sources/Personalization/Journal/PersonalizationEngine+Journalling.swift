@@ -147,7 +147,11 @@ extension PersonalizationEngine {
         while let work = hub.nextWork() {
             do {
                 switch work {
-                case .everything: try await checkpoint()
+                case .everything:
+                    // Its failures are reported.
+                    _ = try await saveUnsaved()
+                    // A task of its own: what is due meanwhile is saved before old entries are.
+                    Task.detached { await self.applyRetentionIfDue() }
                 case .users(let keys): try await save(keys)
                 }
             } catch let error as EngineError {
