@@ -29,8 +29,7 @@ extension SQLiteStorage {
         try await writing("save") { connection in
             for (record, snapshot) in snapshots {
                 if try users.ref(record.user, connection) == nil, try users.isForgotten(record.user, connection) {
-                    throw EngineError(
-                        .forgottenUser, "save", "the user was forgotten: readmit them first", user: record.user)
+                    throw EngineError.forgotten(record.user, "save")
                 }
                 let ref = try users.madeRef(record.user, connection)
                 let held: Int64?

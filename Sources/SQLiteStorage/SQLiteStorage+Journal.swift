@@ -145,18 +145,24 @@ extension SQLiteStorage {
                     "UPDATE feedback_ids SET version = NULL WHERE user = ? AND id = ?", [.integer(ref), id.value])
             }
             try connection.insert(rewriting.correction, of: ref)
+    ///
+    /// - Throws: ``EngineError`` (`forgottenUser`), ``StorageError``.
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
             try connection.markStale(from: users.digest(user), learnedAt: rewriting.removed.version, project)
             users.forget(user)
         }
     }
 
+            // Those of all users are moved for it, so not for each of many: only where some that go stand there.
+            if try connection.hasRecent(of: ref, upTo: base.adapter.version) {
+                try connection.recent.settle(connection)
+            }
     /// Removes a user's adapter, base and entries.
     public func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         let users = commits.users
         let project = projectRef
         return try await writing("removeEntries") { connection in
-            try connection.recent.settle(connection)
+            if try users.isForgotten(base.user, connection) { throw EngineError.forgotten(base.user, "trim") }
             if isForgotten {
                 try connection.run(
                     "INSERT OR IGNORE INTO tombstones (project, digest) VALUES (?, ?)",
@@ -207,5 +213,22 @@ extension SQLiteStorage {
                     path: path)
             }
         }
+    }
+}
+
+extension Connection {
+    /// The version of a user's last entry in `recent`, as it was looked at last; `nil` without one there.
+    func lastRecentVersion(of user: Int64) throws(StorageError) -> UInt64? {
+        guard let place = recent.places(of: user).last else { return nil }
+        let version = try integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
+        return version.map { UInt64(bitPattern: $0) }
+    }
+
+    /// Whether an entry of a user up to a version stands in `recent`.
+    fileprivate func hasRecent(of user: Int64, upTo version: UInt64) throws(StorageError) -> Bool {
+        if recent.isUnknown { try recent.catchUp(self) }
+        guard let place = recent.places(of: user).first else { return false }
+        let first = try integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
+        return first.map { UInt64(bitPattern: $0) <= version } ?? false
     }
 }

@@ -92,8 +92,7 @@ extension SQLiteStorage {
                     "DELETE FROM tombstones WHERE project = ? AND digest = ?",
                     [.integer(project), users.digest(record.user)])
             } else if try users.isForgotten(record.user, connection) {
-                throw EngineError(
-                    .forgottenUser, "replace", "the user was forgotten: readmit them first", user: record.user)
+                throw EngineError.forgotten(record.user, "replace")
             }
             let ref = try users.madeRef(record.user, connection)
             if let highest = try connection.highestVersion(of: ref), highest >= record.adapter.version {

@@ -139,7 +139,7 @@ public protocol FeedbackJournal: Sendable {
     /// Content by its name.
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]?
     /// Makes an adapter the base of its user's entries, and removes those up to its version. Their ids stay known: feedback that
-    /// comes again is a duplicate.
+    /// comes again is a duplicate. Of a user who was forgotten it is refused with ``EngineError`` (`forgottenUser`).
     func trim(_ base: StoredAdapter) async throws
     /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and marks the priors stale that were merged
     /// from the user's adapter of the removed entry's version or a later one.

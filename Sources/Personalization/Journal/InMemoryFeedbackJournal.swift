@@ -106,13 +106,16 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
 
     /// Makes an adapter the base of its user's entries, and removes those up to its version; their ids stay known.
     public func trim(_ base: StoredAdapter) async throws {
-        state.withLock { state in
+        try state.withLock { state throws(EngineError) in
+            if state.forgottenUsers.contains(UserKey(base.user)) { throw .forgotten(base.user, "trim") }
             var user = state.users[UserKey(base.user)] ?? User()
             user.base = base
             for entry in user.entries where entry.version <= base.adapter.version {
                 if let id = entry.id { user.learned.insert(id) }
             }
             user.entries.removeAll { $0.version <= base.adapter.version }
+    ///
+    /// - Throws: ``EngineError`` (`forgottenUser`).
             state.users[UserKey(base.user)] = user
         }
     }

@@ -313,6 +313,13 @@ private struct Run: Sendable {
                 adapter: try adapter("ada", 4)))
         expect("what had learned the feedback is stale", try await journal.isStale(.max), is: true)
         expect("what had not is fit", try await journal.isStale(1), is: false)
+        // As by somebody who looked before.
+        let base = try adapter("ada", 3)
+        let error = try await found.failure("who is forgotten gets no base", of: "a base") {
+            try await journal.trim(base)
+        }
+        expect("who is forgotten gets no base", (error as? EngineError)?.code, is: .forgottenUser)
+        expect("a refused base leaves nothing", try await journal.base(of: "ada")?.adapter.version, is: nil)
         expect("nobody starts from a stale prior", try await journal.recordStart(of: "eve", from: .max), is: false)
 
         _ = try await journal.removeEntries(of: "dan", isForgotten: false)
