@@ -102,6 +102,27 @@ extension SQLiteStorage {
     }
 }
 
+extension SQLiteStorage {
+    /// The versions of users' adapters; `nil` where there is none, or where a page that says it is damaged.
+    public func savedVersions(of users: [String]) async throws -> [UInt64?] {
+        let project = projectRef
+        return try await reading("savedVersions") { connection in
+            try users.map { user in
+                do throws(StorageError) {
+                    return try connection.integer(
+                        """
+                        SELECT version FROM adapters WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?)
+                        """, [.integer(project), .text(user)]
+                    ).map { UInt64(bitPattern: $0) }
+                } catch {
+                    guard error.code == .damaged else { throw error }
+                    return nil
+                }
+            }
+        }
+    }
+}
+
 /// The tables with an adapter for each user.
 enum AdapterTable {
     /// The latest that was saved.

@@ -119,10 +119,7 @@ extension Connection {
     fileprivate func highestVersion(of user: Int64) throws(StorageError) -> UInt64? {
         try recent.catchUp(self)
         // Versions rise: that of the last is the highest.
-        if let place = recent.places(of: user).last {
-            let last = try integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
-            if let last { return UInt64(bitPattern: last) }
-        }
+        if let last = try lastRecentVersion(of: user) { return last }
         let version = try integer(
             """
             SELECT max(version) FROM (

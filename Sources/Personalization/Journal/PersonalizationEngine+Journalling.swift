@@ -163,10 +163,6 @@ extension PersonalizationEngine {
         }
     }
 
-    private func save(_ keys: [UserKey]) async throws {
-        try await storeGate.pass {
-            for key in keys {
-                let shard = shard(of: key)
     /// Gives adapters to the store, all or none of them.
     func give(_ records: [StoredAdapter], _ operation: String, user: String?) async throws {
         try await storing(operation, user: user) {
@@ -181,6 +177,10 @@ extension PersonalizationEngine {
         journalHub?.forgetReplayed(records.map(\.user))
     }
 
+    private func save(_ keys: [UserKey]) async throws {
+        try await storeGate.pass {
+            for key in keys {
+                let shard = shard(of: key)
                 let record = shard.withLock { state in
                     state.withSlot(key) { slot in
                         slot.isUnsavedVisibly

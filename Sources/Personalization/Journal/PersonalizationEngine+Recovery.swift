@@ -2,7 +2,7 @@ internal import LoRA
 
 /// What a recovery did.
 public struct RecoveryReport: Sendable, Hashable {
-    /// The users with entries in the journal.
+    /// The users whose saved adapters had not seen all of their entries.
     public var users = 0
     /// The entries that were replayed.
     public var entries = 0
@@ -62,18 +62,17 @@ extension PersonalizationEngine {
     }
 
     /// Replays what stands in the journal alone, for all users, and saves their adapters. Nobody has to: a user's own first read
-    /// or update replays what is theirs.
+    /// or update replays what is theirs. Adapters that have seen all of their entries are neither loaded nor looked at.
     ///
-    /// - Parameter progress: Told of the users done and of all.
+    /// - Parameter progress: Told of the users done and of all with something to replay.
     /// - Throws: ``EngineError`` of the first user who cannot be recovered; `CancellationError`.
+    /// - Complexity: That of the updates that are replayed; one look at each user's last and saved version.
     @discardableResult
     public func recover(progress: @Sendable (Int, Int) -> Void = { _, _ in }) async throws -> RecoveryReport {
         guard let hub = journalHub else { return RecoveryReport() }
         let start = ContinuousClock.now
         var result = RecoveryReport()
-        let users = try await reportingFailures {
-            try await journalling("recover", nil) { try await hub.journal.journalledUsers() }
-        }
+        let users = try await reportingFailures { try await usersToReplay(hub) }
         result.users = users.count
         var rest = users[...]
         var done = 0
@@ -106,6 +105,30 @@ extension PersonalizationEngine {
         try await checkpoint()
         result.duration = .now - start
         return result
+    }
+}
+
+extension PersonalizationEngine {
+    /// The users with entries that their saved adapters have not seen; those whose adapters cannot be read are among them.
+    private func usersToReplay(_ hub: JournalHub) async throws -> [String] {
+        var users: [String] = []
+        try await journalling("recover", nil) {
+            try await hub.journal.withLastVersions { page in
+                try Task.checkCancellation()
+                let saved = try await storing("recover", user: nil) {
+                    try await store.savedVersions(of: page.map(\.user))
+                }
+                guard saved.count == page.count else {
+                    throw EngineError(
+                        .storeFailed, "recover",
+                        "the adapter store gave \(saved.count) versions of \(page.count) adapters")
+                }
+                for (last, saved) in zip(page, saved) where saved.map({ $0 < last.version }) ?? true {
+                    users.append(last.user)
+                }
+            }
+        }
+        return users
     }
 }
 
