@@ -163,20 +163,6 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Gives adapters to the store, all or none of them.
-    func give(_ records: [StoredAdapter], _ operation: String, user: String?) async throws {
-        try await storing(operation, user: user) {
-            var records = records
-            if let replayed = journalHub?.replayed(before: records), !replayed.isEmpty {
-                try await store.save(Array(replayed.values))
-                // Who has learned nothing since is saved, and keeps their entries.
-                records.removeAll { $0.adapter.version == replayed[UserKey($0.user)]?.adapter.version }
-            }
-            try await store.save(records)
-        }
-        journalHub?.forgetReplayed(records.map(\.user))
-    }
-
     private func save(_ keys: [UserKey]) async throws {
         try await storeGate.pass {
             for key in keys {
