@@ -11,7 +11,8 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
+    /// Runs `body` when all work on this user that came before is done; nothing overtakes it. Who is cancelled before that leaves the
+    /// line at once.
     func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
         let key = UserKey(user)
         var isTooMany = false
@@ -31,7 +32,7 @@ extension PersonalizationEngine {
     ) async throws -> R {
         let gate = shard.withLock { $0.joinLine(key) }
         defer { shard.withLock { $0.leaveLine(key) } }
-        return try await gate.pass {
+        return try await gate.passUnlessCancelled {
             try Task.checkCancellation()
             let hadAdapter = shard.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
             defer { isTooMany = noteResidency(of: key, in: shard, hadAdapter: hadAdapter) }
