@@ -81,7 +81,7 @@ let package = Package(
                 "SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite",
                 "CPageChecksums",
             ]),
-        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore"]),
+        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore", "CSQLite"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -127,8 +127,8 @@ final class GroupCommit: Sendable {
     func close(path: String) {
         let closed = StorageError(.closed, "append", "the storage was closed: open it again", path: path)
         state.withLock { $0.refusal = closed }
-        // Before the connection is closed, which is next in the queue.
-        worker.schedule { self.work($0, path) }
+        // Before the connection is closed, which is next in the queue: all of them, though they be more than one group.
+        worker.schedule { connection in while self.answer(connection, path) {} }
     }
 
     /// After so long without an arrival nobody is waited for any more.

@@ -29,8 +29,7 @@ extension SQLiteStorage {
         try await writing("save") { connection in
             for (record, snapshot) in snapshots {
                 if try users.ref(record.user, connection) == nil, try users.isForgotten(record.user, connection) {
-                    throw EngineError(
-                        .forgottenUser, "save", "the user was forgotten: readmit them first", user: record.user)
+                    throw EngineError.forgotten(record.user, "save")
                 }
                 let ref = try users.madeRef(record.user, connection)
                 let held: Int64?
@@ -99,6 +98,27 @@ extension SQLiteStorage {
                 """, [.integer(project)]
             ) { all.append($0.text(0)) }
             return all
+        }
+    }
+}
+
+extension SQLiteStorage {
+    /// The versions of users' adapters; `nil` where there is none, or where a page that says it is damaged.
+    public func savedVersions(of users: [String]) async throws -> [UInt64?] {
+        let project = projectRef
+        return try await reading("savedVersions") { connection in
+            try users.map { user in
+                do throws(StorageError) {
+                    return try connection.integer(
+                        """
+                        SELECT version FROM adapters WHERE user = (SELECT ref FROM users WHERE project = ? AND id = ?)
+                        """, [.integer(project), .text(user)]
+                    ).map { UInt64(bitPattern: $0) }
+                } catch {
+                    guard error.code == .damaged else { throw error }
+                    return nil
+                }
+            }
         }
     }
 }

@@ -67,6 +67,42 @@ extension SQLiteStorage {
         }
     }
 
+    /// The users with entries, some thousand at a time, each with the version of the last.
+    ///
+    /// - Complexity: O(users · log(entries)).
+    public func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
+        var next: [UInt8]? = []
+        while let after = next {
+            let page = try await lastVersions(after: after)
+            next = page.next
+            if !page.users.isEmpty { try await body(page.users) }
+        }
+    }
+
+    /// So many users are looked at in one transaction.
+    private static let pageOfUsers = 4096
+
+    /// The users of a page who have entries, and after whom the next page begins; `nil` after the last.
+    private func lastVersions(after id: [UInt8]) async throws -> (users: [LastVersion], next: [UInt8]?) {
+        let project = projectRef
+        return try await reading("lastVersions") { connection in
+            try connection.recent.catchUp(connection)
+            var page: [(id: [UInt8], ref: Int64, version: UInt64?)] = []
+            try connection.run(
+                """
+                SELECT id, ref, (SELECT max(version) FROM journal WHERE journal.user = users.ref) FROM users
+                WHERE project = ? AND id > ? ORDER BY id LIMIT ?
+                """, [.integer(project), .bytes(id), .integer(Int64(Self.pageOfUsers))]
+            ) { page.append(($0.bytes(0), $0.integer(1), $0.isNull(2) ? nil : $0.version(2))) }
+            let users = try page.compactMap { row in
+                // Versions rise, and those in `recent` come after those in `journal`.
+                let version = try connection.lastRecentVersion(of: row.ref) ?? row.version
+                return version.map { LastVersion(user: String(decoding: row.id, as: UTF8.self), version: $0) }
+            }
+            return (users, page.count < Self.pageOfUsers ? nil : page.last?.id)
+        }
+    }
+
     /// The adapter that a user's entries begin from.
     public func base(of user: String) async throws -> StoredAdapter? {
         let project = projectRef
@@ -110,10 +146,13 @@ extension SQLiteStorage {
 
     /// Makes an adapter the base of its user's entries, and removes those up to its version, in one transaction; their ids stay
     /// known.
+    ///
+    /// - Throws: ``EngineError`` (`forgottenUser`), ``StorageError``.
     public func trim(_ base: StoredAdapter) async throws {
         let snapshot = base.adapter.snapshot()
         let users = commits.users
         try await writing("trim") { connection in
+            if try users.isForgotten(base.user, connection) { throw EngineError.forgotten(base.user, "trim") }
             let ref = try users.madeRef(base.user, connection)
             try connection.recent.settle(ref, connection)
             try connection.put(base, snapshot, of: ref, in: .bases)
@@ -208,5 +247,14 @@ extension SQLiteStorage {
                     path: path)
             }
         }
+    }
+}
+
+extension Connection {
+    /// The version of a user's last entry in `recent`, as it was looked at last; `nil` without one there.
+    func lastRecentVersion(of user: Int64) throws(StorageError) -> UInt64? {
+        guard let place = recent.places(of: user).last else { return nil }
+        let version = try integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
+        return version.map { UInt64(bitPattern: $0) }
     }
 }

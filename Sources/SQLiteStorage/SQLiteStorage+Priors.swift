@@ -82,6 +82,23 @@ extension SQLiteStorage {
         }
     }
 
+    /// The priors that a user was recorded to start from, in ascending order of their hashes. None in a file whose tables know
+    /// nothing of it.
+    package func priors(startedFromBy user: String) async throws -> [(hash: UInt64, isStale: Bool)] {
+        let project = projectRef
+        return try await reading("priors") { connection in
+            guard try Schema.knowsPriors(connection) else { return [] }
+            var all: [(hash: UInt64, isStale: Bool)] = []
+            try connection.run(
+                """
+                SELECT prior, stale FROM starters JOIN merged_priors USING (project, prior)
+                WHERE project = ? AND user = ?
+                """, [.integer(project), .text(user)]
+            ) { all.append(($0.version(0), $0.integer(1) != 0)) }
+            return all.sorted { $0.hash < $1.hash }
+        }
+    }
+
     /// Whether a prior is stale.
     public func isStale(_ prior: UInt64) async throws -> Bool {
         let project = projectRef

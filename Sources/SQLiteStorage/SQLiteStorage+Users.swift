@@ -91,8 +91,7 @@ extension SQLiteStorage {
                     "DELETE FROM tombstones WHERE project = ? AND digest = ?",
                     [.integer(project), users.digest(record.user)])
             } else if try users.isForgotten(record.user, connection) {
-                throw EngineError(
-                    .forgottenUser, "replace", "the user was forgotten: readmit them first", user: record.user)
+                throw EngineError.forgotten(record.user, "replace")
             }
             let ref = try users.madeRef(record.user, connection)
             try connection.recent.settle(ref, connection)
@@ -120,10 +119,7 @@ extension Connection {
     fileprivate func highestVersion(of user: Int64) throws(StorageError) -> UInt64? {
         try recent.catchUp(self)
         // Versions rise: that of the last is the highest.
-        if let place = recent.places(of: user).last {
-            let last = try integer("SELECT version FROM recent WHERE seq = ?", [.integer(place)])
-            if let last { return UInt64(bitPattern: last) }
-        }
+        if let last = try lastRecentVersion(of: user) { return last }
         let version = try integer(
             """
             SELECT max(version) FROM (

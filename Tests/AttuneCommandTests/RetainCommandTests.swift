@@ -68,6 +68,15 @@ import Testing
         #expect(await attune("verify", file).code == .success)
     }
 
+    @Test func feedbackOfWhoHasNoEntriesLeftIsNotRetained() async throws {
+        try await make()
+        #expect(await attune("retain", file, "--days", "1").output.contains("20 updates of 2 users"))
+        let gone = await attune("forget", file, "--user", "ada", "--feedback", "event 5")
+        #expect(gone.code == .badData && gone.errors.contains("no entries of the user any more"), "\(gone.errors)")
+        let nobody = await attune("forget", file, "--user", "nobody", "--feedback", "event 5")
+        #expect(nobody.code == .badData && !nobody.errors.contains("any more"))
+    }
+
     @Test func whoCannotBeDoneIsNamed() async throws {
         try await make()
         let storage = try await SQLiteStorage(path: file)

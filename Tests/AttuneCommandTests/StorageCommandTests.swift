@@ -1,4 +1,5 @@
 import Attune
+import CSQLite
 import Foundation
 import Testing
 
@@ -103,6 +104,34 @@ import Testing
         #expect(text.contains("Prior \(hash) is stale: merge again. 21 started from it: reader 0, reader 1, "))
         #expect(text.hasSuffix(" and 1 more.\n"))
         #expect(await attune("verify", folder("a.db")).code == .success)
+    }
+
+    @Test func whatCannotBeErasedNowIsForgottenAllTheSame() async throws {
+        let folder = try TestFolder()
+        let shop = try Shop()
+        let file = folder("a.db")
+        try await shop.make(file, users: ["ada", "bob"])
+        // Another program reads for a long time.
+        var reader: OpaquePointer?
+        #expect(unsafe sqlite3_open(file, &reader) == SQLITE_OK)
+        defer { unsafe sqlite3_close(reader) }
+        func read(_ sql: String) { #expect(unsafe sqlite3_exec(reader, sql, nil, nil, nil) == SQLITE_OK) }
+        read("BEGIN; SELECT count(*) FROM journal")
+        for (i, options) in [["ada", "--feedback", "event 1"], ["ada"], ["bob", "--format", "json"]].enumerated() {
+            let run = await attune(arguments: ["forget", file, "--user"] + options)
+            #expect(run.code == .success)
+            #expect(run.errors.contains("Warning: the bytes of what was forgotten") && run.errors.contains("compact"))
+            if i < 2 {
+                #expect(run.output.contains(/erased +no\n/), "\(run.output)")
+            } else {
+                #expect(try object(run.output)["erased"] as? Bool == false)
+            }
+        }
+        read("COMMIT")
+        #expect(try object(await attune("users", file, "--format", "json").output)["users"] as? [String] == [])
+        let again = await attune("forget", file, "--user", "ada", "--format", "json")
+        #expect(again.code == .success && again.errors.isEmpty)
+        #expect(try object(again.output)["erased"] as? Bool == true)
     }
 
     @Test func whatIsNoStorageFileIsToldApart() async throws {

@@ -121,8 +121,13 @@ import Testing
         #expect(merged.count == 1 && merged[0].keys.sorted() == ["prior", "stale", "version"])
         #expect(merged[0]["prior"] as? String == hash && merged[0]["version"] as? String == "10")
         #expect(merged[0]["stale"] as? Bool == true)
+        #expect((document["starts_from"] as? [Any])?.isEmpty == true)
         let eve = try await export(folder, "eve", to: "eve.json")
         #expect(eve["priors"] as? [String] == [hash])
+        let starts = try #require(eve["starts_from"] as? [[String: Any]])
+        let start = try #require(starts.first)
+        #expect(starts.count == 1 && start.keys.sorted() == ["prior", "stale"])
+        #expect(start["prior"] as? String == hash && start["stale"] as? Bool == true)
     }
 
     @Test func aPriorIsNamed() async throws {

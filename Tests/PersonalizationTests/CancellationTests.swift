@@ -61,6 +61,35 @@ struct CancellationTests {
         #expect(engine.waiting(for: "ada") == 0)
     }
 
+    @Test func whoIsCancelledBehindAHangingJournalIsAnsweredAtOnce() async throws {
+        let script = try Script()
+        let journal = FaultyJournal()
+        let engine = try PersonalizationEngine(configuration: script.configuration(), journal: journal)
+        journal.set(.waits)
+        let first = Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", 0)).version }
+        await until { journal.isWaitedFor }
+        var tasks: [Task<UInt64, any Error>] = []
+        for i in 1...300 {
+            tasks.append(Task { try await engine.updateAdapter(for: "ada", with: script.batch("ada", i)).version })
+            await until { engine.waiting(for: "ada") == i }
+        }
+        for i in 0..<300 where i % 3 != 0 { tasks[i].cancel() }
+        for i in 0..<300 where i % 3 != 0 {
+            await #expect(throws: CancellationError.self) { _ = try await tasks[i].value }
+        }
+        // The journal hangs all the time.
+        #expect(engine.waiting(for: "ada") == 100)
+        journal.set(.works)
+        #expect(try await first.value == 1)
+        var expected = try script.history("ada", steps: 1)[1]
+        for i in 0..<300 where i % 3 == 0 {
+            #expect(try await tasks[i].value == UInt64(i / 3 + 2))
+            expected = try expected.updated(with: script.batch("ada", i + 1), configuration: script.update).adapter
+        }
+        #expect(try await engine.adapter(for: "ada")?.stateHash == expected.stateHash)
+        #expect(engine.statistics().updates == 101 && engine.waiting(for: "ada") == 0)
+    }
+
     @Test func oneThatIsCancelledWhileItsAdapterIsLoadedChangesNothing() async throws {
         let script = try Script()
         let store = TroubledStore()

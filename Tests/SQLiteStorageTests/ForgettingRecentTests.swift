@@ -23,6 +23,44 @@ struct ForgettingRecentTests {
         try await storage.writer.run("count", storage.path) { try $0.integer(table) ?? 0 }
     }
 
+    @Test("a trimming moves the latest entries only where some of them go")
+    func trimsWithoutSettling() async throws {
+        let storage = try await folder.storage()
+        let engine = try PersonalizationEngine(
+            configuration: ShopScript.configuration(), store: storage, journal: storage)
+        for step in 0..<6 {
+            for user in ["ada", "bob"] {
+                _ = try await engine.updateAdapter(
+                    for: user, with: script.batch(user, step), id: FeedbackID("\(step)"))
+            }
+            if step == 3 { try await storage.settle() }
+        }
+        func base(_ user: String, _ version: UInt64) async throws -> StoredAdapter {
+            var adapter = try #require(try await engine.adapter(for: user))
+            adapter.version = version
+            return StoredAdapter(user: user, embeddingModel: "test", adapter: adapter, isJournalled: true)
+        }
+        func recent() async throws -> Int64 { try await count("SELECT count(*) FROM recent", storage) }
+        func left(_ user: String) async throws -> [UInt64] {
+            try await storage.entries(of: user, after: nil).map(\.version)
+        }
+        #expect(try await recent() == 4)
+        for version: UInt64 in [3, 4] { try await storage.trim(try await base("ada", version)) }
+        try await storage.trim(try await base("bob", 2))
+        #expect(try await recent() == 4)
+        #expect(try await left("ada") == [5, 6])
+        #expect(try await left("bob") == [3, 4, 5, 6])
+        try await storage.trim(try await base("ada", 5))
+        #expect(try await recent() == 0)
+        #expect(try await left("ada") == [6])
+        #expect(try await left("bob") == [3, 4, 5, 6])
+        // What went is known by its name all the same.
+        let again = try await engine.updateAdapter(
+            for: "ada", with: script.batch("ada", 4), id: FeedbackID("4"))
+        #expect(again.samples == 0)
+        await storage.close()
+    }
+
     @Test(
         "what was forgotten is nowhere in the file or its log", arguments: Place.allCases, [false, true])
     func erases(place: Place, wholeUser: Bool) async throws {

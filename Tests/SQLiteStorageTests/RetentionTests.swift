@@ -226,6 +226,36 @@ struct RetentionTests {
         }
     }
 
+    @Test("who has an adapter and no entries any more has no feedback that can be forgotten", arguments: Place.allCases)
+    func refusesToForgetWhatIsGone(place: Place) async throws {
+        let shop = try await shop(place, .days(1))
+        for step in 0..<3 {
+            _ = try await shop.engine.updateAdapter(
+                for: "ada", with: script.batch("ada", step), id: FeedbackID("\(step)"))
+        }
+        clock.advance(hours: 25)
+        #expect(try await shop.engine.applyRetention().entries == 3)
+        // An adapter that no journal knows.
+        let adapter = try #require(try await shop.engine.adapter(for: "ada"))
+        try await shop.store.save([StoredAdapter(user: "bob", embeddingModel: "test", adapter: adapter)])
+        try await shop.restart()
+        func code<R>(_ body: () async throws -> R) async throws -> EngineError.Code? {
+            await #expect(throws: EngineError.self) { try await body() }?.code
+        }
+        for (user, expected) in [
+            ("ada", EngineError.Code.notRetained), ("bob", .notRetained), ("cy", .unknownFeedback),
+        ] {
+            let engine = shop.engine
+            let told = try await code { try await engine.forgetFeedback(FeedbackID("1"), of: user) }
+            #expect(told == expected, "\(user)")
+        }
+        let journal = shop.journal
+        #expect(try await code { try await JournalVerification.configuration(of: "ada", in: journal) } == .notRetained)
+        #expect(try await code { try await JournalVerification.configuration(of: "cy", in: journal) } == .unknownUser)
+        #expect(try await shop.engine.adapter(for: "ada")?.snapshot() == adapter.snapshot())
+        await shop.close()
+    }
+
     @Test("entries are removed in the middle of updates of the same user")
     func inTheMiddleOfUpdates() async throws {
         let shop = try await shop(.sqlite, .days(1))

@@ -40,6 +40,9 @@ private final class SettlingJournal: FeedbackJournal {
         try await inner.entries(of: user, after: version)
     }
     func journalledUsers() async throws -> [String] { try await inner.journalledUsers() }
+    func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
+        try await inner.withLastVersions(body)
+    }
     func base(of user: String) async throws -> StoredAdapter? { try await inner.base(of: user) }
     func keep(_ content: JournalContent) async throws { try await inner.keep(content) }
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]? {

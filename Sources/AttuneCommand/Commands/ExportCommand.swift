@@ -90,8 +90,10 @@ struct ExportCommand: Command {
         var document: String?
         if kind == .json {
             let derived = try await storage.priors(from: user)
-            document = try await UserDocument(project: project, record: record, current: current, derived: derived)
-                .text(reader)
+            let starts = try await storage.priors(startedFromBy: user)
+            document = try await UserDocument(
+                project: project, record: record, current: current, derived: derived, starts: starts
+            ).text(reader)
         }
         await storage.close()
         try refuseExisting()

@@ -67,7 +67,8 @@ struct ForgetCommand: Command {
                 + "version rises by one. The update is refused when it comes again.",
             "Priors that were merged from an adapter which had learned what is forgotten become stale: no new user starts from "
                 + "them. They are listed, with the users who have started from them and have an adapter still.",
-            "Nobody else may have the file open for writing. What a bank has learned from the user is not in the file and "
+            "Nobody else may have the file open for writing. While somebody reads it bytes may stay in its log: 'erased' is "
+                + "false then, and 'attune compact' removes them later. What a bank has learned from the user is not in the file and "
                 + "isn't reached.",
         ],
         arguments: [.storageFile],
@@ -98,15 +99,17 @@ struct ForgetCommand: Command {
         let storage = try await existingProject(project, in: file, access: .writing)
         let facts: [(String, JSONText)]
         let stale: [StalePrior]
+        let isErased: Bool
         if let feedback {
             let configuration = try await JournalVerification.configuration(of: user, in: storage)
             let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
             let receipt = try await engine.forgetFeedback(feedback, of: user)
             stale = receipt.stalePriors
+            isErased = receipt.isErased
             facts = [
                 ("user", .string(user)), ("feedback", .string("\(feedback)")),
                 ("learned_at_version", .string("\(receipt.learnedAt)")), ("version", .string("\(receipt.version)")),
-                ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(receipt.isErased)),
+                ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(isErased)),
             ]
         } else {
             // A damaged one is one too, and goes.
@@ -115,10 +118,10 @@ struct ForgetCommand: Command {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
-            try await storage.erase()
+            isErased = try await Self.erase(storage)
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
-                ("removed_entries", .integer(entries)),
+                ("removed_entries", .integer(entries)), ("erased", .bool(isErased)),
             ]
         }
         await storage.close()
@@ -135,6 +138,22 @@ struct ForgetCommand: Command {
             for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
             table.add(["stale_priors", "\(stale.count)"])
             console.write(table.text + stale.map(Self.line).joined())
+        }
+        // What was asked for is done: no failure.
+        if !isErased {
+            console.writeError(
+                "Warning: the bytes of what was forgotten are in the file's log still, because somebody reads the file. "
+                    + "An engine's eraseForgotten() or 'attune compact' removes them when nobody does.\n")
+        }
+    }
+
+    /// Whether the bytes of what was removed are gone; not while somebody reads the file.
+    private static func erase(_ storage: SQLiteStorage) async throws -> Bool {
+        do {
+            try await storage.erase()
+            return true
+        } catch let error as StorageError where error.code == .locked {
+            return false
         }
     }
 

@@ -8,6 +8,8 @@ struct UserDocument {
     let current: StoredAdapter
     /// The priors that the user's adapter was merged into.
     let derived: [DerivedPrior]
+    /// The priors that the user was recorded to start from.
+    let starts: [(hash: UInt64, isStale: Bool)]
 
     private static let format = "attune-user"
     private static let formatVersion = 1
@@ -48,6 +50,9 @@ struct UserDocument {
                 ("stale", .bool(prior.isStale)),
             ])
         }
+        let startsFrom = starts.map { prior in
+            JSONText.object([("prior", .string(fixedHex(prior.hash))), ("stale", .bool(prior.isStale))])
+        }
         return JSONText.object([
             ("format", .string(Self.format)), ("format_version", .integer(Self.formatVersion)),
             ("attune_version", .string(App.version)), ("project", .string(project)), ("user", .string(record.user)),
@@ -61,6 +66,7 @@ struct UserDocument {
             ("configurations", .object(settings)),
             ("priors", .array(priors.sorted().map { .string(fixedHex($0)) })),
             ("merged_into", .array(mergedInto)),
+            ("starts_from", .array(startsFrom)),
         ]).text + "\n"
     }
 }

@@ -85,6 +85,11 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
             code, operation, cause.message, user: user, position: position ?? cause.position, cause: cause)
     }
 
+    /// That a storage keeps nothing of a user who was forgotten.
+    package static func forgotten(_ user: String, _ operation: String) -> EngineError {
+        EngineError(.forgottenUser, operation, "the user was forgotten: readmit them first", user: user)
+    }
+
     /// The same error about the request at `position`.
     func at(_ position: Int) -> EngineError {
         EngineError(code, operation, message, user: user, position: position, cause: cause)

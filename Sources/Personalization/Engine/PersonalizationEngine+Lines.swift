@@ -11,7 +11,8 @@ extension PersonalizationEngine {
         }
     }
 
-    /// Runs `body` when all work on this user that came before is done; nothing overtakes it.
+    /// Runs `body` when all work on this user that came before is done; nothing overtakes it. Who is cancelled before that leaves the
+    /// line at once.
     func withLine<R>(_ user: String, _ operation: String, _ body: (Shard) async throws -> R) async throws -> R {
         let key = UserKey(user)
         var isTooMany = false
@@ -31,7 +32,7 @@ extension PersonalizationEngine {
     ) async throws -> R {
         let gate = shard.withLock { $0.joinLine(key) }
         defer { shard.withLock { $0.leaveLine(key) } }
-        return try await gate.pass {
+        return try await gate.passUnlessCancelled {
             try Task.checkCancellation()
             let hadAdapter = shard.withLock { $0.withSlot(key) { $0.adapter != nil } ?? false }
             defer { isTooMany = noteResidency(of: key, in: shard, hadAdapter: hadAdapter) }
@@ -58,10 +59,11 @@ extension PersonalizationEngine {
         }
         if isResident { return }
         if let (record, entries) = try await recovered(user, operation) {
+            if entries > 0, !isJournalling { journalHub?.keepReplayed(record) }
             shard.withLock { state in
                 _ = state.withSlot(user) { slot in
                     slot.adapter = record.adapter
-                    slot.isUnsaved = entries > 0
+                    slot.isUnsaved = entries > 0 && isJournalling
                     slot.unsavedEntries = UInt32(clamping: entries)
                 }
                 state.statistics.loaded += 1

@@ -192,6 +192,8 @@ extension PersonalizationEngine {
                         if let pending = slot.memory?.takePending() { arrivals.append(pending.settled()) }
                         slot.memory = nil
                         slot.adapter = nil
+                        // Before anybody can load it again.
+                        journalHub?.forgetReplayed([slot.user])
                         return true
                     }
                     guard isGone == true else { continue }

@@ -67,6 +67,20 @@ public struct JournalEntry: Sendable, Hashable {
     }
 }
 
+/// A user, and the version of their last entry.
+public struct LastVersion: Sendable, Hashable {
+    /// The user.
+    public var user: String
+    /// The adapter's version after the last entry.
+    public var version: UInt64
+
+    /// A user with a version.
+    public init(user: String, version: UInt64) {
+        self.user = user
+        self.version = version
+    }
+}
+
 /// What entries refer to by the hash of its bytes, so that it is kept once: a configuration, a prior or a catalogue of items.
 public struct JournalContent: Sendable, Hashable {
     /// What it is.
@@ -127,6 +141,9 @@ public protocol FeedbackJournal: Sendable {
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
     /// The users with entries, in ascending order of their ids' bytes.
     func journalledUsers() async throws -> [String]
+    /// Gives the users with entries, ascending as above, some thousand at a time, each with the version of the last entry. Reads no
+    /// entries, as far as it can. A user who gets a first entry meanwhile may be missing.
+    func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws
     /// The users whose first entry was recorded before a moment, in ascending order of their ids' bytes: those whose entries a
     /// retention looks at. Reads no other entries, as far as it can.
     ///
@@ -139,7 +156,7 @@ public protocol FeedbackJournal: Sendable {
     /// Content by its name.
     func content(_ kind: JournalContent.Kind, _ hash: UInt64) async throws -> [UInt8]?
     /// Makes an adapter the base of its user's entries, and removes those up to its version. Their ids stay known: feedback that
-    /// comes again is a duplicate.
+    /// comes again is a duplicate. Of a user who was forgotten it is refused with ``EngineError`` (`forgottenUser`).
     func trim(_ base: StoredAdapter) async throws
     /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and marks the priors stale that were merged
     /// from the user's adapter of the removed entry's version or a later one.
@@ -169,6 +186,15 @@ public protocol FeedbackJournal: Sendable {
 }
 
 extension FeedbackJournal {
+    /// From the entries themselves, for a journal that has no cheaper way.
+    public func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
+        for user in try await journalledUsers() {
+            if let last = try await entries(of: user, after: nil).last {
+                try await body([LastVersion(user: user, version: last.version)])
+            }
+        }
+    }
+
     /// One after another, for a journal that gains nothing by having them together.
     public func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>] {
         var results: [Result<AppendOutcome, any Error>] = []

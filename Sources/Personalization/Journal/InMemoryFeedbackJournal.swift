@@ -73,6 +73,14 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         state.withLock { $0.users.filter { !$0.value.entries.isEmpty }.keys.sorted().map(\.user) }
     }
 
+    /// The users with entries, all at a time, each with the version of the last.
+    public func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
+        let all = state.withLock { state in
+            state.users.compactMap { key, user in user.entries.last.map { (key: key, version: $0.version) } }
+        }
+        try await body(all.sorted { $0.key < $1.key }.map { LastVersion(user: $0.key.user, version: $0.version) })
+    }
+
     /// The users whose first entry was recorded before a moment, ascending.
     ///
     /// - Complexity: O(users).
@@ -105,8 +113,11 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     }
 
     /// Makes an adapter the base of its user's entries, and removes those up to its version; their ids stay known.
+    ///
+    /// - Throws: ``EngineError`` (`forgottenUser`).
     public func trim(_ base: StoredAdapter) async throws {
-        state.withLock { state in
+        try state.withLock { state throws(EngineError) in
+            if state.forgottenUsers.contains(UserKey(base.user)) { throw .forgotten(base.user, "trim") }
             var user = state.users[UserKey(base.user)] ?? User()
             user.base = base
             for entry in user.entries where entry.version <= base.adapter.version {

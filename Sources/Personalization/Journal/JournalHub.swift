@@ -75,6 +75,8 @@ final class JournalHub: Sendable {
     let configuration: JournalContent
     private let clock: any ReasoningClock
     private let kept = Lock<Set<UInt64>>([])
+    /// With durability `none`: adapters that entries were replayed to, and that the store does not have.
+    private let replayed = Lock<[UserKey: StoredAdapter]>([:])
 
     /// What stands in the journal alone.
     private struct Backlog {
@@ -206,6 +208,27 @@ final class JournalHub: Sendable {
             backlog.updates = 0
             backlog.bytes = 0
             backlog.since = nil
+        }
+    }
+
+    // MARK: Without durability
+
+    /// Notes an adapter that the journal's replay made. What is learned from then on is not in the journal, and a store that is the
+    /// journal as well refuses an adapter that may have missed entries: it gets this one first.
+    func keepReplayed(_ record: StoredAdapter) { replayed.withLock { $0[UserKey(record.user)] = record } }
+
+    /// Those of the users whose adapters are to be saved.
+    func replayed(before records: [StoredAdapter]) -> [UserKey: StoredAdapter] {
+        replayed.withLock { replayed in
+            if replayed.isEmpty { return [:] }
+            return records.reduce(into: [:]) { $0[UserKey($1.user)] = replayed[UserKey($1.user)] }
+        }
+    }
+
+    /// Lets go of them: the store has a later one, or memory none.
+    func forgetReplayed(_ users: [String]) {
+        replayed.withLock { replayed in
+            if !replayed.isEmpty { for user in users { replayed[UserKey(user)] = nil } }
         }
     }
 

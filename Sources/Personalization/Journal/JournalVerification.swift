@@ -102,11 +102,16 @@ public struct JournalVerification: Sendable, Hashable {
 extension JournalVerification {
     /// The settings under which a user's last entry was made: those of an engine that can go on with it.
     ///
-    /// - Throws: ``EngineError``: `unknownUser` without entries; `damagedJournal`, `numericsMismatch`.
+    /// - Throws: ``EngineError``: `notRetained` where the entries are gone and the adapter they began from is left; `unknownUser`
+    ///   where nothing is; `damagedJournal`, `numericsMismatch`.
     public static func configuration(
         of user: String, in journal: any FeedbackJournal
     ) async throws -> EngineConfiguration {
         guard let last = try await journal.entries(of: user, after: nil).last else {
+            guard try await journal.base(of: user) == nil else {
+                throw EngineError(
+                    .notRetained, "configuration", "the journal has no entries of the user any more", user: user)
+            }
             throw EngineError(.unknownUser, "configuration", "the journal has no entries of the user", user: user)
         }
         let hash = try JournalAction(encoded: last.action).configuration

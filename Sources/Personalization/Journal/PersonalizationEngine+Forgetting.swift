@@ -145,7 +145,9 @@ extension PersonalizationEngine {
         let base = try await hub.journal.base(of: user)
         let entries = try await hub.journal.entries(of: user, after: nil)
         guard let index = entries.firstIndex(where: { $0.id == id }) else {
-            if base != nil {
+            // An adapter without entries or base has come from somewhere else.
+            let isUnjournalled = entries.isEmpty && shard.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
+            if base != nil || isUnjournalled {
                 throw refuse(.notRetained, "the journal has no such feedback, and does not reach back to the beginning")
             }
             throw refuse(.unknownFeedback, "the user has no feedback with this id")
@@ -179,6 +181,7 @@ extension PersonalizationEngine {
         try await hub.journal.rewrite(
             JournalRewriting(
                 removed: entries[index], replacement: replacement, correction: correction, adapter: record))
+        hub.forgetReplayed([user])
         shard.withLock { state in
             _ = state.withSlot(user) { slot in
                 slot.adapter = adapter

@@ -147,7 +147,11 @@ extension PersonalizationEngine {
         while let work = hub.nextWork() {
             do {
                 switch work {
-                case .everything: try await checkpoint()
+                case .everything:
+                    // Its failures are reported.
+                    _ = try await saveUnsaved()
+                    // A task of its own: what is due meanwhile is saved before old entries are.
+                    Task.detached { await self.applyRetentionIfDue() }
                 case .users(let keys): try await save(keys)
                 }
             } catch let error as EngineError {
@@ -177,119 +181,4 @@ extension PersonalizationEngine {
             }
         }
     }
-}
-
-// MARK: - Recovery
-
-/// What a recovery did.
-public struct RecoveryReport: Sendable, Hashable {
-    /// The users with entries in the journal.
-    public var users = 0
-    /// The entries that were replayed.
-    public var entries = 0
-    /// How long it took.
-    public var duration = Duration.zero
-}
-
-extension PersonalizationEngine {
-    /// A user's adapter as store and journal have it, and how many entries were replayed to it.
-    func recovered(_ user: String, _ operation: String) async throws -> (record: StoredAdapter, entries: Int)? {
-        var record: StoredAdapter?
-        var isHealing = false
-        do {
-            record = try await storing(operation, user: user) { try await store.load(user) }
-        } catch let error as EngineError where journalHub != nil && error.isDamage {
-            // The journal has what the store has lost.
-            report(error)
-            isHealing = true
-        }
-        if let record { try check(record, of: user, operation) }
-        guard let hub = journalHub else { return record.map { ($0, 0) } }
-        return try await journalling(operation, user) {
-            if record == nil { record = try await hub.journal.base(of: user) }
-            let entries = try await hub.journal.entries(of: user, after: record?.adapter.version)
-            if entries.isEmpty, !isHealing { return record.map { ($0, 0) } }
-            let replayed = try await hub.replayer.replay(entries[...], onto: record?.adapter)
-            if let gap = replayed.gap {
-                throw EngineError(
-                    .damagedJournal, operation,
-                    "version \(gap) does not follow on the one before: entries between them are missing", user: user)
-            }
-            guard let adapter = replayed.adapter else {
-                throw EngineError(
-                    .damagedJournal, operation,
-                    "the adapter is damaged, and the journal has no entries to make it from",
-                    user: user)
-            }
-            let made = StoredAdapter(
-                user: user, embeddingModel: replayed.embeddingModel ?? fixed.embeddingModel, adapter: adapter,
-                isJournalled: true)
-            try check(made, of: user, operation)
-            if hub.durability == .none {
-                // What is learned from here on is not in the journal: it begins anew, from an adapter that has seen all of it.
-                try await storing(operation, user: user) { try await store.save([made]) }
-                return (made, 0)
-            }
-            return (made, entries.count)
-        }
-    }
-
-    func journalling<R>(_ operation: String, _ user: String?, _ body: () async throws -> R) async throws -> R {
-        do {
-            return try await body()
-        } catch let error as EngineError {
-            throw error
-        } catch let error as CancellationError {
-            throw error
-        } catch {
-            throw EngineError(
-                .journalFailed, operation, "the journal failed; nothing was changed", user: user, cause: error)
-        }
-    }
-
-    /// Replays what stands in the journal alone, for all users, and saves their adapters. Nobody has to: a user's own first read
-    /// or update replays what is theirs.
-    ///
-    /// - Parameter progress: Told of the users done and of all.
-    /// - Throws: ``EngineError`` of the first user who cannot be recovered; `CancellationError`.
-    @discardableResult
-    public func recover(progress: @Sendable (Int, Int) -> Void = { _, _ in }) async throws -> RecoveryReport {
-        guard let hub = journalHub else { return RecoveryReport() }
-        let start = ContinuousClock.now
-        var result = RecoveryReport()
-        let users = try await reportingFailures {
-            try await journalling("recover", nil) { try await hub.journal.journalledUsers() }
-        }
-        result.users = users.count
-        var rest = users[...]
-        var done = 0
-        try await withThrowingTaskGroup(of: Int.self) { group in
-            func begin() {
-                guard let user = rest.popFirst() else { return }
-                group.addTask {
-                    try await self.reportingFailures {
-                        try await self.withLoaded(user, "recover") { shard in
-                            shard.withLock { $0.withSlot(user) { Int($0.unsavedEntries) } ?? 0 }
-                        }
-                    }
-                }
-            }
-            // While some wait for their entries the others replay theirs, on all cores.
-            for _ in 0..<8 { begin() }
-            while let entries = try await group.next() {
-                result.entries += entries
-                done += 1
-                progress(done, users.count)
-                begin()
-            }
-        }
-        try await checkpoint()
-        result.duration = .now - start
-        return result
-    }
-}
-
-extension EngineError {
-    /// Whether a stored adapter's bytes are damaged.
-    fileprivate var isDamage: Bool { code == .damagedAdapter || (cause as? EngineError)?.code == .damagedAdapter }
 }

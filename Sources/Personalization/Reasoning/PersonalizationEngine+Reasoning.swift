@@ -279,7 +279,7 @@ extension PersonalizationEngine {
                                 } : nil
                         } ?? nil
                     }
-                    if let record { try await storing("unloadAdapter", user: user) { try await store.save([record]) } }
+                    if let record { try await give([record], "unloadAdapter", user: user) }
                     return letGo(user, shard, settling: true)
                 }
             }
@@ -298,6 +298,7 @@ extension PersonalizationEngine {
                 slot.adapter = nil
                 slot.memory = nil
                 slot.isUnsaved = false
+                journalHub?.forgetReplayed([user])
                 return (was, settling ? pending?.settled() : nil)
             } ?? (false, nil)
         }

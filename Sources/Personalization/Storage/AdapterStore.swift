@@ -31,6 +31,7 @@ public struct StoredAdapter: Sendable {
 /// - ``remove(_:)`` makes ``load(_:)`` return `nil`, and says whether anything was there.
 /// - ``users()`` lists each user with an adapter once, in ascending order of their ids' bytes (UTF-8), which is that of their
 ///   Unicode scalars.
+/// - ``savedVersions(of:)`` says in the same order which version of each user is there.
 /// - Ids are bytes: two strings that Swift calls equal because they look alike ("é" composed and decomposed) are two users.
 /// - All may be called from many tasks at once.
 public protocol AdapterStore: Sendable {
@@ -42,6 +43,18 @@ public protocol AdapterStore: Sendable {
     func remove(_ user: String) async throws -> Bool
     /// The users with an adapter, ascending.
     func users() async throws -> [String]
+    /// The versions of users' adapters, in the same order; `nil` where there is none, or none that can be read. Reads no
+    /// adapter, as far as it can: a recovery asks it of everybody.
+    func savedVersions(of users: [String]) async throws -> [UInt64?]
+}
+
+extension AdapterStore {
+    /// From the adapters themselves, for a store that has no cheaper way.
+    public func savedVersions(of users: [String]) async throws -> [UInt64?] {
+        var versions: [UInt64?] = []
+        for user in users { versions.append(try await load(user)?.adapter.version) }
+        return versions
+    }
 }
 
 /// A store in memory: for tests, examples and engines that need not outlive their process.
@@ -81,4 +94,9 @@ public final class InMemoryAdapterStore: AdapterStore {
 
     /// The users with an adapter, ascending.
     public func users() async throws -> [String] { records.withLock { $0.keys.sorted().map(\.user) } }
+
+    /// The versions of users' adapters.
+    public func savedVersions(of users: [String]) async throws -> [UInt64?] {
+        records.withLock { records in users.map { records[UserKey($0)]?.adapter.version } }
+    }
 }

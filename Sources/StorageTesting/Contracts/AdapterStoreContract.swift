@@ -118,6 +118,9 @@ private struct Run: Sendable {
             try await store.save([record("ada", state)])
             try await expectHeld(store, "ada", state)
         }
+        let versions = try await store.savedVersions(of: ["nobody", "bob", "ada", "bob"])
+        expect("the versions that are there are known", versions == [nil, 1, 3, 1], "\(versions)")
+        expect("nobody's versions are none", try await store.savedVersions(of: []).isEmpty)
         // The same version again is no step back.
         try await store.save([record("ada", states[3])])
         try await expectHeld(store, "ada", states[3])

@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called eleven times.
+    /// A suite for journals that a closure makes, each empty; called twelve times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
@@ -31,6 +31,7 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("content is kept under its name") { try await run.checkContent() }
         try await found.check("trimming makes a base") { try await run.checkTrimming() }
         try await found.check("who has old entries is found") { try await run.checkAges() }
+        try await found.check("last versions are known") { try await run.checkLastVersions() }
         try await found.check("rewriting is whole") { try await run.checkRewriting() }
         try await found.check("forgotten users stay forgotten") { try await run.checkForgetting() }
         try await found.check("priors know their donors") { try await run.checkPriors() }
@@ -228,6 +229,45 @@ private struct Run: Sendable {
             is: ["bob", "clock", "late", "long ago"])
     }
 
+    private func lastVersions(_ journal: any FeedbackJournal) async throws -> [LastVersion] {
+        var all: [LastVersion] = []
+        try await journal.withLastVersions { all += $0 }
+        return all
+    }
+
+    func checkLastVersions() async throws {
+        let journal = try await makeJournal()
+        expect("an empty journal has no last versions", try await lastVersions(journal), is: [])
+        let users = ["b", "a", "\u{E9}", "e\u{301}", "\0", " "]
+        for version: UInt64 in 1...3 {
+            for (i, user) in users.enumerated() where i % 3 < version {
+                let entry = entry(user, version * 2)
+                expect("an entry is appended", try await journal.append(entry, durability: .buffered), is: .appended)
+            }
+        }
+        func listed() async throws -> [[UInt8]] { try await lastVersions(journal).map { Array($0.user.utf8) } }
+        expect(
+            "they are those of the users with entries, in the order of their bytes", try await listed(),
+            is: users.map { Array($0.utf8) }.sorted { $0.lexicographicallyPrecedes($1) })
+        let versions = try await lastVersions(journal).map(\.version)
+        expect("each is the last entry's", versions, is: Array(repeating: 6, count: users.count))
+        try await journal.trim(try adapter("a", 6))
+        _ = try await journal.removeEntries(of: "b", isForgotten: true)
+        try await journal.trim(try adapter(" ", 5))
+        expect("who has no entries has none", try await listed(), is: [[0], [32], [101, 204, 129], [195, 169]])
+        // More than a journal gives at a time.
+        let many = (0..<9000).map { "user \($0)" }.sorted()
+        let outcomes = await journal.append(many.map { entry($0, 7) }, durability: .buffered)
+        expect("many are appended", try outcomes.count { try $0.get() == .appended }, is: many.count)
+        let last = try await lastVersions(journal).filter { $0.version == 7 }
+        expect("all are given, once", last, is: many.map { LastVersion(user: $0, version: 7) })
+        struct Enough: Error {}
+        let error = try await found.failure("what is thrown there comes out", of: "giving up") {
+            try await journal.withLastVersions { _ in throw Enough() }
+        }
+        expect("what is thrown there comes out", error is Enough, is: true)
+    }
+
     func checkRewriting() async throws {
         let journal = try await makeJournal()
         for version: UInt64 in 1...3 {
@@ -273,6 +313,13 @@ private struct Run: Sendable {
         expect("who is forgotten is not listed", try await journal.journalledUsers(), is: ["bob"])
         let late = try await journal.append(entry("ada", 9, id: FeedbackID("late")), durability: .buffered)
         expect("late feedback is refused", late, is: .forgottenUser)
+        // As by somebody who looked before.
+        let base = try adapter("ada", 3)
+        let error = try await found.failure("who is forgotten gets no base", of: "a base") {
+            try await journal.trim(base)
+        }
+        expect("who is forgotten gets no base", (error as? EngineError)?.code, is: .forgottenUser)
+        expect("a refused base leaves nothing", try await journal.base(of: "ada")?.adapter.version, is: nil)
         expect("forgetting again removes nothing", try await journal.removeEntries(of: "ada", isForgotten: true), is: 0)
         expect("a user is readmitted", try await journal.readmit("ada"), is: true)
         expect("nobody is readmitted twice", try await journal.readmit("ada"), is: false)

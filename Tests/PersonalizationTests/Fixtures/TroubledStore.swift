@@ -97,4 +97,6 @@ final class TroubledStore: AdapterStore {
         try await enter(.users)
         return try await base.users()
     }
+
+    func savedVersions(of users: [String]) async throws -> [UInt64?] { try await base.savedVersions(of: users) }
 }

@@ -14,6 +14,7 @@ final class FaultyJournal: FeedbackJournal {
     private let behaviour = Lock<Behaviour>(.works)
     private let waiting = Lock<[CheckedContinuation<Void, Never>]>([])
     private let passes = Lock<Bool>(false)
+    private let looksSlowly = Lock<Bool>(false)
 
     /// Whoever hangs now goes on hanging; who comes from now on goes through.
     func passNext() { passes.withLock { $0 = true } }
@@ -25,6 +26,9 @@ final class FaultyJournal: FeedbackJournal {
             return waiting
         }) { continuation.resume() }
     }
+
+    /// Makes whoever looks for old entries wait for the next ``set(_:)``.
+    func lookSlowly() { looksSlowly.withLock { $0 = true } }
 
     var isWaitedFor: Bool { waiting.withLock { !$0.isEmpty } }
 
@@ -48,7 +52,13 @@ final class FaultyJournal: FeedbackJournal {
     }
     func journalledUsers() async throws -> [String] { try await inner.journalledUsers() }
     func users(withFirstEntryBefore moment: Int64) async throws -> [String] {
-        try await inner.users(withFirstEntryBefore: moment)
+        if looksSlowly.withLock({ $0 }) {
+            await withCheckedContinuation { continuation in waiting.withLock { $0.append(continuation) } }
+        }
+        return try await inner.users(withFirstEntryBefore: moment)
+    }
+    func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
+        try await inner.withLastVersions(body)
     }
     func base(of user: String) async throws -> StoredAdapter? { try await inner.base(of: user) }
     func keep(_ content: JournalContent) async throws { try await inner.keep(content) }

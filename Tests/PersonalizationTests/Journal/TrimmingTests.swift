@@ -196,4 +196,22 @@ struct TrimmingTests {
         pass(days: 1)
         #expect(try await first.applyRetention().entries == 2)
     }
+
+    /// What is due in the background does not wait for old entries to go.
+    @Test func dueAdaptersAreSavedWhileOldEntriesAreLookedFor() async throws {
+        let script = try Script()
+        let (journal, store) = (FaultyJournal(), InMemoryAdapterStore())
+        var configuration = script.configuration(update: script.plain)
+        configuration.retention = .days(1)
+        configuration.checkpoints = CheckpointPolicy(updates: 3)
+        let engine = try PersonalizationEngine(
+            configuration: configuration, store: store, journal: journal, clock: clock)
+        journal.lookSlowly()
+        for step in 0..<3 { try await learn(engine, script, step) }
+        await until { journal.isWaitedFor }
+        #expect(try await store.load(user)?.adapter.version == 3)
+        for step in 3..<6 { try await learn(engine, script, step) }
+        await until { (try? await store.load(user))?.adapter.version == 6 }
+        journal.set(.works)
+    }
 }
