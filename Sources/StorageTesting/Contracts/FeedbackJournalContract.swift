@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called twelve times.
+    /// A suite for journals that a closure makes, each empty; called thirteen times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
