@@ -9,6 +9,8 @@ final class Connection: @unchecked Sendable {
     let path: String
     private var handle: OpaquePointer?
     private var isSynced: Bool?
+    /// For so many milliseconds at most another program's lock is waited for.
+    var patience: Int32 = 2000
     private var statements: [StatementKey: Statement] = [:]
     /// The pages of the log after the last commit.
     var logPages = 0
@@ -40,8 +42,8 @@ final class Connection: @unchecked Sendable {
         setPatient(true)
     }
 
-    /// Whether another program's lock is waited for, two seconds at most, or is an error (`locked`) at once.
-    func setPatient(_ isPatient: Bool) { unsafe sqlite3_busy_timeout(handle, isPatient ? 2000 : 0) }
+    /// Whether another program's lock is waited for, or is an error (`locked`) at once.
+    func setPatient(_ isPatient: Bool) { unsafe sqlite3_busy_timeout(handle, isPatient ? patience : 0) }
 
     /// Counts the log's pages at each commit, and leaves it to others to copy them into the file.
     func leaveLogToOthers() {

@@ -231,8 +231,8 @@ final class GroupCommit: Sendable {
             users.forgetAll()
             if !isPatient, (error as? StorageError)?.code == .locked { return nil }
             health.note(error)
-            // A damaged page concerns those whose rows are on it; the others are committed without them.
-            if group.count > 1, (error as? StorageError)?.code == .damaged {
+            // A damaged page concerns those whose rows are on it, as an entry's size does that entry; the others are committed.
+            if group.count > 1, let error = error as? StorageError, [.damaged, .tooLarge].contains(error.code) {
                 return group.flatMap { outcomes([$0], connection, path) ?? [] }
             }
             return Array(repeating: .failure(error), count: group.count)

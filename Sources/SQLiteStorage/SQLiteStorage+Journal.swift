@@ -24,24 +24,11 @@ extension SQLiteStorage {
         }
     }
 
-    /// The users with entries, ascending.
+    /// The users with entries, ascending; those too whose entries stand on a damaged page.
     public func journalledUsers() async throws -> [String] {
-        let project = projectRef
-        return try await reading("journalledUsers") { connection in
-            try connection.recent.catchUp(connection)
-            var all: [String] = []
-            try connection.run(
-                """
-                SELECT id, ref, EXISTS (SELECT 1 FROM journal WHERE journal.user = users.ref) FROM users
-                WHERE project = ? ORDER BY id
-                """, [.integer(project)]
-            ) { row throws(StorageError) in
-                var hasEntries = row.integer(2) != 0
-                if !hasEntries { hasEntries = try connection.hasRecentEntries(of: row.integer(1)) }
-                if hasEntries { all.append(row.text(0)) }
-            }
-            return all
-        }
+        var all: [String] = []
+        try await withLastVersions { all += $0.map(\.user) }
+        return all
     }
 
     /// The users whose first entry was recorded before a moment, ascending.
@@ -67,7 +54,8 @@ extension SQLiteStorage {
         }
     }
 
-    /// The users with entries, some thousand at a time, each with the version of the last.
+    /// The users with entries, some thousand at a time, each with the version of the last: the highest number there is where that
+    /// stands on a damaged page, since they may have entries that nobody has seen.
     ///
     /// - Complexity: O(users · log(entries)).
     public func withLastVersions(_ body: ([LastVersion]) async throws -> Void) async throws {
@@ -87,16 +75,20 @@ extension SQLiteStorage {
         let project = projectRef
         return try await reading("lastVersions") { connection in
             try connection.recent.catchUp(connection)
-            var page: [(id: [UInt8], ref: Int64, version: UInt64?)] = []
+            var page: [(id: [UInt8], ref: Int64)] = []
             try connection.run(
-                """
-                SELECT id, ref, (SELECT max(version) FROM journal WHERE journal.user = users.ref) FROM users
-                WHERE project = ? AND id > ? ORDER BY id LIMIT ?
-                """, [.integer(project), .bytes(id), .integer(Int64(Self.pageOfUsers))]
-            ) { page.append(($0.bytes(0), $0.integer(1), $0.isNull(2) ? nil : $0.version(2))) }
+                "SELECT id, ref FROM users WHERE project = ? AND id > ? ORDER BY id LIMIT ?",
+                [.integer(project), .bytes(id), .integer(Int64(Self.pageOfUsers))]
+            ) { page.append(($0.bytes(0), $0.integer(1))) }
             let users = try page.compactMap { row in
-                // Versions rise, and those in `recent` come after those in `journal`.
-                let version = try connection.lastRecentVersion(of: row.ref) ?? row.version
+                let version: UInt64?
+                do throws(StorageError) {
+                    version = try connection.lastVersion(of: row.ref)
+                } catch {
+                    // SQLite has ended the transaction: the others are looked at as they are now.
+                    guard error.code == .damaged else { throw error }
+                    version = .max
+                }
                 return version.map { LastVersion(user: String(decoding: row.id, as: UTF8.self), version: $0) }
             }
             return (users, page.count < Self.pageOfUsers ? nil : page.last?.id)
@@ -251,6 +243,15 @@ extension SQLiteStorage {
 }
 
 extension Connection {
+    /// The version of a user's last entry; after a look at the latest. `nil` without one.
+    func lastVersion(of user: Int64) throws(StorageError) -> UInt64? {
+        // Versions rise, and those in `recent` come after those in `journal`.
+        if let recent = try lastRecentVersion(of: user) { return recent }
+        let version = try integer(
+            "SELECT max(version) FROM journal WHERE user = ? HAVING max(version) IS NOT NULL", [.integer(user)])
+        return version.map { UInt64(bitPattern: $0) }
+    }
+
     /// The version of a user's last entry in `recent`, as it was looked at last; `nil` without one there.
     func lastRecentVersion(of user: Int64) throws(StorageError) -> UInt64? {
         guard let place = recent.places(of: user).last else { return nil }

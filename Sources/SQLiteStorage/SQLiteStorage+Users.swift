@@ -130,13 +130,6 @@ extension Connection {
         return version.map { UInt64(bitPattern: $0) }
     }
 
-    /// Whether a user has entries that are not settled; after a look at the latest.
-    func hasRecentEntries(of user: Int64) throws(StorageError) -> Bool {
-        // A user's entries are settled together.
-        guard let place = recent.places(of: user).last else { return false }
-        return try integer("SELECT 1 FROM recent WHERE seq = ?", [.integer(place)]) != nil
-    }
-
     /// The entries of a user above a version, by version.
     func entries(of user: String, after version: Int64, _ project: Int64) throws(StorageError) -> [JournalEntry] {
         let ref = try integer(

@@ -22,13 +22,15 @@ struct DamagedSettlingTests {
     }
 
     /// A closed file in which the pages with the settled entries of user 17 are damaged, and each user has 20 settled entries and
-    /// 10 recent ones.
+    /// recent ones.
     ///
     /// - Returns: The entries, and who has entries on a damaged page.
-    private func damaged(_ path: String) async throws -> (entries: [String: [JournalEntry]], damaged: Set<String>) {
+    private func damaged(_ path: String, recent: UInt64 = 10) async throws -> (
+        entries: [String: [JournalEntry]], damaged: Set<String>
+    ) {
         let storage = try await SQLiteStorage(path: path)
         var entries: [String: [JournalEntry]] = [:]
-        for version in 1...UInt64(30) {
+        for version in 1...20 + recent {
             for user in Self.users.indices {
                 let entry = entry(user, version)
                 #expect(try await storage.append(entry, durability: .buffered) == .appended)
@@ -113,7 +115,25 @@ struct DamagedSettlingTests {
         }
         #expect(refused?.code == .damaged)
         try await expect([storage, reader], expected, but: damaged)
+        // Everybody is listed, so that whoever goes through them reaches the others.
+        #expect(try await reader.journalledUsers() == expected.keys.sorted())
+        var last: [String: UInt64] = [:]
+        try await reader.withLastVersions { for user in $0 { last[user.user] = user.version } }
+        for (user, entries) in expected { #expect(last[user] == entries.last?.version) }
         await storage.close()
+        await reader.close()
+    }
+
+    @Test("whose last entry stands on a damaged page is listed with the highest version, so that somebody looks")
+    func listsDamaged() async throws {
+        let path = folder.newPath()
+        let (expected, damaged) = try await damaged(path, recent: 0)
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        #expect(try await reader.journalledUsers() == expected.keys.sorted())
+        var last: [String: UInt64] = [:]
+        try await reader.withLastVersions { for user in $0 { last[user.user] = user.version } }
+        #expect(last["user 17"] == .max && last.count == expected.count)
+        for user in expected.keys where !damaged.contains(user) { #expect(last[user] == 20) }
         await reader.close()
     }
 

@@ -37,7 +37,14 @@ struct OtherProgramTests {
         var storages: [SQLiteStorage] = []
         for _ in 0..<ProcessInfo.processInfo.activeProcessorCount + 2 { storages.append(try await folder.storage()) }
         // The first entry is appended by the storage's own thread, which looks at what there is.
-        for storage in storages { _ = try await storage.append(entry("zoe"), durability: .buffered) }
+        for storage in storages {
+            _ = try await storage.append(entry("zoe"), durability: .buffered)
+            // Longer than the slowest machine takes for what follows.
+            try await storage.writer.run("test", storage.path) { connection in
+                connection.patience = 60_000
+                connection.setPatient(true)
+            }
+        }
         let others = storages.map { OtherProgram($0.path) }
         let updates = storages.map { storage in
             (0..<4).map { number in
