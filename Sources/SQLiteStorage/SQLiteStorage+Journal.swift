@@ -206,6 +206,8 @@ extension SQLiteStorage {
                     "what was removed stands in the log still, because somebody reads the file: call again",
                     path: path)
             }
+            // Pages in memory hold in their unused parts what was overwritten in the file, and would bring it into the log again.
+            connection.dropPages()
         }
     }
 }
