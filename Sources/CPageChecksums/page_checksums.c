@@ -32,6 +32,8 @@ typedef struct checked_file {
     /// The size of the pages that were found intact or written, or 0.
     int page_size;
     int has_log;
+    /// The largest size that SQLite has said the file will get, in bytes, before it wrote.
+    int64_t promised_size;
     attune_page_refusal refusal;
 } checked_file;
 
@@ -77,6 +79,49 @@ static int want_buffer(checked_file *file, int size) {
     file->buffer = larger;
     file->buffer_size = size;
     return SQLITE_OK;
+}
+
+// ---- what is left in pages
+
+/// Whether page 1 on the disk says that the database has pointer maps (PRAGMA auto_vacuum), or can't be asked.
+static int may_have_maps(checked_file *file) {
+    uint8_t header[header_bytes];
+    if (file->real->pMethods->xRead(file->real, header, header_bytes, 0) != SQLITE_OK) return 1;
+    return memcmp(header, "SQLite format 3", 16) != 0 || (header[52] | header[53] | header[54] | header[55]) != 0;
+}
+
+/// Whether a page whose first byte is a B-tree page's is one. All the others begin otherwise, but for:
+///
+///   * overflow pages and the free list's, which begin with a page's number. Its first byte is 0 or 1 as long as the
+///     database has fewer than 2 << 24 pages. With a log, SQLite says how many there will be before it writes any; it
+///     doesn't where it makes a copy without one;
+///   * pages of the free list's of which nothing is read;
+///   * pointer maps, which begin with 1 to 5. They stand in fixed places, in a database that has them.
+static int is_tree_page(checked_file *file, int size, int64_t number, int64_t end) {
+    if (number == 1) return 1;
+    if (!file->has_log) return 0;
+    if ((end > file->promised_size ? end : file->promised_size) / size >= 2 << 24) return 0;
+    // Every so many pages, from the second one on; or one further, where that would be the page of SQLite's locks.
+    const int64_t past = (number - 2) % ((size - reserved_bytes) / 5 + 1), locks = 0x40000000 / size + 1;
+    const int is_place_of_map = past == 0 || (past == 1 && number - 1 == locks);
+    return !is_place_of_map || !may_have_maps(file);
+}
+
+/// Overwrites the room between a B-tree page's list of cells and its cells. SQLite gives nothing there a meaning. When it moves
+/// cells to other pages it leaves them there, in spite of PRAGMA secure_delete, which is about freed cells and pages: those have
+/// been overwritten. What doesn't make sense stays as it is.
+static void clear_room(checked_file *file, uint8_t *page, int size, int64_t number, int64_t end) {
+    const uint8_t *header = page + (number == 1 ? header_bytes : 0);
+    const int type = header[0], is_leaf = type == 10 || type == 13;
+    if (!is_leaf && type != 2 && type != 5) return;
+    const int cells = header[3] << 8 | header[4];
+    // 0 would be 65536, which is more than a page has here.
+    const int content = header[5] << 8 | header[6];
+    const int list = (int)(header - page) + (is_leaf ? 8 : 12), room = list + 2 * cells;
+    if (room >= content || content > size - reserved_bytes) return;
+    for (const uint8_t *cell = page + list; cell < page + room; cell += 2)
+        if ((cell[0] << 8 | cell[1]) < content) return;
+    if (is_tree_page(file, size, number, end)) memset(page + room, 0, (size_t)(content - room));
 }
 
 // ---- reading and writing
@@ -185,6 +230,7 @@ static int checked_write(sqlite3_file *base, const void *page, int amount, sqlit
     if (rc != SQLITE_OK) return rc;
     // In a copy, since the page may be in SQLite's cache, where readers of a shared cache look at it.
     memcpy(file->buffer, bytes, (size_t)amount);
+    clear_room(file, file->buffer, amount, offset / amount + 1, end);
     seal(file->buffer, amount, offset / amount + 1);
     rc = file->real->pMethods->xWrite(file->real, file->buffer, amount, offset);
     if (rc == SQLITE_OK && offset == 0) file->page_size = amount;
@@ -211,6 +257,9 @@ static int checked_file_control(sqlite3_file *base, int operation, void *argumen
     case SQLITE_FCNTL_CHUNK_SIZE:
         // Grows the file by more than is written, by pages without checksums.
         return SQLITE_NOTFOUND;
+    case SQLITE_FCNTL_SIZE_HINT:
+        if (*(sqlite3_int64 *)argument > file->promised_size) file->promised_size = *(sqlite3_int64 *)argument;
+        return file->real->pMethods->xFileControl(file->real, operation, argument);
     default: {
         const int rc = file->real->pMethods->xFileControl(file->real, operation, argument);
         if (operation == SQLITE_FCNTL_VFSNAME && rc == SQLITE_OK)

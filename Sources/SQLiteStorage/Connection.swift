@@ -166,6 +166,9 @@ final class Connection: @unchecked Sendable {
         }
     }
 
+    /// Forgets the pages that it holds in memory, so that they are read again. Outside transactions.
+    func dropPages() { unsafe sqlite3_db_release_memory(handle) }
+
     /// Ends a transaction that failed; SQLite may have ended it itself.
     func rollback() {
         guard unsafe sqlite3_get_autocommit(handle) == 0 else { return }

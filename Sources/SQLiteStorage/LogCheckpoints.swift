@@ -1,3 +1,4 @@
+internal import CPageChecksums
 internal import CSQLite
 internal import Reasoning
 internal import TensorCore
@@ -89,4 +90,21 @@ final class LogCheckpoints: Sendable {
     }
 
     func close() async { await copier?.close() }
+}
+
+extension Connection {
+    /// Copies all of the log into the file, and cuts it to nothing; waits two seconds for those who read. Outside transactions.
+    ///
+    /// - Returns: Whether the log is empty. While somebody reads what it has replaced, it isn't.
+    func emptyLog() throws(StorageError) -> Bool {
+        var isBusy = false
+        try setSynced(true)
+        // SQLite waits for readers, but not for another checkpoint: the one in the background takes a moment.
+        let start = ContinuousClock.now
+        repeat {
+            if isBusy { attune_short_wait(5_000_000) }
+            try run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
+        } while isBusy && .now - start < .seconds(2)
+        return !isBusy
+    }
 }

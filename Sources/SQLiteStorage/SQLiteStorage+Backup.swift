@@ -46,25 +46,50 @@ extension SQLiteStorage {
 
     /// Rewrites the file without the room that deleted rows have left.
     ///
+    /// SQLite writes the new file's pages to a file without a name in the folder for temporary files (`SQLITE_TMPDIR`, else
+    /// `TMPDIR`, else `/var/tmp`), then to the log beside the file, then into the file: each needs room for all that is stored.
+    ///
     /// - Returns: Its size in bytes before and after.
-    /// - Throws: ``StorageError``; `full` where there is no room for a second copy.
+    /// - Throws: ``StorageError``; `full` where there is no room, with nothing changed; `locked` while somebody reads for longer than
+    ///   two seconds: the file is rewritten then, but what it was and the log take room until they are done, and this is called again.
     @discardableResult
     public func compact() async throws -> (before: Int64, after: Int64) {
         try refuseReading("compact")
+        let health = health
         @Sendable func size(_ connection: Connection) throws -> Int64 {
             (try connection.integer("PRAGMA page_count") ?? 0) * (try connection.integer("PRAGMA page_size") ?? 0)
         }
         return try await writer.run("compact", path) { connection in
-            let before = try size(connection)
-            // The copy is as large as the file: on the disk, not in memory.
-            try connection.execute("PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY")
-            try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return (before, try size(connection))
+            try health.check("compact")
+            do {
+                let before = try size(connection)
+                try connection.vacuum()
+                guard try connection.emptyLog() else {
+                    throw StorageError(
+                        .locked, "compact",
+                        "the new pages stand in the log, and not yet in the file, because somebody reads it: call again",
+                        path: connection.path)
+                }
+                connection.dropPages()
+                return (before, try size(connection))
+            } catch {
+                health.note(error)
+                throw error
+            }
         }
     }
 }
 
 extension Connection {
+    /// Rewrites the database; all of it or nothing.
+    fileprivate func vacuum() throws(StorageError) {
+        // The copy is as large as the file: on the disk, not in memory.
+        try execute("PRAGMA temp_store = FILE")
+        let result = Result { () throws(StorageError) in try execute("VACUUM") }
+        try execute("PRAGMA temp_store = MEMORY")
+        try result.get()
+    }
+
     /// Copies the database as a reader sees it at one moment to a new file.
     fileprivate func copyWhole(to destination: String, _ progress: (Int, Int) -> Void) throws {
         let copy = try Connection(path: destination, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)

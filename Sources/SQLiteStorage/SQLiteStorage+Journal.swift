@@ -222,22 +222,15 @@ extension SQLiteStorage {
     ///
     /// - Throws: ``StorageError`` (`locked`) while somebody reads for longer than two seconds, a backup for instance: call again.
     public func erase() async throws {
-        let path = path
         try await writer.run("erase", path) { connection in
-            var isBusy = false
-            try connection.setSynced(true)
-            // SQLite waits for readers, but not for another checkpoint: the one in the background takes a moment.
-            let start = ContinuousClock.now
-            repeat {
-                if isBusy { attune_short_wait(5_000_000) }
-                try connection.run("PRAGMA wal_checkpoint(TRUNCATE)") { isBusy = $0.integer(0) != 0 }
-            } while isBusy && .now - start < .seconds(2)
-            if isBusy {
+            guard try connection.emptyLog() else {
                 throw StorageError(
                     .locked, "erase",
                     "what was removed stands in the log still, because somebody reads the file: call again",
-                    path: path)
+                    path: connection.path)
             }
+            // Pages in memory hold in their unused parts what was overwritten in the file, and would bring it into the log again.
+            connection.dropPages()
         }
     }
 }

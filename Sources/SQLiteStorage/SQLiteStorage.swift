@@ -37,7 +37,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private let readers: [Worker]
     let commits: GroupCommit
     private let checkpoints: LogCheckpoints
-    private let health = WriteHealth()
+    let health = WriteHealth()
     private let lock: Lock<FileLock?>
     let digestKey: DigestKey
     let projectRef: Int64

@@ -207,3 +207,19 @@ func contents(ofFile path: String) throws -> Data {
     defer { file.closeFile() }
     return try file.readToEnd() ?? Data()
 }
+
+/// Where a few bytes stand in others, ascending. Foundation's `range(of:)` copies all of them at each call.
+func places(of mark: [UInt8], in bytes: Data) -> [Int] {
+    unsafe bytes.withUnsafeBytes { (bytes: UnsafeRawBufferPointer) in
+        var (all, from) = ([Int](), 0)
+        while from + mark.count <= bytes.count, let start = bytes.baseAddress,
+            let found = unsafe memchr(start + from, Int32(mark[0]), bytes.count - from - mark.count + 1)
+        {
+            let place = unsafe UnsafeRawPointer(found) - start
+            let isThere = unsafe memcmp(found, mark, mark.count) == 0
+            if isThere { all.append(place) }
+            from = place + (isThere ? mark.count : 1)
+        }
+        return all
+    }
+}

@@ -279,8 +279,11 @@ struct CompactCommand: Command {
         name: "compact",
         abstract: "Make a storage file smaller: give back the room that deleted rows have left.",
         discussion: [
-            "Rewrites the file, all projects of it, and prints its bytes before and after. Needs room on the disk for a second "
-                + "copy. Nobody else may have the file open for writing. What is stored doesn't change."
+            "Rewrites the file, all projects of it, and prints its bytes before and after. Needs room for two copies meanwhile: one "
+                + "beside the file, one in the folder for temporary files (SQLITE_TMPDIR, TMPDIR or /var/tmp). Nobody else may have "
+                + "the file open for writing. What is stored doesn't change.",
+            "While somebody reads the file for longer than two seconds it can't be made smaller: that is an error (74), and the new "
+                + "pages stand in the log beside it. Call it again when they are done.",
         ],
         arguments: [.storageFile], options: [.format],
         examples: [.init(line: "attune compact attune.db", explanation: "After many users were forgotten.")],
@@ -294,8 +297,16 @@ struct CompactCommand: Command {
     func run(_ console: Console) async throws {
         try await requireFile(file)
         let storage = try await SQLiteStorage(path: file)
-        let (before, after) = try await storage.compact()
+        let result: (before: Int64, after: Int64)
+        do {
+            result = try await storage.compact()
+        } catch {
+            // Where nobody else has the file open, that empties the log too.
+            await storage.close()
+            throw error
+        }
         await storage.close()
+        let (before, after) = result
         switch format {
         case .json:
             console.write(

@@ -9,6 +9,9 @@
 // The checksums are made and checked by a VFS over the default one, on the way between SQLite and the database's own
 // file. The write-ahead log and the journals go through untouched: SQLite has checksums of its own there, but looks
 // at a log's only when it recovers, not at each read. A file that was cut to nothing is a new database.
+//
+// On the way to the file the unused part of a B-tree's pages is overwritten with zeros as well, in a database with a log:
+// SQLite leaves copies there of what it has moved to other pages.
 #pragma once
 #include <stdint.h>
 
