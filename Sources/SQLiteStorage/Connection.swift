@@ -158,10 +158,11 @@ final class Connection: @unchecked Sendable {
         do {
             let result = try body()
             try run("COMMIT")
+            recent.keep()
             return result
         } catch {
             rollback()
-            recent.reset()
+            recent.takeBack()
             throw error
         }
     }

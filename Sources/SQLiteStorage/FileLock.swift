@@ -45,6 +45,21 @@ final class FileLock: Sendable {
     deinit { close(descriptor) }
 }
 
+/// Refuses what is no file, before anything is made beside it or waits for it: a pipe would be waited for forever.
+func refuseOtherKinds(_ path: String) throws(StorageError) {
+    for suffix in ["", "-wal", "-shm", "-journal", "-lock"] {
+        var found = stat()
+        guard unsafe stat(path + suffix, &found) == 0, found.st_mode & S_IFMT != S_IFREG else { continue }
+        let kind = found.st_mode & S_IFMT == S_IFDIR ? "a folder" : "a pipe, a device or a socket"
+        throw StorageError(
+            .notAStore, "open",
+            suffix.isEmpty
+                ? "it is \(kind): give the path of a file"
+                : "what stands beside it under \(suffix) is \(kind): remove it",
+            path: path)
+    }
+}
+
 /// Refuses a file that was cut to nothing while its log has content: SQLite would take it for a new one and delete the log.
 ///
 /// Nothing here opens the file: closing a descriptor of it would drop the locks that this process's other connections have.
@@ -72,7 +87,15 @@ func makePrivateFile(_ path: String) throws(StorageError) {
         guard fsync(folder) == 0 else {
             throw StorageError(.inputOutput, "open", "the folder cannot be synced (errno \(errno))", path: path)
         }
-    } else if errno != EEXIST {
+    } else if errno == EEXIST {
+        // One that nobody has written to yet becomes private too.
+        var found = stat()
+        guard unsafe stat(path, &found) == 0, found.st_size == 0, found.st_mode & 0o077 != 0 else { return }
+        guard unsafe chmod(path, 0o600) == 0 else {
+            throw StorageError(
+                .readOnly, "open", "the empty file cannot be made its owner's alone (errno \(errno))", path: path)
+        }
+    } else {
         throw StorageError(
             errno == ENOSPC ? .full : errno == ENOENT ? .missing : .readOnly, "open",
             "the file cannot be made (errno \(errno))", path: path)

@@ -244,6 +244,7 @@ final class GroupCommit: Sendable {
     private func settleIfDue(_ connection: Connection?) {
         guard let connection, connection.recent.isDue else { return }
         do {
+            try health.check("settle")
             try connection.transaction { try connection.recent.settle(connection) }
         } catch {
             users.forgetAll()

@@ -31,6 +31,8 @@ final class RecentEntries {
     private(set) var bytes = 0
     /// How many were settled alone since all were: readers know them still.
     private var settledAlone = 0
+    /// Whether the present transaction has changed something here.
+    private var isChanged = false
     private var lookedAt = 0
     private var lastSettled = ContinuousClock.now
     /// Where settling is tried next: after it has failed, not at once.
@@ -54,11 +56,16 @@ final class RecentEntries {
     func places(of user: Int64) -> [Int64] { places[user] ?? [] }
     func holds(_ id: FeedbackID, of user: Int64) -> Bool { ids.contains(ID(user: user, id: id)) }
 
-    /// Looks again from the beginning next time: a transaction was taken back.
-    func reset() {
+    /// Looks again from the beginning next time, if a transaction was taken back that had changed something here.
+    func takeBack() {
+        guard isChanged else { return }
         last = nil
         clear()
+        isChanged = false
     }
+
+    /// What was changed stands.
+    func keep() { isChanged = false }
 
     private func clear() {
         places.removeAll(keepingCapacity: true)
@@ -102,6 +109,7 @@ final class RecentEntries {
 
     /// Appends an entry; in a transaction of the connection that writes.
     func append(_ entry: JournalEntry, of user: Int64, _ connection: Connection) throws(StorageError) {
+        isChanged = true
         let (number, overflow) = (last ?? 0).addingReportingOverflow(1)
         guard !overflow, number > 0 else {
             throw StorageError(
@@ -122,6 +130,7 @@ final class RecentEntries {
     func settle(_ connection: Connection) throws(StorageError) {
         if isUnknown { try catchUp(connection) }
         guard count + settledAlone > 0, let last else { return }
+        isChanged = true
         try connection.run(
             """
             INSERT INTO journal (user, version, recorded_at, id, action)
@@ -147,6 +156,7 @@ final class RecentEntries {
     func settle(_ user: Int64, _ connection: Connection) throws(StorageError) {
         if isUnknown { try catchUp(connection) }
         guard let numbers = places[user], let last else { return }
+        isChanged = true
         for number in numbers {
             let place: [Value] = [.integer(number)]
             var id: FeedbackID?

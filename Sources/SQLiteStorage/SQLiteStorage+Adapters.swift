@@ -86,18 +86,12 @@ extension SQLiteStorage {
         }
     }
 
-    /// The users with an adapter, ascending.
+    /// The users with an adapter, ascending; those too whose adapters stand on a damaged page.
     public func users() async throws -> [String] {
-        let project = projectRef
-        return try await reading("users") { connection in
-            var all: [String] = []
-            try connection.run(
-                """
-                SELECT id FROM users WHERE project = ?
-                AND EXISTS (SELECT 1 FROM adapters WHERE adapters.user = users.ref) ORDER BY id
-                """, [.integer(project)]
-            ) { all.append($0.text(0)) }
-            return all
+        try await eachUser("users") { connection, user, ref throws(StorageError) in
+            try connection.integer("SELECT 1 FROM adapters WHERE user = ?", [.integer(ref)]) == nil ? nil : user
+        } damaged: {
+            $0
         }
     }
 }
@@ -179,50 +173,5 @@ extension Connection {
             throw damaged("the stored adapter has another version than its row")
         }
         return StoredAdapter(user: user, embeddingModel: found.model, adapter: adapter, isJournalled: true)
-    }
-}
-
-/// What a storage has of a user, in numbers.
-public struct StoredUser: Sendable, Hashable {
-    /// The user.
-    public var user: String
-    /// The version of the saved adapter; `nil` where none was saved.
-    public var version: UInt64?
-    /// The entries in the journal.
-    public var entries: Int
-    /// The bytes of the saved adapter and the entries.
-    public var bytes: Int
-}
-
-extension SQLiteStorage {
-    /// What there is of each user, ascending by id.
-    ///
-    /// - Complexity: O(entries).
-    public func usersOverview() async throws -> [StoredUser] {
-        let project = projectRef
-        return try await reading("usersOverview") { connection in
-            var recent: [Int64: (entries: Int64, bytes: Int64)] = [:]
-            try connection.run("SELECT user, count(*), sum(length(action)) FROM recent GROUP BY user") { row in
-                recent[row.integer(0)] = (row.integer(1), row.integer(2))
-            }
-            var all: [StoredUser] = []
-            try connection.run(
-                """
-                SELECT id, adapters.version, coalesce(length(snapshot), 0),
-                    (SELECT count(*) FROM journal WHERE journal.user = users.ref),
-                    (SELECT coalesce(sum(length(action)), 0) FROM journal WHERE journal.user = users.ref),
-                    ref
-                FROM users LEFT JOIN adapters ON adapters.user = users.ref WHERE project = ? ORDER BY id
-                """, [.integer(project)]
-            ) { row in
-                let more = recent[row.integer(5)] ?? (0, 0)
-                all.append(
-                    StoredUser(
-                        user: row.text(0), version: row.isNull(1) ? nil : row.version(1),
-                        entries: Int(row.integer(3) + more.entries),
-                        bytes: Int(row.integer(2) + row.integer(4) + more.bytes)))
-            }
-            return all
-        }
     }
 }

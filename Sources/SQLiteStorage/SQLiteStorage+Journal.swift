@@ -222,8 +222,17 @@ extension SQLiteStorage {
     ///
     /// - Throws: ``StorageError`` (`locked`) while somebody reads for longer than two seconds, a backup for instance: call again.
     public func erase() async throws {
+        let health = health
         try await writer.run("erase", path) { connection in
-            guard try connection.emptyLog() else {
+            try health.check("erase")
+            let isEmpty: Bool
+            do throws(StorageError) {
+                isEmpty = try connection.emptyLog()
+            } catch {
+                health.note(error)
+                throw error
+            }
+            guard isEmpty else {
                 throw StorageError(
                     .locked, "erase",
                     "what was removed stands in the log still, because somebody reads the file: call again",

@@ -90,6 +90,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
 
     private static func open(_ path: String, _ project: String, _ access: Access) throws -> Opened {
         let isReading = access == .reading
+        try refuseOtherKinds(path)
         let lock = isReading ? nil : try FileLock(path)
         try refuseCutFile(path)
         if !isReading { try makePrivateFile(path) }

@@ -83,6 +83,9 @@ enum Schema {
         let application = try connection.integer("PRAGMA application_id") ?? 0
         let version = try connection.integer("PRAGMA user_version") ?? 0
         if tables == 0, application == 0, version == 0, mayBeNew { return 0 }
+        if tables == 0, application == 0, version == 0 {
+            throw refuse(.notAStore, "it is empty: nobody has made a storage in it yet")
+        }
         guard application == applicationID, version > 0 else {
             throw refuse(.notAStore, "this is a SQLite database of something else than Attune; give another path")
         }

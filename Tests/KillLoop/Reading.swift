@@ -48,8 +48,8 @@ enum Reading {
         }
     }
 
-    /// A file without tables is nobody's.
+    /// A file without tables is empty.
     private static func isBeingMade(_ error: StorageError) -> Bool {
-        error.code == .notAStore && error.message.contains("something else than Attune")
+        error.code == .notAStore && error.message.contains("it is empty")
     }
 }

@@ -137,6 +137,53 @@ struct DamagedSettlingTests {
         await reader.close()
     }
 
+    @Test("every damaged page is found, whoever reads it, and users are listed beside damaged pages")
+    func findsDamage() async throws {
+        let path = folder.newPath()
+        let script = try ShopScript()
+        let storage = try await SQLiteStorage(path: path)
+        let engine = try PersonalizationEngine(
+            configuration: ShopScript.configuration(), store: storage, journal: storage)
+        for user in Self.users {
+            for step in 0..<4 {
+                _ = try await engine.updateAdapter(for: user, with: script.batch(user, step), id: FeedbackID("\(step)"))
+            }
+        }
+        try await engine.forget("user 5")
+        try await engine.checkpoint()
+        try await storage.settle()
+        #expect(try await storage.damagedPages() == [])
+        await storage.close()
+        let whole = try contents(ofFile: path)
+        var (damagedUsers, damagedFiles) = (0, 0)
+        for page in 1..<whole.count / 4096 {
+            var bytes = whole
+            bytes[page * 4096 + 3000] ^= 16
+            let copy = folder.newPath()
+            try bytes.write(to: URL(fileURLWithPath: copy))
+            do {
+                let reader = try await SQLiteStorage(path: copy, access: .reading)
+                let found = try await reader.damagedPages()
+                // But for free pages, which hold nothing.
+                damagedFiles += found.isEmpty ? 0 : 1
+                #expect(
+                    found.isEmpty || found.contains { $0.lowercased().contains("page \(page + 1)") }, "page \(page + 1): \(found)")
+                let users = try await reader.usersOverview()
+                damagedUsers += users.count { $0.isDamaged }
+                #expect(users.map(\.user) == Self.users.filter { $0 != "user 5" }.sorted())
+                #expect(try await reader.users() == users.map(\.user))
+                for user in users where !user.isDamaged { #expect(user.version == 4 && user.entries == 4) }
+                await reader.close()
+            } catch let error as StorageError {
+                // The page with the users themselves, or of the recent entries, or one that opening reads.
+                #expect(error.code == .damaged)
+                damagedFiles += 1
+            }
+        }
+        print("of \(whole.count / 4096) pages \(damagedFiles) were found damaged, with \(damagedUsers) users")
+        #expect(damagedUsers >= 10 && damagedFiles > whole.count / 4096 / 2)
+    }
+
     @Test("when it is time, all others are settled, and what comes then is too")
     func settlesOthers() async throws {
         let path = folder.newPath()

@@ -73,6 +73,37 @@ struct SchemaTests {
         #expect(try await refusal(path, .reading)?.code == .notAStore)
     }
 
+    @Test("what is no file is refused at once, and nothing is made beside it")
+    func otherKinds() async throws {
+        let pipe = folder.newPath()
+        #expect(unsafe mkfifo(pipe, 0o600) == 0)
+        for path in [pipe, folder.path, "/dev/null"] {
+            for access in [SQLiteStorage.Access.writing, .reading] {
+                #expect(try await refusal(path, access)?.code == .notAStore)
+            }
+            #expect(!FileManager.default.fileExists(atPath: path + "-lock"))
+        }
+        for suffix in ["-wal", "-journal", "-shm", "-lock"] {
+            let path = folder.newPath()
+            try await SQLiteStorage(path: path).close()
+            if suffix == "-lock" { try FileManager.default.removeItem(atPath: path + suffix) }
+            #expect(unsafe mkfifo(path + suffix, 0o600) == 0)
+            let error = try await refusal(path, .reading)
+            #expect(error?.code == .notAStore && error?.message.contains(suffix) == true)
+        }
+    }
+
+    @Test("an empty file is said to be empty, and becomes its owner's alone")
+    func emptyFile() async throws {
+        let path = folder.newPath()
+        #expect(FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o644]))
+        let error = try await refusal(path, .reading)
+        #expect(error?.code == .notAStore && error?.message.contains("it is empty") == true)
+        try await SQLiteStorage(path: path).close()
+        let rights = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        #expect(rights == 0o600)
+    }
+
     @Test("whoever opens a file for reading while it is made finds nothing, or all that a new file has")
     func readsWhileMade() async throws {
         for _ in 0..<underSanitizer(10, otherwise: 60) {

@@ -11,7 +11,8 @@ struct UsersCommand: Command {
         abstract: "List the users of a storage file.",
         discussion: [
             "Prints every user with an adapter or with updates in the journal: the version that was saved, and how many "
-                + "updates stand in the journal. The file isn't changed, and may be in use."
+                + "updates stand in the journal; 'damaged' where a page of the file is, that has something of theirs. The file "
+                + "isn't changed, and may be in use."
         ],
         arguments: [.storageFile], options: [.project, .format],
         examples: [.init(line: "attune users attune.db", explanation: "A table of the users, by id.")],
@@ -33,6 +34,7 @@ struct UsersCommand: Command {
                 JSONText.object([
                     ("user", .string(user.user)), ("version", user.version.map { .string("\($0)") } ?? .null),
                     ("entries", .integer(user.entries)), ("bytes", .integer(user.bytes)),
+                    ("damaged", .bool(user.isDamaged)),
                 ])
             }
             console.write(JSONText.object([("users", .array(all))]).text + "\n")
@@ -40,9 +42,9 @@ struct UsersCommand: Command {
             var table = TextTable()
             table.add(["user", "saved version", "updates in the journal", "bytes"])
             for user in users {
-                table.add([
-                    printable(user.user), user.version.map { "\($0)" } ?? "none", "\(user.entries)", "\(user.bytes)",
-                ])
+                let version = user.isDamaged ? "damaged" : user.version.map { "\($0)" } ?? "none"
+                let numbers = user.isDamaged ? ["", ""] : ["\(user.entries)", "\(user.bytes)"]
+                table.add([printable(user.user), version] + numbers)
             }
             console.write("\(users.count) users in \(printable(file))\n\n" + table.text)
         }
@@ -112,8 +114,7 @@ struct ForgetCommand: Command {
                 ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(isErased)),
             ]
         } else {
-            // A damaged one is one too, and goes.
-            let hadAdapter = try await storage.users().contains { Array($0.utf8) == Array(user.utf8) }
+            let hadAdapter = try await Self.hasAdapter(user, storage)
             stale = try await StalePrior.all(in: try await storage.priors(from: user), without: user) {
                 try await storage.users() + storage.journalledUsers()
             }
@@ -144,6 +145,15 @@ struct ForgetCommand: Command {
             console.writeError(
                 "Warning: the bytes of what was forgotten are in the file's log still, because somebody reads the file. "
                     + "An engine's eraseForgotten() or 'attune compact' removes them when nobody does.\n")
+        }
+    }
+
+    /// Whether a user has a saved adapter. A damaged one is one too, and goes.
+    private static func hasAdapter(_ user: String, _ storage: SQLiteStorage) async throws -> Bool {
+        do {
+            return try await storage.load(user) != nil
+        } catch let error as EngineError where error.code == .damagedAdapter {
+            return true
         }
     }
 
@@ -180,9 +190,11 @@ struct VerifyCommand: Command {
         name: "verify",
         abstract: "Check a storage file: recompute every adapter from its journal and compare the bytes.",
         discussion: [
-            "Replays the updates of every user from the beginning of the journal and compares the adapter that comes of them "
-                + "with the saved one, byte by byte. Needs nothing but the file, doesn't change it, and may run while it is "
-                + "in use. Prints nothing of what users did."
+            "Reads every page of the file, replays the updates of every user from the beginning of the journal and compares the "
+                + "adapter that comes of them with the saved one, byte by byte. Needs nothing but the file, doesn't change it, and "
+                + "may run while it is in use. Prints nothing of what users did.",
+            "A damaged page is a mismatch, as are the users whose adapters or updates stand on it; the others are checked all the "
+                + "same. Where the file can't be opened, or its users can't be listed, that is an error (65).",
         ],
         arguments: [.storageFile], options: [.project, .format, .progress],
         examples: [
@@ -199,6 +211,7 @@ struct VerifyCommand: Command {
 
     func run(_ console: Console) async throws {
         let storage = try await existingProject(project, in: file, access: .reading)
+        let pages = try await storage.damagedPages()
         let total = try await storage.usersOverview().count
         if showsProgress { console.beginProgress("verifying", total: max(total, 1)) }
         let result = try await JournalVerification.run(storage, storage) { done, _ in
@@ -215,15 +228,25 @@ struct VerifyCommand: Command {
                 JSONText.object([
                     ("users", .integer(result.users)), ("entries", .integer(result.entries)),
                     ("unsaved_entries", .integer(result.unsavedEntries)), ("mismatches", .array(mismatches)),
+                    ("damaged_pages", .array(pages.map { .string($0) })),
                 ]).text + "\n")
         case .text:
             console.write(
                 "\(result.users) users, \(result.entries) updates in the journal, \(result.unsavedEntries) of them not yet in "
                     + "a saved adapter.\n")
+            for page in pages { console.write("DAMAGED   \(printable(page))\n") }
             for mismatch in result.mismatches {
                 console.write("MISMATCH  user \(printable(mismatch.user)): \(printable(mismatch.reason))\n")
             }
-            if result.mismatches.isEmpty { console.write("Clean: every adapter is what its journal gives.\n") }
+            if result.mismatches.isEmpty, pages.isEmpty {
+                console.write("Clean: every page is whole, and every adapter is what its journal gives.\n")
+            }
+        }
+        if !pages.isEmpty {
+            throw CommandFailure(
+                .mismatch,
+                "The file is damaged: restore a backup. \(result.mismatches.count) of \(result.users) users have a mismatch."
+            )
         }
         if !result.mismatches.isEmpty {
             throw CommandFailure(.mismatch, "\(result.mismatches.count) of \(result.users) users have a mismatch.")
