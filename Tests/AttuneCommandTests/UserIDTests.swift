@@ -1,0 +1,43 @@
+import Attune
+import Foundation
+import Testing
+
+@testable import AttuneCommand
+
+/// Whom a command means: ids that look alike, ids that are none, and ids that nobody has.
+@Suite struct UserIDTests {
+    private static let (composed, decomposed) = ("\u{E9}", "e\u{301}")
+
+    private func users(_ file: String) async throws -> [[UInt8]] {
+        let listed = try object(await attune("users", file, "--format", "json").output)
+        let users = try #require(listed["users"] as? [[String: Any]])
+        return try users.map { Array(try #require($0["user"] as? String).utf8) }
+    }
+
+    @Test(arguments: [[composed, decomposed], [decomposed, composed]])
+    func aForgottenUserDoesNotComeBackInAnotherForm(_ order: [String]) async throws {
+        let folder = try JobTests.Folder()
+        let file = folder.path + "/attune.db"
+        let rows = try String(contentsOfFile: folder.path + "/interactions.csv", encoding: .utf8)
+        func write(_ order: [String]) throws {
+            var rows = rows
+            for item in 0..<4 { for user in order { rows += "\(user),\(item),5,\(10_000 + item)\n" } }
+            try folder.write("interactions.csv", rows)
+        }
+        func personalize() async throws -> [String: Any] {
+            try object(
+                await attune("personalize", folder.path, "--rank", "3", "--store", file, "--format", "json").output)
+        }
+        try write(order)
+        #expect(try await personalize()["updates"] as? Int == 24 * 7 + 2 * 3)
+        #expect(try await users(file).count == 26)
+        let forgotten = try object(await attune("forget", file, "--user", order[0], "--format", "json").output)
+        #expect(forgotten["removed_entries"] as? Int == 3)
+        try write(order.reversed())
+        let again = try await personalize()
+        #expect(again["updates"] as? Int == 0 && again["forgotten"] as? Int == 3)
+        #expect(again["already_known"] as? Int == 24 * 7 + 3)
+        let left = try await users(file)
+        #expect(left.contains(Array(order[1].utf8)) && !left.contains(Array(order[0].utf8)))
+    }
+}
