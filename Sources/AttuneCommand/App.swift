@@ -114,7 +114,7 @@ struct App: Sendable {
         case let usage as UsageError: console.writeError(HelpText.usageError(usage, commands: Self.specifications))
         default:
             let kind = code == .internalError ? "Internal error" : "Error"
-            console.writeError("\(kind): \(printable("\(error)", except: ["\n"]))\n")
+            console.writeError("\(kind): \(printable(explanation(of: error), except: ["\n"]))\n")
         }
         return code
     }

@@ -137,7 +137,7 @@ struct MigrateCommand: Command {
                 outcomes.append((user, try await migrate(user, storage, reader, alignment)))
             } catch let error as EngineError where !(error.cause is StorageError) {
                 // The fault of this user's adapter: it says nothing of the others.
-                outcomes.append((user, .failed("\(error)")))
+                outcomes.append((user, .failed(explanation(of: error))))
             }
             console.advanceProgress(to: i + 1)
         }
