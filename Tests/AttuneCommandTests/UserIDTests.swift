@@ -40,4 +40,26 @@ import Testing
         let left = try await users(file)
         #expect(left.contains(Array(order[1].utf8)) && !left.contains(Array(order[0].utf8)))
     }
+
+    @Test func argumentsThatAreNoTextAreRefusedBeforeAnythingElse() async throws {
+        let output = RecordingSink()
+        let errors = RecordingSink()
+        let app = App(
+            environment: { _ in nil }, console: Console(output: output, errors: errors, now: { .zero }))
+        func run(_ words: [UInt8]...) async -> ExitCode { await app.execute(bytes: words) }
+        let folder = try TestFolder()
+        try await Shop().make(folder("a.db"), users: ["a\u{FFFD}"])
+        let line = ["forget", folder("a.db"), "--user"].map { Array($0.utf8) }
+        #expect(await app.execute(bytes: line + [[0x61, 0xFD]]) == .usage)
+        #expect(errors.text.hasPrefix("Error: the argument 'a\u{FFFD}' is not well-formed UTF-8.\nUsage: attune"))
+        #expect(try await users(folder("a.db")).count == 1)
+        // Cut short, a surrogate, too long a form; and a name that isn't that of a command.
+        for word: [UInt8] in [[0xC3], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xFF, 0x0A]] {
+            #expect(await run(Array("help".utf8), word) == .usage)
+        }
+        #expect(output.text.isEmpty)
+        #expect(await run(Array("help".utf8), Array("forget".utf8)) == .success)
+        #expect(await app.execute(bytes: line + [Array("a\u{FFFD}".utf8)]) == .success)
+        #expect(try await users(folder("a.db")).isEmpty)
+    }
 }
