@@ -62,4 +62,54 @@ import Testing
         #expect(await app.execute(bytes: line + [Array("a\u{FFFD}".utf8)]) == .success)
         #expect(try await users(folder("a.db")).isEmpty)
     }
+
+    @Test func forgettingNobodyIsSaid() async throws {
+        let folder = try TestFolder()
+        try await Shop().make(folder("a.db"), users: ["ada", "bob"])
+        let warning = "Warning: nothing was known of the user 'adda' in the project 'default'"
+        let typo = await attune("forget", folder("a.db"), "--user", "adda", "--format", "json")
+        #expect(typo.code == .success && typo.errors.hasPrefix(warning))
+        let facts = try object(typo.output)
+        #expect(facts["had_saved_adapter"] as? Bool == false && facts["removed_entries"] as? Int == 0)
+        // Their updates are refused all the same, and that they were forgotten is known from now on.
+        let storage = try await SQLiteStorage(path: folder("a.db"))
+        #expect(try await storage.isForgotten("adda"))
+        await storage.close()
+        for user in ["adda", "ada", "ada"] {
+            let run = await attune("forget", folder("a.db"), "--user", user)
+            #expect(run.code == .success && run.errors.isEmpty)
+        }
+    }
+
+    @Test func whatHasNoSavedAdapterIsKnownAllTheSame() async throws {
+        let folder = try TestFolder()
+        try await Shop().make(folder("a.db"), users: ["ada"], steps: 3, unsaved: 3)
+        let run = await attune("forget", folder("a.db"), "--user", "ada", "--format", "json")
+        #expect(run.code == .success && run.errors.isEmpty)
+        let facts = try object(run.output)
+        #expect(facts["had_saved_adapter"] as? Bool == false && facts["removed_entries"] as? Int == 3)
+    }
+
+    @Test func anUnknownUserOfAnUpdateIsCalledUnknown() async throws {
+        let folder = try TestFolder()
+        try await Shop().make(folder("a.db"), users: ["ada", "bob"])
+        func forget(_ user: String) async -> Transcript {
+            await attune("forget", folder("a.db"), "--user", user, "--feedback", "event 1")
+        }
+        let nobody = await forget("adda")
+        #expect(nobody.code == .badData && nobody.errors.contains("has no user 'adda' in the project 'default'"))
+        #expect(await attune("forget", folder("a.db"), "--user", "bob").code == .success)
+        let gone = await forget("bob")
+        #expect(gone.code == .badData && gone.errors.contains("the user 'bob' was forgotten"))
+        #expect(await forget("ada").code == .success)
+    }
+
+    @Test func anEmptyIDIsNoID() async {
+        let user = await attune("forget", "a.db", "--user", "")
+        #expect(user.code == .usage && user.errors.contains("'--user' needs a user's id, not an empty text."))
+        let feedback = await attune("forget", "a.db", "--user", "ada", "--feedback", "")
+        #expect(
+            feedback.code == .usage
+                && feedback.errors.contains("'--feedback' needs the id of an update, not an empty text."))
+    }
 }
