@@ -35,8 +35,17 @@ struct App: Sendable {
         }
         FittingBLAS.startAgainIfNeeded(environment(FittingBLAS.replacedVariable))
         let app = App(environment: environment, console: .standard())
-        let code = await app.execute(Array(CommandLine.arguments.dropFirst()))
+        let code = await app.execute(bytes: ownArguments())
         exit(code.rawValue)
+    }
+
+    /// The process's arguments without the program's name, to the byte: Swift's own list has U+FFFD where bytes are not UTF-8.
+    private static func ownArguments() -> [[UInt8]] {
+        (1..<max(1, Int(CommandLine.argc))).compactMap { i in
+            unsafe CommandLine.unsafeArgv[i].map { word in
+                unsafe Array(UnsafeRawBufferPointer(start: word, count: strlen(word)))
+            }
+        }
     }
 
     /// Keeps descriptors 0 to 2 from being given to the next file that is opened, which would then receive what is
@@ -45,6 +54,20 @@ struct App: Sendable {
         for descriptor in Int32(0)...2 where fcntl(descriptor, F_GETFD) == -1 {
             _ = unsafe open("/dev/null", O_RDONLY)
         }
+    }
+
+    /// Runs one command line as the system hands it over. One that isn't UTF-8 throughout is refused: with its bytes replaced it
+    /// could name another user, or another file.
+    func execute(bytes words: [[UInt8]]) async -> ExitCode {
+        var arguments: [String] = []
+        for word in words {
+            guard let argument = String(validating: word, as: UTF8.self) else {
+                let shown = quoted(String(decoding: word, as: UTF8.self))
+                return report(UsageError("the argument \(shown) is not well-formed UTF-8.", command: nil))
+            }
+            arguments.append(argument)
+        }
+        return await execute(arguments)
     }
 
     /// Runs one command line (without the program's name) and returns its exit code.
@@ -114,7 +137,7 @@ struct App: Sendable {
         case let usage as UsageError: console.writeError(HelpText.usageError(usage, commands: Self.specifications))
         default:
             let kind = code == .internalError ? "Internal error" : "Error"
-            console.writeError("\(kind): \(printable("\(error)", except: ["\n"]))\n")
+            console.writeError("\(kind): \(printable(explanation(of: error), except: ["\n"]))\n")
         }
         return code
     }

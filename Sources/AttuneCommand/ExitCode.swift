@@ -20,7 +20,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .badData: "Bad data: the message names the file, the line and the column of the first bad row."
         case .noInput: "No input: a file or folder is missing or can't be opened."
         case .internalError: "Internal error: a fault in Attune itself; please report it."
-        case .cannotCreate: "An output file or folder can't be created."
+        case .cannotCreate: "An output file or folder can't be created, or a file may not be written to."
         case .ioError: "Reading or writing failed part-way, for instance on a full disk."
         }
     }
@@ -42,23 +42,27 @@ struct CommandFailure: Error, Equatable, CustomStringConvertible {
 
 extension ExitCode {
     /// The one place that turns an error into an exit code.
+    ///
+    /// Of an error and its causes the innermost that says what is at fault decides: an engine passes on what its storage throws.
     init(for error: any Error) {
+        self = withCauses(error).reversed().lazy.compactMap { Self.code(of: $0) }.first ?? .internalError
+    }
+
+    /// What an error says by itself; `nil` where it says nothing of whose fault it is.
+    private static func code(of error: any Error) -> ExitCode? {
         switch error {
-        case let failure as CommandFailure: self = failure.exitCode
-        case is UsageError: self = .usage
+        case let failure as CommandFailure: failure.exitCode
+        case is UsageError: .usage
         case let error as DataError:
-            self =
-                switch error.code {
-                case .missingFile, .unreadable: .noInput
-                case .invalidConfiguration: .usage
-                default: .badData
-                }
-        case let error as StorageError: self = ExitCode(for: error.code)
-        case let error as EngineError where error.cause is StorageError:
-            self = (error.cause as? StorageError).map { ExitCode(for: $0.code) } ?? .internalError
-        case let error as EngineError where Self.dataFaults.contains(error.code): self = .badData
-        case let error as TensorFileError: self = error.code == .inputOutput ? .noInput : .badData
-        default: self = .internalError
+            switch error.code {
+            case .missingFile, .unreadable: .noInput
+            case .invalidConfiguration: .usage
+            default: .badData
+            }
+        case let error as StorageError: ExitCode(for: error.code)
+        case let error as EngineError where dataFaults.contains(error.code): .badData
+        case let error as TensorFileError: error.code == .inputOutput ? .noInput : .badData
+        default: nil
         }
     }
 

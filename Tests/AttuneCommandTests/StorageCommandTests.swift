@@ -32,6 +32,14 @@ import Testing
         #expect(again["loss"] is NSNull && again["ranking"] is NSNull)
         let text = await attune("personalize", folder.path, "--rank", "3", "--store", file)
         #expect(text.code == .success && text.output.hasPrefix("All 168 likes of"))
+        // What is new of one user alone: the others' adapters are in memory too, and none is any larger.
+        func bytesEach(_ output: String) -> Substring? { output.firstMatch(of: /dimension 8, (\d+) bytes each/)?.1 }
+        let all = await attune("personalize", folder.path, "--rank", "3", "--store", folder.path + "/all.db")
+        let rows = try String(contentsOfFile: folder.path + "/interactions.csv", encoding: .utf8)
+        try folder.write("interactions.csv", rows + (0..<40).map { "\"../u 3, ü\",\($0),5,100000\n" }.joined())
+        let some = await attune("personalize", folder.path, "--rank", "3", "--store", file)
+        #expect(some.output.contains("Personalized 1 users"))
+        #expect(bytesEach(all.output) != nil && bytesEach(some.output) == bytesEach(all.output))
         // Other settings than the file's adapters have: refused, and nothing changed.
         let other = await attune("personalize", folder.path, "--rank", "2", "--store", file)
         #expect(other.code == .badData && other.errors.contains("rank 3"))

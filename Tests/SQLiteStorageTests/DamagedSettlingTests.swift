@@ -167,7 +167,8 @@ struct DamagedSettlingTests {
                 // But for free pages, which hold nothing.
                 damagedFiles += found.isEmpty ? 0 : 1
                 #expect(
-                    found.isEmpty || found.contains { $0.lowercased().contains("page \(page + 1)") }, "page \(page + 1): \(found)")
+                    found.isEmpty || found.contains { $0.lowercased().contains("page \(page + 1)") },
+                    "page \(page + 1): \(found)")
                 let users = try await reader.usersOverview()
                 damagedUsers += users.count { $0.isDamaged }
                 #expect(users.map(\.user) == Self.users.filter { $0 != "user 5" }.sorted())

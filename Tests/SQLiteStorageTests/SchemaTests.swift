@@ -1,3 +1,4 @@
+import CPageChecksums
 import CSQLite
 import Foundation
 import Personalization
@@ -9,6 +10,7 @@ import Testing
 /// Opens a file as a program that keeps the checksums would, and changes it.
 func changeWithChecksums(_ path: String, _ sql: String) {
     var handle: OpaquePointer?
+    #expect(attune_page_checksums_register() == SQLITE_OK)
     #expect(unsafe sqlite3_open_v2(path, &handle, SQLITE_OPEN_READWRITE, "attune-checksums") == SQLITE_OK)
     #expect(unsafe sqlite3_exec(handle, sql, nil, nil, nil) == SQLITE_OK, "\(sql)")
     unsafe sqlite3_close(handle)

@@ -154,6 +154,9 @@ struct ArgumentParser: Sendable {
                 throw fail("'\(name)' needs a file name that ends in '\(suffix)', not \(quoted(text)).")
             }
             return .text(text)
+        case .text(let what):
+            guard !text.isEmpty else { throw fail("'\(name)' needs \(what), not an empty text.") }
+            return .text(text)
         case .name:
             guard Self.isName(text) else {
                 throw fail(

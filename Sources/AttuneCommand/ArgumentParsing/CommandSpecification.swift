@@ -65,6 +65,8 @@ struct OptionSpecification: Sendable {
 enum ValueRule: Sendable, Equatable {
     /// Any path that isn't empty; with a suffix, one that ends in it.
     case path(suffix: String?)
+    /// Any text that isn't empty; says what it is, with its article.
+    case text(String)
     /// Letters, digits, `.`, `_` and `-`, beginning with a letter or digit: a part of a file name, never a path.
     case name
     /// A whole number in a range.

@@ -110,7 +110,7 @@ enum HelpText {
         case .integer(let range): facts.append("\(range.lowerBound) to \(range.upperBound)")
         case .choice(let words): facts.append("values: " + words.joined(separator: ", "))
         case .list(let words): facts.append("values, separated by commas: " + words.joined(separator: ", "))
-        case .path, .name: break
+        case .path, .text, .name: break
         }
         if let initial {
             if case .list(let words) = rule, initial == words.joined(separator: ",") {

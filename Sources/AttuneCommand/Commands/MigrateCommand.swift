@@ -37,14 +37,15 @@ struct MigrateCommand: Command {
         arguments: [.storageFile],
         options: [
             .value("rank", "N", .integer(1...256), help: "The new rank; at most the embeddings' dimension."),
-            .value("embedding-model", "NAME", .path(suffix: nil), help: "The name of the new embedding model."),
+            .value(
+                "embedding-model", "NAME", .text("the name of a model"), help: "The name of the new embedding model."),
             .value(
                 "items-from", "NPY", .path(suffix: ".npy"),
                 help: "Items under the old model, one a row: an embeddings-NAME.npy as of a data folder."),
             .value(
                 "items-to", "NPY", .path(suffix: ".npy"),
                 help: "The same items in the same order under the new model. A row of zeros in either is left out."),
-            .value("user", short: "u", "ID", .path(suffix: nil), help: "This user alone."),
+            .value("user", short: "u", "ID", .text("a user's id"), help: "This user alone."),
             .flag("dry-run", help: "Print what would happen, and change nothing."),
             .project, .format, .progress,
         ],
@@ -137,7 +138,7 @@ struct MigrateCommand: Command {
                 outcomes.append((user, try await migrate(user, storage, reader, alignment)))
             } catch let error as EngineError where !(error.cause is StorageError) {
                 // The fault of this user's adapter: it says nothing of the others.
-                outcomes.append((user, .failed("\(error)")))
+                outcomes.append((user, .failed(explanation(of: error))))
             }
             console.advanceProgress(to: i + 1)
         }

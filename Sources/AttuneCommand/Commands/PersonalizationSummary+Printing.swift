@@ -44,7 +44,7 @@ extension PersonalizationSummary {
         table.add(["speed", "\(Int(updatesPerSecond)) updates per second and core, through the engine"])
         table.add([
             "adapters",
-            "rank \(rank), dimension \(dimension), \(adapterBytes / max(users, 1)) bytes each",
+            "rank \(rank), dimension \(dimension), \(adapterBytes / max(adapters, 1)) bytes each",
         ])
         if let store {
             table.add(["stored", "in \(printable(store)); \(known) likes were there already and were skipped\(gone)"])

@@ -32,7 +32,7 @@ struct ShowCommand: Command {
                 line: "attune show attune.db --user 42 --entries 0 --format json",
                 explanation: "The numbers alone, for a program."),
         ],
-        exitCodes: [.badData, .noInput, .internalError, .ioError])
+        exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
         file = arguments.storageFile

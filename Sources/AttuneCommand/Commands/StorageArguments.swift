@@ -12,7 +12,7 @@ extension OptionSpecification {
         "project", "NAME", .name, default: "default", help: "The tenant whose users are meant.")
 
     static let user = OptionSpecification.value(
-        "user", short: "u", "ID", .path(suffix: nil), help: "The user's id.")
+        "user", short: "u", "ID", .text("a user's id"), help: "The user's id.")
 }
 
 extension ParsedArguments {

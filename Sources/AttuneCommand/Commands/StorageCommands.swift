@@ -16,7 +16,7 @@ struct UsersCommand: Command {
         ],
         arguments: [.storageFile], options: [.project, .format],
         examples: [.init(line: "attune users attune.db", explanation: "A table of the users, by id.")],
-        exitCodes: [.badData, .noInput, .internalError, .ioError])
+        exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
         file = arguments.storageFile
@@ -64,7 +64,8 @@ struct ForgetCommand: Command {
         abstract: "Forget a user of a storage file, or one of their updates.",
         discussion: [
             "Without --feedback the user's adapter, updates and id are removed, their bytes are overwritten in the file and "
-                + "its log, and later updates of the user are refused until the user is readmitted.",
+                + "its log, and later updates of the user are refused until the user is readmitted. So they are where nothing "
+                + "was known of the user, which a warning says.",
             "With --feedback one update is removed, and the adapter becomes, to the bit, the one that never saw it; its "
                 + "version rises by one. The update is refused when it comes again.",
             "Priors that were merged from an adapter which had learned what is forgotten become stale: no new user starts from "
@@ -77,7 +78,7 @@ struct ForgetCommand: Command {
         options: [
             .user,
             .value(
-                "feedback", "ID", .path(suffix: nil),
+                "feedback", "ID", .text("the id of an update"),
                 help: "The update's id: 32 hexadecimal digits, or the name that the application gave it."),
             .project, .format,
         ],
@@ -102,8 +103,9 @@ struct ForgetCommand: Command {
         let facts: [(String, JSONText)]
         let stale: [StalePrior]
         let isErased: Bool
+        var isKnown = true
         if let feedback {
-            let configuration = try await JournalVerification.configuration(of: user, in: storage)
+            let configuration = try await configuration(storage)
             let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
             let receipt = try await engine.forgetFeedback(feedback, of: user)
             stale = receipt.stalePriors
@@ -114,8 +116,10 @@ struct ForgetCommand: Command {
                 ("replayed_entries", .integer(receipt.replayed)), ("erased", .bool(isErased)),
             ]
         } else {
-            let hadAdapter = try await Self.hasAdapter(user, storage)
-            stale = try await StalePrior.all(in: try await storage.priors(from: user), without: user) {
+            let hadAdapter = try await hasAdapter(in: storage)
+            let priors = try await storage.priors(from: user)
+            if !hadAdapter, priors.isEmpty { isKnown = try await hasTraces(in: storage) }
+            stale = try await StalePrior.all(in: priors, without: user) {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
@@ -141,6 +145,11 @@ struct ForgetCommand: Command {
             console.write(table.text + stale.map(Self.line).joined())
         }
         // What was asked for is done: no failure.
+        if !isKnown {
+            console.writeError(
+                "Warning: nothing was known of the user \(quoted(user)) in the project \(quoted(project)): is the id right? "
+                    + "Later updates of theirs are refused all the same.\n")
+        }
         if !isErased {
             console.writeError(
                 "Warning: the bytes of what was forgotten are in the file's log still, because somebody reads the file. "
@@ -148,11 +157,32 @@ struct ForgetCommand: Command {
         }
     }
 
-    /// Whether a user has a saved adapter. A damaged one is one too, and goes.
-    private static func hasAdapter(_ user: String, _ storage: SQLiteStorage) async throws -> Bool {
+    /// Whether the user has a saved adapter. A damaged one is one too, and goes.
+    private func hasAdapter(in storage: SQLiteStorage) async throws -> Bool {
         do {
             return try await storage.load(user) != nil
         } catch let error as EngineError where error.code == .damagedAdapter {
+            return true
+        }
+    }
+
+    /// The settings of the user's updates.
+    private func configuration(_ storage: SQLiteStorage) async throws -> EngineConfiguration {
+        do {
+            return try await JournalVerification.configuration(of: user, in: storage)
+        } catch let error as EngineError where error.code == .unknownUser {
+            // Unknown or forgotten? Or with an adapter alone, and then it is the updates that are missing.
+            _ = try await storage.existing(user)
+            throw error
+        }
+    }
+
+    /// Whether the file has, or had, anything of the user. What can't be read is something.
+    private func hasTraces(in storage: SQLiteStorage) async throws -> Bool {
+        if try await storage.isForgotten(user) { return true }
+        do {
+            return try await storage.highestVersion(of: user) != nil
+        } catch let error as StorageError where error.code == .damaged {
             return true
         }
     }
@@ -200,7 +230,7 @@ struct VerifyCommand: Command {
         examples: [
             .init(line: "attune verify attune.db", explanation: "Ends with 0 for a clean file, 1 for a mismatch.")
         ],
-        exitCodes: [.mismatch, .badData, .noInput, .internalError, .ioError])
+        exitCodes: [.mismatch, .badData, .noInput, .internalError, .cannotCreate, .ioError])
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
         file = arguments.storageFile

@@ -1,3 +1,4 @@
+internal import Personalization
 public import TensorCore
 
 /// A folder of interactions, items and embeddings, read and checked.
@@ -13,8 +14,8 @@ public import TensorCore
 /// (``isDonor(_:seed:)``).
 ///
 /// Files are UTF-8 with or without a byte-order mark, CSV as in RFC 4180 with LF or CRLF. Blank lines are skipped. Ids
-/// are any text but the empty one and compared by their Unicode scalars in canonical form. The whole file is checked
-/// before an error is thrown, so that the error can say how many more rows are bad.
+/// are any text but the empty one and compared by their bytes, as everywhere else: "é" in one scalar and in two are two ids.
+/// The whole file is checked before an error is thrown, so that the error can say how many more rows are bad.
 public struct DataFolder: Sendable {
     /// The last component of the folder's path.
     public let name: String
@@ -61,7 +62,7 @@ public struct DataFolder: Sendable {
         interactions = rows.interactions
         if let bytes = try FileAccess.bytes(of: DonorsFile.name, in: folder, limits: limits) {
             let donors = try DonorsFile.ids(bytes)
-            isDonor = userIDs.map { donors.contains($0) }
+            isDonor = userIDs.map { donors.contains(UserKey($0)) }
         } else {
             isDonor = userIDs.map { Self.isDonor($0, seed: seed) }
         }
@@ -105,8 +106,8 @@ public struct DataFolder: Sendable {
 enum DonorsFile {
     static let name = "donors.txt"
 
-    static func ids(_ bytes: [UInt8]) throws(DataError) -> Set<String> {
-        var ids: Set<String> = []
+    static func ids(_ bytes: [UInt8]) throws(DataError) -> Set<UserKey> {
+        var ids: Set<UserKey> = []
         var bad = BadRows()
         var line = 0
         let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
@@ -118,7 +119,7 @@ enum DonorsFile {
                 bad.add(DataError(.invalidEncoding, file: name, line: line, column: 1, "not UTF-8"))
                 continue
             }
-            ids.insert(id)
+            ids.insert(UserKey(id))
         }
         try bad.check()
         return ids

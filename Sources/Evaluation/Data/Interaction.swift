@@ -1,3 +1,5 @@
+internal import Personalization
+
 /// One row of `interactions.csv`: a user met an item.
 public struct Interaction: Sendable, Hashable {
     /// The user's position in ``DataFolder/userIDs``.
@@ -26,7 +28,7 @@ struct ItemsFile {
     static let name = "items.csv"
     var ids: [String] = []
     var texts: [String] = []
-    var rows: [String: Int] = [:]
+    var rows: [UserKey: Int] = [:]
 
     init(bytes: [UInt8], limits: DataLimits) throws(DataError) {
         var reader = CSVReader(bytes: bytes, limits: limits)
@@ -48,7 +50,8 @@ struct ItemsFile {
                     bad.add(.field(.emptyIdentifier, reader, idColumn, header, Self.name, "the item id is empty"))
                     continue
                 }
-                guard rows[id] == nil else {
+                let key = UserKey(id)
+                guard rows[key] == nil else {
                     bad.add(.field(.duplicateItem, reader, idColumn, header, Self.name, "the item id occurs twice"))
                     continue
                 }
@@ -56,7 +59,7 @@ struct ItemsFile {
                     throw DataError(
                         .limitExceeded, file: Self.name, line: reader.line, "more than \(limits.items) items")
                 }
-                rows[id] = ids.count
+                rows[key] = ids.count
                 ids.append(id)
                 texts.append(textColumn.map { [reader] in reader.text($0) } ?? "")
             }
@@ -74,14 +77,14 @@ struct InteractionsFile {
     /// In order of time; equal times keep the order of the file.
     var interactions: [Interaction] = []
 
-    init(bytes: [UInt8], items: [String: Int], limits: DataLimits) throws(DataError) {
+    init(bytes: [UInt8], items: [UserKey: Int], limits: DataLimits) throws(DataError) {
         var reader = CSVReader(bytes: bytes, limits: limits)
         let header = try CSVHeader(from: &reader, file: Self.name)
         let userColumn = try header.required("user_id", file: Self.name)
         let itemColumn = try header.required("item_id", file: Self.name)
         let timeColumn = try header.required("timestamp", file: Self.name)
         let ratingColumn = try header.column("rating", file: Self.name, isRequired: false)
-        var users: [String: Int] = [:]
+        var users: [UserKey: Int] = [:]
         var previous: (field: CSVReader.Field, user: Int)?
         var bad = BadRows()
         reading: while true {
@@ -108,7 +111,7 @@ struct InteractionsFile {
                     }
                     rating = Float(value)
                 }
-                guard let item = items[reader.text(itemColumn)] else {
+                guard let item = items[UserKey(reader.text(itemColumn))] else {
                     refuse(.unknownItem, itemColumn, "the item is not listed in \(ItemsFile.name)")
                     continue
                 }
@@ -127,9 +130,10 @@ struct InteractionsFile {
                             "the user id has \(id.utf8.count) bytes, more than the limit of \(Self.longestUserID)")
                         continue
                     }
-                    user = users[id] ?? userIDs.count
+                    let key = UserKey(id)
+                    user = users[key] ?? userIDs.count
                     if user == userIDs.count {
-                        users[id] = user
+                        users[key] = user
                         userIDs.append(id)
                     }
                     previous = (reader.fields[userColumn], user)

@@ -1,4 +1,5 @@
 import LoRA
+import Personalization
 import TensorCore
 
 /// What donors' cold adapters have learned, and the starts that others are given from it.
@@ -38,7 +39,7 @@ struct DonorBank: Sendable {
     }
 
     let donors: [Donor]
-    private let foldByUser: [String: Int]
+    private let foldByUser: [UserKey: Int]
     /// For each fold the merge of all other folds' donors, and at the end that of all donors; `nil` of no donors.
     private let globals: [AdapterPrior?]
     private let seed: UInt64
@@ -50,7 +51,7 @@ struct DonorBank: Sendable {
         self.donors = donors
         self.vectors = vectors
         self.seed = seed
-        foldByUser = Dictionary(donors.map { ($0.userID, $0.fold) }, uniquingKeysWith: { first, _ in first })
+        foldByUser = Dictionary(donors.map { (UserKey($0.userID), $0.fold) }, uniquingKeysWith: { first, _ in first })
         globals = try (0...Self.folds).map { fold in
             let others = donors.filter { $0.fold != fold }.map { (adapter: $0.adapter, weight: 1.0) }
             guard let rank = others.first?.adapter.shape.rank else { return nil }
@@ -141,7 +142,7 @@ struct DonorBank: Sendable {
     }
 
     /// The merge of all donors, without the fold of a user who is a donor; `nil` when that leaves none.
-    func global(for userID: String) -> AdapterPrior? { globals[foldByUser[userID] ?? Self.folds] }
+    func global(for userID: String) -> AdapterPrior? { globals[foldByUser[UserKey(userID)] ?? Self.folds] }
 
     /// The start of a user of whom some likes are known: ½ global + ½ mean of the company, truncated to the rank.
     ///
@@ -150,7 +151,7 @@ struct DonorBank: Sendable {
     /// - Parameter likes: The likes that are known; the same ones whenever a user is asked for.
     /// - Complexity: One merge of ``Company/count`` + 1 adapters the first time.
     func start(_ company: Company, for userID: String, likes: [Int]) throws -> AdapterPrior? {
-        let key = StartCache.Key(company: company, userID: userID)
+        let key = StartCache.Key(company: company, user: UserKey(userID))
         if let found = starts[key] { return found }
         guard let global = global(for: userID) else { return nil }
         let chosen = members(of: company, for: userID, likes: likes)
@@ -169,7 +170,7 @@ struct DonorBank: Sendable {
 
     /// The donors that a user is put beside; never one of the user's own fold.
     func members(of company: Company, for userID: String, likes: [Int]) -> [Donor] {
-        let fold = foldByUser[userID]
+        let fold = foldByUser[UserKey(userID)]
         let allowed = donors.filter { $0.fold != fold }
         let count = min(company.count, allowed.count)
         switch company {
@@ -194,7 +195,7 @@ struct DonorBank: Sendable {
 private final class StartCache: Sendable {
     struct Key: Hashable, Sendable {
         let company: DonorBank.Company
-        let userID: String
+        let user: UserKey
     }
 
     private let starts = Lock<[Key: AdapterPrior]>([:])

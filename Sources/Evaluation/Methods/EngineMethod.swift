@@ -10,7 +10,7 @@ struct EngineMethod: RankingMethod {
     private let engines: [PersonalizationEngine]
     private let banks: [EngineBank]
     /// The fold of each donor.
-    private let folds: [String: Int]
+    private let folds: [UserKey: Int]
     private let catalogue: ItemCatalogue
     private let configuration: EngineConfiguration
     var isSeeded: Bool { true }
@@ -33,7 +33,7 @@ struct EngineMethod: RankingMethod {
     }
 
     private init(
-        _ configuration: EngineConfiguration, catalogue: ItemCatalogue, banks: [EngineBank], folds: [String: Int]
+        _ configuration: EngineConfiguration, catalogue: ItemCatalogue, banks: [EngineBank], folds: [UserKey: Int]
     ) throws {
         self.configuration = configuration
         self.catalogue = catalogue
@@ -69,7 +69,7 @@ struct EngineMethod: RankingMethod {
         }
         return try EngineMethod(
             configuration, catalogue: catalogue, banks: banks,
-            folds: Dictionary(zip(donors.map(\.userID), folds), uniquingKeysWith: { first, _ in first }))
+            folds: Dictionary(zip(donors.map { UserKey($0.userID) }, folds), uniquingKeysWith: { first, _ in first }))
     }
 
     /// The same with an engine that knows nobody.
@@ -81,7 +81,8 @@ struct EngineMethod: RankingMethod {
         // The engine limits the length of ids; a data set does not.
         let stream = ReplicateStream.name(userID: userID, replicate: replicate)
         return EngineRanker(
-            engine: engines[folds[userID] ?? engines.count - 1], catalogue: catalogue, user: String(stream, radix: 16))
+            engine: engines[folds[UserKey(userID)] ?? engines.count - 1], catalogue: catalogue,
+            user: String(stream, radix: 16))
     }
 
     /// The popularity weight: the default one, unless another's NDCG@10 on the donors is higher with the lower bound of the

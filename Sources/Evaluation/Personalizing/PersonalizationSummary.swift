@@ -38,7 +38,9 @@ public struct PersonalizationSummary: Sendable {
     public let rankings: [Ranking]
     /// The share of users whose mean AUC is lower with their adapter than without.
     public let worse: Interval
-    /// The bytes of all adapters.
+    /// The adapters that the engine has in memory: also of users of whom nothing new came.
+    public let adapters: Int
+    /// The bytes of all of these adapters.
     public let adapterBytes: Int
 
     /// One measure of ranking.
@@ -75,7 +77,9 @@ public struct PersonalizationSummary: Sendable {
         let count = Double(max(updates, 1))
         lossBefore = parts.reduce(0) { $0 + $1.lossBefore } / count
         lossAfter = parts.reduce(0) { $0 + $1.lossAfter } / count
-        adapterBytes = engine.statistics().residentBytes
+        let statistics = engine.statistics()
+        adapters = statistics.residentAdapters
+        adapterBytes = statistics.residentBytes
 
         // Columns: users, events, worse; then each measure before and after.
         let measures: [(name: String, value: @Sendable (RankingQuality) -> Double)] = [

@@ -6,7 +6,7 @@
     import Darwin
 #endif
 
-/// A user id as a key: equal when its bytes are.
+/// A user id (or, in a data folder, an item id) as a key: equal when its bytes are.
 ///
 /// Swift's strings are equal when their canonical forms are ("é" composed or decomposed), and would give two users of any
 /// other system one adapter. The engine's hash, stores and journals go by bytes, so everything here does.

@@ -93,6 +93,22 @@ import Testing
         #expect((found.file, found.line) == ("donors.txt", 2))
     }
 
+    /// In one scalar and in two: equal as Swift's strings, and two ids for everything that keeps them.
+    @Test(arguments: [("caf\u{E9}", "cafe\u{301}"), ("cafe\u{301}", "caf\u{E9}")])
+    func idsAreComparedByTheirBytes(_ first: String, _ second: String) throws {
+        let folder = try folder()
+        try folder.write("items.csv", "item_id\n\(first)\n\(second)\nc\n")
+        try folder.write(
+            "interactions.csv",
+            "user_id,item_id,timestamp\n\(first),\(second),1\n\(second),\(first),2\n\(first),\(first),3\n")
+        try folder.write("donors.txt", "\(second)\n")
+        let data = try DataFolder(path: folder.path)
+        #expect(data.userIDs.map { Array($0.utf8) } == [first, second].map { Array($0.utf8) })
+        #expect(data.itemIDs.map { Array($0.utf8) } == [first, second, "c"].map { Array($0.utf8) })
+        #expect(data.interactions.map { [$0.user, $0.item] } == [[0, 1], [1, 0], [0, 0]])
+        #expect(data.isDonor == [false, true])
+    }
+
     @Test func refusesDuplicateItems() throws {
         let folder = try folder()
         try folder.write("items.csv", "item_id,text\na,1\na,2\na,3\n")

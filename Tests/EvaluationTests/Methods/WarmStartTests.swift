@@ -91,6 +91,23 @@ import Testing
         }
     }
 
+    /// A donor's id in another canonical form is somebody else's, who gets what all donors have learned.
+    @Test func anIDInAnotherFormIsAnotherUser() async throws {
+        let data = try SmallPopulation.data()
+        let trained = try await bank(data)
+        let bank = try DonorBank(
+            donors: trained.donors.enumerated().map { i, donor in
+                DonorBank.Donor(
+                    userID: i == 0 ? "\u{E9}" : donor.userID, adapter: donor.adapter, profile: donor.profile,
+                    fold: donor.fold)
+            }, vectors: data.vectors, seed: 3)
+        let likes = Array(data.donors[0].items.prefix(4))
+        #expect(bank.global(for: "\u{E9}") != bank.global(for: "somebody"))
+        #expect(bank.global(for: "e\u{301}") == bank.global(for: "somebody"))
+        let own = try bank.start(.nearest, for: "\u{E9}", likes: likes)
+        #expect(try bank.start(.nearest, for: "e\u{301}", likes: likes) != own)
+    }
+
     /// What is tuned on a donor must not hold anything of that donor's.
     @Test func noDonorInformsTheirOwnPrior() async throws {
         let data = try SmallPopulation.data()
