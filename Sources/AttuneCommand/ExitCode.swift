@@ -20,7 +20,7 @@ enum ExitCode: Int32, Sendable, CaseIterable {
         case .badData: "Bad data: the message names the file, the line and the column of the first bad row."
         case .noInput: "No input: a file or folder is missing or can't be opened."
         case .internalError: "Internal error: a fault in Attune itself; please report it."
-        case .cannotCreate: "An output file or folder can't be created, or a file may not be written to."
+        case .cannotCreate: "An output can't be created or is there already, or a file may not be written to."
         case .ioError: "Reading or writing failed part-way, for instance on a full disk."
         }
     }
@@ -71,7 +71,7 @@ extension ExitCode {
             switch code {
             case .missing: .noInput
             case .notAStore, .newerSchema, .damaged: .badData
-            case .readOnly: .cannotCreate
+            case .readOnly, .exists: .cannotCreate
             default: .ioError
             }
     }

@@ -186,7 +186,10 @@ final class Connection: @unchecked Sendable {
 
     /// The error for a status of SQLite's.
     func failure(_ operation: String, _ status: Int32) -> StorageError {
-        let detail = unsafe sqlite3_errmsg(handle).map { unsafe String(cString: $0) } ?? "status \(status)"
+        // SQLite's text is that of the last error here; a status that came from elsewhere has a general one.
+        let isLast = unsafe sqlite3_extended_errcode(handle) == status
+        let text = isLast ? unsafe sqlite3_errmsg(handle) : unsafe sqlite3_errstr(status)
+        let detail = unsafe text.map { unsafe String(cString: $0) } ?? "status \(status)"
         func error(_ code: StorageError.Code, _ message: String) -> StorageError {
             StorageError(code, operation, "\(message) (SQLite: \(detail), \(status))", path: path)
         }

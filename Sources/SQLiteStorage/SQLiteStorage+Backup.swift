@@ -1,3 +1,4 @@
+internal import CPageChecksums
 internal import CSQLite
 internal import Dispatch
 
@@ -14,29 +15,28 @@ extension SQLiteStorage {
     /// in the file's place while nobody has it open, without the old `-wal` and `-shm`.
     ///
     /// - Parameters:
-    ///   - destination: A path where no file is.
+    ///   - destination: A path where nothing is. What comes to be there while the copy is made stays.
     ///   - progress: Told of the pages done and of all.
-    /// - Throws: ``StorageError``: `inUse` where a file is there already; `full`, `readOnly`, `damaged`.
+    /// - Throws: ``StorageError``: `exists` where something is at the destination already; `missing` where its folder is not there;
+    ///   `full`, `readOnly`, `damaged`.
     public func backup(
         to destination: String, progress: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
     ) async throws {
         let path = path
         try await Worker.opening("attune.storage.backup") {
+            // The last step looks too; this one comes before the work.
             var existing = stat()
-            guard unsafe lstat(destination, &existing) != 0 else {
-                throw StorageError(.inUse, "backup", "there is a file already: name a new one", path: destination)
-            }
-            let partial = destination + ".partial-\(getpid())"
+            guard unsafe lstat(destination, &existing) != 0 else { throw NewName.taken(destination) }
+            // No two have the same, in this process either.
+            let number = String(UInt64.random(in: 0...(.max)), radix: 36)
+            let partial = destination + ".partial-\(getpid())-\(number)"
             do {
                 try makePrivateFile(partial)
                 let source = try Connection(
                     path: path, flags: SQLITE_OPEN_READONLY,
                     isImmutable: self.access == .reading && isUnchangeable(path))
                 try source.copyWhole(to: partial, progress)
-                guard unsafe rename(partial, destination) == 0 else {
-                    throw StorageError(
-                        .inputOutput, "backup", "the copy cannot be given its name (errno \(errno))", path: destination)
-                }
+                try NewName.give(destination, to: partial)
             } catch {
                 for suffix in ["", "-wal", "-shm", "-journal"] { unsafe unlink(partial + suffix) }
                 throw error
@@ -108,8 +108,52 @@ extension Connection {
         }
         let end = unsafe sqlite3_backup_finish(task)
         guard status == SQLITE_DONE, end == SQLITE_OK else {
-            throw copy.failure("backup", end == SQLITE_OK ? status : end)
+            let failed = status == SQLITE_DONE ? end : status
+            throw (hasFailedReading(failed) ? self : copy).failure("backup", failed)
         }
         copy.close()
+    }
+
+    /// Whether a failure of a copy is this file's, which is read, and not the copy's: SQLite tells of both at the copy.
+    private func hasFailedReading(_ status: Int32) -> Bool {
+        guard let raw = unsafe raw else { return false }
+        if unsafe attune_page_checksums_refusal(raw, "main").reason != ATTUNE_PAGE_NOT_REFUSED { return true }
+        // SQLITE_IOERR_READ and SQLITE_IOERR_SHORT_READ: of the copy nothing is read that was not written there before.
+        return [SQLITE_IOERR | (1 << 8), SQLITE_IOERR | (2 << 8)].contains(status)
+    }
+}
+
+/// How a file that is done gets its name, where no other file has it.
+enum NewName {
+    static func taken(_ name: String) -> StorageError {
+        StorageError(.exists, "backup", "there is a file already: name a new one", path: name)
+    }
+
+    /// Gives a file another name in its folder, in one step that fails where something has the name.
+    ///
+    /// By a hard link; on a file system without them by an empty file, which only one can make, and which is then replaced.
+    ///
+    /// - Parameter hasLinks: Whether hard links are tried.
+    static func give(_ name: String, to partial: String, hasLinks: Bool = true) throws(StorageError) {
+        if hasLinks {
+            if unsafe link(partial, name) == 0 {
+                unsafe unlink(partial)
+                return
+            }
+            if errno == EEXIST { throw taken(name) }
+        }
+        let descriptor = unsafe open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        if descriptor < 0, errno == EEXIST { throw taken(name) }
+        guard descriptor >= 0 else { throw failure(name) }
+        close(descriptor)
+        guard unsafe rename(partial, name) == 0 else {
+            let failure = failure(name)
+            unsafe unlink(name)
+            throw failure
+        }
+    }
+
+    private static func failure(_ name: String) -> StorageError {
+        StorageError(.inputOutput, "backup", "the copy cannot be given its name (errno \(errno))", path: name)
     }
 }

@@ -3,7 +3,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case missing, inUse, notAStore, newerSchema, damaged, full, readOnly, locked, inputOutput, closed, tooLarge
+            case missing, inUse, notAStore, newerSchema, damaged, full, readOnly, locked, inputOutput, closed, tooLarge,
+                exists
         }
         private let kind: Kind
 
@@ -11,6 +12,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         public static let missing = Code(kind: .missing)
         /// Another process, or another storage of this one, has the file open for writing.
         public static let inUse = Code(kind: .inUse)
+        /// There is something already where a new file was to be.
+        public static let exists = Code(kind: .exists)
         /// The file is something else than a storage of Attune's.
         public static let notAStore = Code(kind: .notAStore)
         /// A newer version of Attune made the file.

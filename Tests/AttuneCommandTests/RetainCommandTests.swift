@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import AttuneCommand
+@testable import Personalization
 
 /// `attune retain`, from the command line to the file.
 @Suite struct RetainCommandTests {
@@ -88,6 +89,31 @@ import Testing
         #expect(failed.output.contains("FAILED  user cy") && failed.errors.contains("1 users"))
         let facts = try object(await attune("retain", file, "--days", "30", "--format", "json").output)
         #expect((facts["failures"] as? [[String: Any]])?.map { $0["user"] as? String } == ["cy"])
+    }
+
+    /// What a full disk gives for each user is not what the file holds.
+    @Test func failuresOfTheDiskAreNoBadData() async throws {
+        try await make()
+        // Errors as the storage makes them: of something that exists, of what is no storage.
+        func failure(_ body: () async throws -> Void) async -> JournalTrimming.Failure {
+            do {
+                try await body()
+                return JournalTrimming.Failure(user: "ada", reason: "")
+            } catch {
+                return JournalTrimming.Failure(user: "ada", reason: "", cause: error)
+            }
+        }
+        let (file, text) = (file, folder("text"))
+        try Data(repeating: 1, count: 5000).write(to: URL(filePath: text))
+        let storage = try await SQLiteStorage(path: file)
+        let inUse = await failure { _ = try await SQLiteStorage(path: file) }
+        await storage.close()
+        let closed = await failure { _ = try await storage.users() }
+        let noStore = await failure { _ = try await SQLiteStorage(path: text) }
+        #expect(inUse.cause is StorageError && closed.cause is StorageError && noStore.cause is StorageError)
+        #expect(RetainCommand.exitCode(for: [inUse, closed]) == .ioError)
+        #expect(RetainCommand.exitCode(for: [inUse, noStore]) == .badData)
+        #expect(RetainCommand.exitCode(for: [JournalTrimming.Failure(user: "ada", reason: "")]) == .badData)
     }
 
     @Test func daysAreAskedForAndAtLeastOne() async throws {

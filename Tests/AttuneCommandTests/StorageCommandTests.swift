@@ -56,7 +56,7 @@ import Testing
         #expect(users.count == 24 && users.allSatisfy { $0["version"] as? String == "7" && $0["entries"] as? Int == 7 })
         #expect(await attune("backup", file, copy).code == .success)
         let twice = await attune("backup", file, copy)
-        #expect(twice.code == .ioError && twice.errors.contains("there is a file already"))
+        #expect(twice.code == .cannotCreate && twice.errors.contains("there is something at"))
 
         #expect(await attune("forget", file, "--user", user).code == .success)
         #expect(
@@ -177,5 +177,18 @@ import Testing
         #expect(verified.code == .mismatch && verified.output.contains("MISMATCH"))
         let facts = try object(await attune("verify", file, "--format", "json").output)
         #expect((facts["mismatches"] as? [Any])?.count == 1)
+    }
+
+    @Test func copiesGoWhereTheyCanBeMade() async throws {
+        let folder = try TestFolder()
+        try await Shop().make(folder("a.db"), users: ["ada"])
+        let names = try folder.names
+        for copy in ["none/copy.db", "a.db/copy.db"] {
+            let run = await attune("backup", folder("a.db"), folder(copy))
+            #expect(run.code == .cannotCreate && run.errors.contains(folder(copy)), "\(copy)")
+        }
+        #expect(await attune("backup", folder("none.db"), folder("copy.db")).code == .noInput)
+        #expect(try folder.names == names)
+        #expect(await attune("backup", folder("a.db"), folder("copy.db")).code == .success)
     }
 }

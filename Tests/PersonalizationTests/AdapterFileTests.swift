@@ -41,7 +41,8 @@ struct AdapterFileTests {
 
     @Test func everyFaultIsRefused() throws {
         for (key, value) in [
-            ("format", "other"), ("format", nil), ("format_version", "2"), ("format_version", nil), ("user", ""),
+            ("format", "other"), ("format", nil), ("format_version", "2"), ("format_version", "3"),
+            ("format_version", nil), ("user", ""),
             ("user", String(repeating: "x", count: 1025)), ("user", nil), ("embedding_model", nil), ("alpha", "-1"),
             ("alpha", "nan"), ("scaling", "none"), ("normalizes_output", "maybe"), ("seed", "-1"), ("stream", "x"),
             ("version", "1.5"), ("version", "18446744073709551615"), ("steps", nil),

@@ -87,7 +87,7 @@ struct AdapterPrecisionTests {
         try withFile { path in
             try AdapterFile.write(record, to: path, precision: .int8)
             let file = try SafeTensorsFile(path: path)
-            #expect(file.metadata["precision"] == "int8" && file.metadata["format_version"] == "1")
+            #expect(file.metadata["precision"] == "int8" && file.metadata["format_version"] == "2")
             #expect(try file.integers("A") == [64, -127, 1])  // 63.5 is rounded away from zero
             #expect(try file.vector("A_scale", of: Float.self).array == [2])
             #expect(try file.integers("B_transposed") == [0, 0, 0])

@@ -212,6 +212,24 @@ struct RetentionTests {
         await shop.close()
     }
 
+    @Test("a full disk fails every user, with its error as the cause", .enabled(if: SmallDisk.isPossible))
+    func fullDisk() async throws {
+        let disk = try SmallDisk(megabytes: 2, at: folder.path + "/disk")
+        let shop = try await Shop(
+            disk.path + "/a.db", clock, ShopScript.configuration(Self.update, retention: .all))
+        for user in ["ada", "bob"] {
+            for step in 0..<3 { _ = try await shop.engine.updateAdapter(for: user, with: script.batch(user, step)) }
+        }
+        await shop.close()
+        let storage = try await SQLiteStorage(path: disk.path + "/a.db")
+        try disk.fill(disk.path + "/filler")
+        let trimming = try await JournalTrimming.run(storage, storage, before: .max)
+        #expect(trimming.users == 0 && trimming.failures.map(\.user).sorted() == ["ada", "bob"])
+        let codes = trimming.failures.map { ($0.cause as? StorageError)?.code }
+        #expect(codes.first == .full && codes.allSatisfy { [.full, .closed].contains($0) }, "\(codes)")
+        await storage.close()
+    }
+
     @Test("other retentions have nothing to remove")
     func otherRetentions() async throws {
         for retention in [JournalRetention.all, .untilCheckpoint] {

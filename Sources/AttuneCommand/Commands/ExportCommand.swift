@@ -96,7 +96,7 @@ struct ExportCommand: Command {
             ).text(reader)
         }
         await storage.close()
-        try refuseExisting()
+        try requireNewOutput(destination)
         var facts: [(String, JSONText)] = [
             ("user", .string(user)), ("kind", .string(kind.rawValue)), ("path", .string(destination)),
             ("version", .string("\(current.adapter.version)")),
@@ -124,14 +124,6 @@ struct ExportCommand: Command {
             for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
             console.write(table.text)
         }
-    }
-
-    /// As `attune backup` does: what is there is never replaced.
-    private func refuseExisting() throws(CommandFailure) {
-        var information = stat()
-        guard unsafe lstat(destination, &information) == 0 else { return }
-        throw CommandFailure(
-            .cannotCreate, "there is something at \(printable(destination)) already: name a new file or folder")
     }
 
     private func writeAdapter(_ record: StoredAdapter) throws(TensorFileError) -> [(String, JSONText)] {

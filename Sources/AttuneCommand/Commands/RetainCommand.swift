@@ -18,8 +18,8 @@ struct RetainCommand: Command {
                 + "its id stays known, so that it isn't learned again. The bytes are overwritten in the file and its log.",
             "A user's updates go from the first one on, up to the first that isn't older. Where an adapter was made again "
                 + "from a bank's better start, what was learned before goes when that moment is old enough too. Each user is "
-                + "done whole or not at all; where one fails, the others are done. Nobody else may have the file open for "
-                + "writing; an engine with the retention 'days' does the same while it runs.",
+                + "done whole or not at all; where one fails, the others are done, and the end is 65, or 74 where the disk is all "
+                + "that failed. Nobody else may have the file open for writing; an engine with the retention 'days' does the same while it runs.",
         ],
         arguments: [.storageFile],
         options: [
@@ -62,10 +62,18 @@ struct RetainCommand: Command {
         }
         guard result.failures.isEmpty else {
             throw CommandFailure(
-                .badData,
+                Self.exitCode(for: result.failures),
                 "the old updates of \(result.failures.count) users can't be removed; these users are as they were, see above."
             )
         }
+    }
+
+    /// That of a failed disk where nothing else is wrong with any user; else what the file holds is at fault.
+    static func exitCode(for failures: [JournalTrimming.Failure]) -> ExitCode {
+        let isDisk = failures.allSatisfy { failure in
+            [.ioError, .cannotCreate].contains(failure.cause.map { ExitCode(for: $0) } ?? .badData)
+        }
+        return isDisk ? .ioError : .badData
     }
 
     private func json(_ result: JournalTrimming) -> JSONText {

@@ -294,7 +294,7 @@ struct BackupCommand: Command {
         name: "backup",
         abstract: "Copy a storage file as it is at one moment, also while it is in use.",
         discussion: [
-            "The copy appears whole or not at all, and is itself a storage file. To restore, put it in the place of the file "
+            "The copy appears whole or not at all, where nothing is yet, and is itself a storage file. To restore, put it in the place of the file "
                 + "while nobody has that open, and remove the old file's -wal and -shm."
         ],
         arguments: [
@@ -313,6 +313,7 @@ struct BackupCommand: Command {
 
     func run(_ console: Console) async throws {
         let storage = try await SQLiteStorage(path: file, access: .reading)
+        try requireNewOutput(destination)
         if showsProgress { console.beginProgress("copying", total: 1000) }
         try await storage.backup(to: destination) { done, all in
             console.advanceProgress(to: all > 0 ? done * 1000 / all : 0)

@@ -9,6 +9,19 @@ public struct JournalTrimming: Sendable, Hashable {
         public var user: String
         /// What is wrong.
         public var reason: String
+        /// What was thrown. Two failures with the same user and reason are equal whatever this is.
+        public var cause: (any Error)?
+
+        /// The same user and reason.
+        public static func == (one: Failure, other: Failure) -> Bool {
+            one.user == other.user && one.reason == other.reason
+        }
+
+        /// Hashes the user and the reason.
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(user)
+            hasher.combine(reason)
+        }
     }
 
     /// The users with removed entries.
@@ -66,7 +79,7 @@ public struct JournalTrimming: Sendable, Hashable {
             } catch let error as CancellationError {
                 throw error
             } catch {
-                result.failures.append(Failure(user: user, reason: "\(error)"))
+                result.failures.append(Failure(user: user, reason: "\(error)", cause: error))
             }
             progress(i + 1, users.count)
         }

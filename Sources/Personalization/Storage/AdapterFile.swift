@@ -12,9 +12,10 @@ public import TensorCore
 /// | `bias_scale` | `[1]` | the same for the bias |
 /// | `state` | `[bytes]` | I8, where all state is kept: the bytes of ``LoRAAdapter/snapshot()`` |
 ///
-/// Metadata: `format` (`attune-adapter`), `format_version` (`1`), `user`, `embedding_model`, `alpha`, `scaling`,
+/// Metadata: `format` (`attune-adapter`), `format_version` (`2`), `user`, `embedding_model`, `alpha`, `scaling`,
 /// `normalizes_output`, `seed`, `stream`, `version`, `steps`; `started_from` where the adapter started from a prior;
-/// `precision` (``AdapterPrecision``) where it is not `float32`.
+/// `precision` (``AdapterPrecision``) where it is not `float32`; `attune_xxh3`, a checksum of the tensors and of all other
+/// metadata, without which a flipped bit in a tensor would be another adapter. Files of version 1 had none, and are read.
 ///
 /// The file holds the map, and the optimizer's memory, the protection and the start only where that is asked for: an
 /// adapter read from it applies to the bit as the one that was written (with less precision: as that one rounded), and
@@ -23,7 +24,10 @@ public import TensorCore
 /// With all state it always goes on to the bit.
 public enum AdapterFile {
     private static let format = "attune-adapter"
-    private static let formatVersion = "1"
+    private static let formatVersion = "2"
+    /// Without a checksum.
+    private static let olderVersion = "1"
+    private static let checksumKey = "attune_xxh3"
 
     /// Writes an adapter; the file appears whole or not at all.
     ///
@@ -60,6 +64,7 @@ public enum AdapterFile {
             let bytes = record.adapter.snapshot()
             try writer.addIntegers(stateName, shape: [bytes.count], bytes.map { Int8(bitPattern: $0) })
         }
+        writer.metadata[checksumKey] = try checksum(of: SafeTensorsFile(bytes: writer.bytes(), name: path))
         var loss = PrecisionLoss.none
         if precision != .float32 {
             let written = try self.record(in: SafeTensorsFile(bytes: writer.bytes(), name: path))
@@ -99,7 +104,7 @@ public enum AdapterFile {
     /// Reads an adapter. Everything in the file is checked; nothing in it is trusted.
     ///
     /// - Throws: ``TensorFileError`` naming the path and what is wrong: not a `.safetensors` file, not an adapter,
-    ///   another format version, a missing, misshapen or unknown tensor, metadata that is absent or no such value,
+    ///   another format version, a wrong checksum (`damaged`), a missing, misshapen or unknown tensor, metadata that is absent or no such value,
     ///   numbers that are not finite.
     public static func read(_ path: String) throws(TensorFileError) -> StoredAdapter {
         try record(in: SafeTensorsFile(path: path))
@@ -125,10 +130,19 @@ public enum AdapterFile {
         guard file.metadata["format"] == format else {
             throw refuse("not an Attune adapter: the metadata's format is not '\(format)'")
         }
-        guard try text("format_version") == formatVersion else {
+        let formatVersion = try text("format_version")
+        guard [Self.formatVersion, olderVersion].contains(formatVersion) else {
             throw TensorFileError(
                 .unsupported, path: file.path,
-                "format version \(try text("format_version")); this version of Attune reads \(formatVersion)")
+                "format version \(TensorFileError.quoted(formatVersion)); this version of Attune reads \(olderVersion) and "
+                    + "\(Self.formatVersion)")
+        }
+        if formatVersion != olderVersion || file.metadata[checksumKey] != nil {
+            guard try file.metadata[checksumKey] == checksum(of: file) else {
+                throw TensorFileError(
+                    .damaged, path: file.path,
+                    "the file is damaged: its checksum is not that of what it holds; write it again, or take a copy")
+            }
         }
         guard let precision = AdapterPrecision(rawValue: file.metadata["precision"] ?? "float32") else {
             throw TensorFileError(
@@ -178,6 +192,12 @@ public enum AdapterFile {
 }
 
 extension AdapterFile {
+    /// What stands under `attune_xxh3`: 16 hexadecimal digits.
+    private static func checksum(of file: SafeTensorsFile) throws(TensorFileError) -> String {
+        let digits = String(try file.contentChecksum(without: checksumKey), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
     private static func state(in file: SafeTensorsFile) throws(TensorFileError) -> [UInt8] {
         guard file[stateName]?.shape.count == 1 else {
             throw TensorFileError(

@@ -22,3 +22,27 @@ package enum Checksum {
         unsafe XXH3_64bits_withSeed(values.base, 4 * values.count, seed)
     }
 }
+
+/// The checksum of bytes that come in pieces: ``Checksum/of(_:)`` of all of them in a row.
+@safe
+package struct ChecksumStream: ~Copyable {
+    private let state: OpaquePointer
+
+    package init() {
+        guard let state = unsafe XXH3_createState() else { preconditionFailure("ChecksumStream: no memory") }
+        _ = unsafe XXH3_64bits_reset(state)
+        unsafe self.state = state
+    }
+
+    deinit { _ = unsafe XXH3_freeState(state) }
+
+    /// Adds bytes at the end.
+    package mutating func append(_ bytes: ArraySlice<UInt8>) {
+        _ = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe XXH3_64bits_update(state, bytes.baseAddress, bytes.count)
+        }
+    }
+
+    /// The checksum of what was added.
+    package var value: UInt64 { unsafe XXH3_64bits_digest(state) }
+}

@@ -76,7 +76,7 @@ public struct SafeTensorsFile: Sendable {
         public let byteRange: Range<Int>
     }
 
-    private let source: ByteSource
+    let source: ByteSource
     private let indices: [String: Int]
 
     /// The file's path, or the name of the bytes.

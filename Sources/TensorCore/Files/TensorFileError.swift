@@ -6,7 +6,7 @@ public struct TensorFileError: Error, Sendable, Equatable {
             case inputOutput, malformed, unsupported, limitExceeded, duplicateKey, shapeOverflow, sizeMismatch,
                 dataTooShort,
                 dataTooLong, offsetOutOfRange, overlap, gap, missingTensor, unsupportedType, wrongShape, notFinite,
-                invalidArgument
+                invalidArgument, damaged
         }
         private let kind: Kind
 
@@ -42,6 +42,8 @@ public struct TensorFileError: Error, Sendable, Equatable {
         public static let wrongShape = Code(kind: .wrongShape)
         /// An element is NaN or infinite, in the file or after rounding to the type asked for.
         public static let notFinite = Code(kind: .notFinite)
+        /// The file's checksum is not that of what it holds.
+        public static let damaged = Code(kind: .damaged)
         /// What was to be written cannot be.
         public static let invalidArgument = Code(kind: .invalidArgument)
 
