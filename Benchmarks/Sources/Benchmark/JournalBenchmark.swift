@@ -179,18 +179,11 @@ struct JournalBenchmark {
 extension Benchmark {
     /// Runs the journal's figures in a folder that goes afterwards.
     static func journal(_ options: Options) async throws {
-        let folder = options.folder.appending(path: "attune-journal-\(UInt32.random(in: 0 ... .max))")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer {
-            do {
-                try FileManager.default.removeItem(at: folder)
-            } catch {
-                FileHandle.standardError.write(Data("Benchmark: \(folder.path) stays: \(error)\n".utf8))
-            }
-        }
+        let folder = try PassingFolder("attune-journal", in: options.folder)
+        defer { folder.remove() }
         var lines: [JournalBenchmark.Line] = []
         let cases = try options.cases(among: JournalBenchmark.names)
-        try await JournalBenchmark(folder: folder, isQuick: options.isQuick).run(cases) { line in
+        try await JournalBenchmark(folder: folder.url, isQuick: options.isQuick).run(cases) { line in
             lines.append(line)
             guard !options.isJSON else { return }
             let name = line.name + String(repeating: " ", count: max(1, 18 - line.name.count))

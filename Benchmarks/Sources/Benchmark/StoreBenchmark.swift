@@ -224,19 +224,12 @@ struct StoreBenchmark {
 extension Benchmark {
     /// Runs the figures of a storage file in a folder that goes afterwards.
     static func store(_ options: Options) async throws {
-        let folder = options.folder.appending(path: "attune-store-\(UInt32.random(in: 0 ... .max))")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer {
-            do {
-                try FileManager.default.removeItem(at: folder)
-            } catch {
-                FileHandle.standardError.write(Data("Benchmark: \(folder.path) stays: \(error)\n".utf8))
-            }
-        }
+        let folder = try PassingFolder("attune-store", in: options.folder)
+        defer { folder.remove() }
         let adapters = options.adapters ?? (options.isQuick ? 20_000 : 1_000_000)
         let shape = options.shapes?.first ?? KernelBenchmark.Shape(dimension: 64, rank: 4)
         var lines: [StoreBenchmark.Line] = []
-        try await StoreBenchmark(folder: folder, adapters: adapters, shape: shape).run { line in
+        try await StoreBenchmark(folder: folder.url, adapters: adapters, shape: shape).run { line in
             lines.append(line)
             guard !options.isJSON else { return }
             var text = line.name + String(repeating: " ", count: max(1, 24 - line.name.count))
