@@ -7,6 +7,7 @@ struct BankState: Sendable {
 
     let capacity: Int
     private(set) var kinds: [AdapterKind: KindState] = [:]
+    private(set) var episodes: [EpisodeID: Episode] = [:]
     /// What tells a user's episodes apart. The time too: a user whose adapter was removed begins again with version 1.
     private struct Name: Hashable {
         var version: UInt64
@@ -20,12 +21,14 @@ struct BankState: Sendable {
 
     /// Each user's episodes.
     private var places: [UserDigest: [Name: Place]] = [:]
-    private(set) var count = 0
     private(set) var evicted = 0
     private var nextEpisode: UInt64 = 1
     var knowledge = SkillShelf()
 
     init(capacity: Int) { self.capacity = capacity }
+
+    /// The number of episodes.
+    var count: Int { episodes.count }
 
     /// The number of users with episodes.
     var users: Int { places.count }
@@ -37,9 +40,8 @@ struct BankState: Sendable {
         nextEpisode += 1
         let kind = AdapterKind(episode.context)
         places[episode.user, default: [:]][Name(episode)] = Place(id: id, kind: kind)
-        kinds[kind, default: KindState()].table.append(id, episode)
-        kinds[kind]?.count(episode)
-        count += 1
+        episodes[id] = episode
+        kinds[kind, default: KindState()].append(id, episode)
         if count > capacity, let oldest {
             remove(oldest.id, of: oldest.kind)
             evicted += 1
@@ -51,19 +53,18 @@ struct BankState: Sendable {
     private var oldest: Place? {
         var oldest: Place?
         for (kind, state) in kinds {
-            guard let id = state.table.oldest, id < oldest?.id ?? EpisodeID(.max) else { continue }
+            guard let id = state.index.oldest, id < oldest?.id ?? EpisodeID(.max) else { continue }
             oldest = Place(id: id, kind: kind)
         }
         return oldest
     }
 
     private mutating func remove(_ id: EpisodeID, of kind: AdapterKind) {
-        guard let episode = kinds[kind]?.table.remove(id) else { return }
-        kinds[kind]?.discount(episode)
-        if kinds[kind]?.table.count == 0 { kinds[kind] = nil }
+        guard let episode = episodes.removeValue(forKey: id) else { return }
+        kinds[kind]?.remove(id, episode)
+        if kinds[kind]?.index.count == 0 { kinds[kind] = nil }
         places[episode.user]?[Name(episode)] = nil
         if places[episode.user]?.isEmpty == true { places[episode.user] = nil }
-        count -= 1
     }
 
     /// Removes all episodes of a user and returns their number.
@@ -76,7 +77,14 @@ struct BankState: Sendable {
     /// A user's episodes, ascending by identifier.
     func episodes(of user: UserDigest) -> [StoredEpisode] {
         (places[user] ?? [:]).values.sorted { $0.id < $1.id }.compactMap { place in
-            kinds[place.kind]?.table[place.id].map { StoredEpisode(id: place.id, episode: $0) }
+            episodes[place.id].map { StoredEpisode(id: place.id, episode: $0) }
+        }
+    }
+
+    /// Up to `limit` episodes of a kind that come after `id`, ascending; none at the end.
+    func episodes(of kind: AdapterKind, after id: EpisodeID, limit: Int) -> [StoredEpisode] {
+        (kinds[kind]?.index.next(after: id, limit: limit) ?? []).compactMap { id in
+            episodes[id].map { StoredEpisode(id: id, episode: $0) }
         }
     }
 }

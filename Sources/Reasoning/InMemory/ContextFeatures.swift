@@ -1,6 +1,6 @@
 internal import TensorCore
 
-/// A context as a vector of length 1, so that likeness is a cosine: one row of an ``EpisodeTable``.
+/// A context as a vector of length 1, so that likeness is a cosine: one row of an ``EpisodeIndex``.
 ///
 /// ```text
 /// 0 ..< 64    the taste's direction; zeros without one

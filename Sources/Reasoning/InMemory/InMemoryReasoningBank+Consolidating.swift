@@ -56,16 +56,18 @@ extension InMemoryReasoningBank {
     private func trials(of kind: AdapterKind, since window: Timestamp) async throws -> [UserTrial] {
         var trials: [UserDigest: UserTrial] = [:]
         var last = EpisodeID(0)
-        while let part = state.withLock({ [last] in $0.kinds[kind]?.table.next(after: last, limit: 1024) }) {
+        while true {
+            let part = state.withLock { [last] in $0.episodes(of: kind, after: last, limit: 1024) }
+            guard let end = part.last?.id else { break }
             try Task.checkCancellation()
-            for stored in part.episodes {
+            for stored in part {
                 guard let outcome = stored.episode.outcome, stored.episode.recordedAt >= window else { continue }
                 let user = stored.episode.user
                 let trial = UserTrial(
                     user: user, criterion: configuration.criterion, margin: configuration.successMargin)
                 trials[user, default: trial].count(stored.episode, outcome)
             }
-            last = part.last
+            last = end
             await Task.yield()
         }
         return trials.values.sorted { $0.user < $1.user }

@@ -71,12 +71,10 @@ public final class InMemoryReasoningBank: ReasoningBank {
         let isVaried = query.relevance < 1
         let pool = isVaried ? max(200, 4 * query.limit) : query.limit
         let found = state.withLock { state -> [Candidate] in
-            guard let table = state.kinds[AdapterKind(query.context)]?.table else { return [] }
-            return table.best(pool, for: query, weights: weights, now: now).compactMap { match in
-                table.episodes[match.row].flatMap { episode in
-                    Candidate(
-                        id: table.ids[match.row], episode: episode, match: match,
-                        vector: isVaried ? table.vector(match.row) : [])
+            guard let index = state.kinds[AdapterKind(query.context)]?.index else { return [] }
+            return index.best(pool, for: query, weights: weights, now: now).compactMap { match in
+                state.episodes[match.id].map { episode in
+                    Candidate(episode: episode, match: match, vector: isVaried ? index.vector(match.id) : [])
                 }
             }
         }
@@ -106,7 +104,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
         let known = state.withLock { state in
             let sums = state.kinds[kind]?.excluding(task.excluding)
             return (
-                sums: sums, evidence: state.kinds[kind]?.table.newest(5, excluding: task.excluding) ?? [],
+                sums: sums, evidence: state.kinds[kind]?.index.newest(5, excluding: task.excluding) ?? [],
                 start: state.knowledge.initialization(
                     for: kind, taste: task.context.taste, nearness: nearness, excluding: task.excluding)
             )
@@ -146,16 +144,15 @@ public final class InMemoryReasoningBank: ReasoningBank {
 
 /// An episode on its way into an answer.
 private struct Candidate: Sendable {
-    let id: EpisodeID
     let episode: Episode
-    let match: EpisodeTable.Match
+    let match: EpisodeIndex.Match
     /// `[80]`, or empty when no variety is asked for.
     let vector: [Float]
 
     func pattern(now: Timestamp) -> RetrievedPattern? {
         guard let outcome = episode.outcome else { return nil }
         return RetrievedPattern(
-            id: id, user: episode.user, input: episode.input, output: episode.output, reward: outcome.reward,
+            id: match.id, user: episode.user, input: episode.input, output: episode.output, reward: outcome.reward,
             success: outcome.success, similarity: Double(match.similarity),
             age: max(0, now.seconds(since: episode.recordedAt)), loss: episode.lossAfter, action: episode.action,
             rank: episode.context.rank)

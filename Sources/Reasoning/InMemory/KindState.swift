@@ -21,19 +21,26 @@ extension AdaptationAction {
 }
 
 /// What a bank holds of one kind of adapters.
-struct KindState: Sendable {
-    var table = EpisodeTable()
+package struct KindState: Sendable {
+    package private(set) var index = EpisodeIndex()
     private(set) var sums: [UserDigest: UserSums] = [:]
     private(set) var resolved = 0
     /// Over users' mean gains.
     private(set) var gain = UserMoments()
     private(set) var arms: [Int: ArmMoments] = [:]
 
-    /// Counts an episode in; nothing when it is unresolved.
-    mutating func count(_ episode: Episode) { change(episode, by: 1) }
+    package init() {}
 
-    /// Counts an episode out: what is left is what would be there without it.
-    mutating func discount(_ episode: Episode) { change(episode, by: -1) }
+    /// Adds an episode, whose identifier is the highest so far. An unresolved one counts toward no sum.
+    package mutating func append(_ id: EpisodeID, _ episode: Episode) {
+        index.append(id, episode)
+        change(episode, by: 1)
+    }
+
+    /// Takes an episode out: what is left is what would be there without it.
+    package mutating func remove(_ id: EpisodeID, _ episode: Episode) {
+        if index.remove(id) { change(episode, by: -1) }
+    }
 
     private mutating func change(_ episode: Episode, by one: Int) {
         guard let outcome = episode.outcome else { return }

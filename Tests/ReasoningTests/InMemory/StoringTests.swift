@@ -50,7 +50,7 @@ struct StoringTests {
         for version in 1...1200 {
             _ = state.store(builder.episode(user: "\(version % 7)", version: UInt64(version)))
             guard version > 600, let kind = state.kinds.keys.first else { continue }
-            let place = unsafe state.kinds[kind]?.table.episodes.withUnsafeBytes { Int(bitPattern: $0.baseAddress) }
+            let place = unsafe state.kinds[kind]?.index.ids.withUnsafeBytes { Int(bitPattern: $0.baseAddress) }
             if let place { places.insert(place) }
         }
         #expect(state.count == 400 && state.evicted == 800)

@@ -22,7 +22,7 @@ struct Snapshot: Equatable {
 
     init(_ bank: InMemoryReasoningBank) {
         let state = bank.state.withLock { $0 }
-        episodes = state.kinds.values.flatMap { $0.table.episodes.compactMap(\.self) }
+        episodes = state.episodes.values
             .sorted { ($0.user, $0.version) < ($1.user, $1.version) }
         kinds = state.kinds.mapValues { Kind(sums: $0.sums, resolved: $0.resolved, gain: $0.gain, arms: $0.arms) }
         users = state.users

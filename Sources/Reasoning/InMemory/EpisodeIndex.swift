@@ -14,26 +14,28 @@ public struct StoredEpisode: Sendable, Hashable {
     }
 }
 
-/// The episodes of one kind in the order of their identifiers, with their features as one contiguous matrix.
+/// What look-ups ask of the episodes of one kind: their features as one contiguous matrix, in the order of their
+/// identifiers, and a few facts of each. The episodes themselves are elsewhere.
 ///
 /// Removed episodes leave holes, which are closed once they are a quarter of the rows: O(1) amortised.
-struct EpisodeTable: Sendable {
+package struct EpisodeIndex: Sendable {
     private(set) var ids: [EpisodeID] = []
-    /// `nil` where one was removed.
-    private(set) var episodes: [Episode?] = []
     /// `[ids.count, ContextFeatures.count]`; the rows of holes are not used.
     private var features: [Float] = []
     /// What a look-up asks of each episode, apart from the episodes so that it reads 48 bytes of each and no more.
     private var facts: [Facts] = []
     /// The number of episodes.
-    private(set) var count = 0
+    package private(set) var count = 0
     /// No episode lies before this row.
     private var start = 0
+
+    package init() {}
 
     private struct Facts {
         var user: UserDigest
         /// −1 for a hole and while the outcome is unknown, so that no least reward lets it pass.
         var reward = -1.0
+        var isHole = false
         var recordedAt: Timestamp
         /// b / (b + 4) for b feedbacks in the batch.
         var confidence: Double
@@ -48,12 +50,11 @@ struct EpisodeTable: Sendable {
     }
 
     /// The identifier of the oldest episode.
-    var oldest: EpisodeID? { count == 0 ? nil : ids[start] }
+    package var oldest: EpisodeID? { count == 0 ? nil : ids[start] }
 
     /// Adds an episode, whose identifier is the highest so far.
-    mutating func append(_ id: EpisodeID, _ episode: Episode) {
+    package mutating func append(_ id: EpisodeID, _ episode: Episode) {
         ids.append(id)
-        episodes.append(episode)
         features += ContextFeatures.vector(episode.context)
         facts.append(Facts(episode))
         count += 1
@@ -62,7 +63,7 @@ struct EpisodeTable: Sendable {
     /// The row of an identifier; O(log n).
     private func row(of id: EpisodeID) -> Int? {
         let row = firstRow(notBefore: id)
-        return row < ids.count && ids[row] == id && episodes[row] != nil ? row : nil
+        return row < ids.count && ids[row] == id && !facts[row].isHole ? row : nil
     }
 
     private func firstRow(notBefore id: EpisodeID) -> Int {
@@ -74,32 +75,25 @@ struct EpisodeTable: Sendable {
         return low
     }
 
-    /// The episode of an identifier, if it is there.
-    subscript(id: EpisodeID) -> Episode? { row(of: id).flatMap { episodes[$0] } }
-
-    /// Removes an episode and returns it; `nil` when it is not there.
-    mutating func remove(_ id: EpisodeID) -> Episode? {
-        guard let row = row(of: id) else { return nil }
-        let episode = episodes[row]
-        episodes[row] = nil
+    /// Removes an episode; says whether it was there.
+    package mutating func remove(_ id: EpisodeID) -> Bool {
+        guard let row = row(of: id) else { return false }
+        facts[row].isHole = true
         facts[row].reward = -1
         count -= 1
-        while start < ids.count, episodes[start] == nil { start += 1 }
+        while start < ids.count, facts[start].isHole { start += 1 }
         let holes = ids.count - count
         if holes > 64, holes * 4 > ids.count { closeHoles() }
-        return episode
+        return true
     }
 
     private mutating func closeHoles() {
-        var closed = EpisodeTable()
+        var closed = EpisodeIndex()
         closed.ids.reserveCapacity(count)
-        closed.episodes.reserveCapacity(count)
         closed.features.reserveCapacity(count * ContextFeatures.count)
         closed.facts.reserveCapacity(count)
-        for row in start..<ids.count {
-            guard let episode = episodes[row] else { continue }
+        for row in start..<ids.count where !facts[row].isHole {
             closed.ids.append(ids[row])
-            closed.episodes.append(episode)
             closed.features += features[(row * ContextFeatures.count)..<((row + 1) * ContextFeatures.count)]
             closed.facts.append(facts[row])
         }
@@ -107,35 +101,36 @@ struct EpisodeTable: Sendable {
         self = closed
     }
 
-    /// Up to `limit` rows' episodes that come after `id`, and the last identifier looked at; `nil` at the end.
-    func next(after id: EpisodeID, limit: Int) -> (episodes: [StoredEpisode], last: EpisodeID)? {
-        let from = firstRow(notBefore: EpisodeID(id.value + 1))
-        guard from < ids.count else { return nil }
-        let to = min(ids.count, from + limit)
-        let found = (from..<to).compactMap { row in
-            episodes[row].map { StoredEpisode(id: ids[row], episode: $0) }
+    /// Up to `limit` identifiers that come after `id`, ascending; none at the end.
+    func next(after id: EpisodeID, limit: Int) -> [EpisodeID] {
+        var row = firstRow(notBefore: EpisodeID(id.value + 1))
+        var found: [EpisodeID] = []
+        while row < ids.count, found.count < limit {
+            if !facts[row].isHole { found.append(ids[row]) }
+            row += 1
         }
-        return (found, ids[to - 1])
+        return found
     }
 
     /// Up to `limit` of the newest resolved episodes that are not of a user, ascending; only the newest 256 rows are
     /// looked at, so that the time does not grow.
-    func newest(_ limit: Int, excluding user: UserDigest?) -> [EpisodeID] {
+    package func newest(_ limit: Int, excluding user: UserDigest?) -> [EpisodeID] {
         var found: [EpisodeID] = []
         for row in (max(start, ids.count - 256)..<ids.count).reversed() where found.count < limit {
-            guard let episode = episodes[row], episode.outcome != nil, episode.user != user else { continue }
+            guard facts[row].reward >= 0, facts[row].user != user else { continue }
             found.append(ids[row])
         }
         return found.reversed()
     }
 }
 
-extension EpisodeTable {
-    /// A row that matches a query.
-    struct Match {
-        let row: Int
-        let similarity: Float
-        let score: Double
+extension EpisodeIndex {
+    /// An episode that matches a query.
+    package struct Match: Sendable {
+        package let id: EpisodeID
+        package let similarity: Float
+        package let score: Double
+        /// Its features, `[80]`; empty unless asked for.
     }
 
     /// All rows' cosines with a vector, `[ids.count]`, in one pass.
@@ -153,15 +148,16 @@ extension EpisodeTable {
         return result
     }
 
-    /// The features of a row, `[80]`.
-    func vector(_ row: Int) -> [Float] {
-        Array(features[(row * ContextFeatures.count)..<((row + 1) * ContextFeatures.count)])
+    /// The features of an episode, `[80]`; empty when it is not there.
+    package func vector(_ id: EpisodeID) -> [Float] {
+        guard let row = row(of: id) else { return [] }
+        return Array(features[(row * ContextFeatures.count)..<((row + 1) * ContextFeatures.count)])
     }
 
     /// The best matches of a query by score, ties by identifier, at most `limit`.
     ///
     /// - Complexity: O(n) for the scores, O(n·log limit) at worst for the choice.
-    func best(_ limit: Int, for query: PatternQuery, weights: RetrievalWeights, now: Timestamp) -> [Match] {
+    package func best(_ limit: Int, for query: PatternQuery, weights: RetrievalWeights, now: Timestamp) -> [Match] {
         guard count > 0 else { return [] }
         let similarities = similarities(to: ContextFeatures.vector(query.context))
         let decay = -Elementary.log(2) / (weights.halfLifeDays * 86_400)
@@ -177,28 +173,28 @@ extension EpisodeTable {
             guard kept.admits(known + weights.recency) else { continue }
             let age = max(0, now.seconds(since: facts.recordedAt))
             let score = known + weights.recency * Elementary.exp(decay * age)
-            kept.insert(Match(row: row, similarity: similarity, score: score))
+            kept.insert(Match(id: ids[row], similarity: similarity, score: score))
         }
         return kept.sorted()
     }
 }
 
-/// The highest `limit` matches seen, the lowest of them on top. Rows stand for identifiers: both ascend together.
+/// The highest `limit` matches seen, the lowest of them on top.
 private struct BoundedHeap {
     private let limit: Int
-    private var matches: [EpisodeTable.Match] = []
+    private var matches: [EpisodeIndex.Match] = []
 
     init(limit: Int) { self.limit = limit }
 
     /// Whether `left` comes before `right` in an answer.
-    private static func precedes(_ left: EpisodeTable.Match, _ right: EpisodeTable.Match) -> Bool {
-        left.score != right.score ? left.score > right.score : left.row < right.row
+    private static func precedes(_ left: EpisodeIndex.Match, _ right: EpisodeIndex.Match) -> Bool {
+        left.score != right.score ? left.score > right.score : left.id < right.id
     }
 
     /// Whether a later row with this score, or less, may come in.
     func admits(_ score: Double) -> Bool { matches.count < limit || score > matches[0].score }
 
-    mutating func insert(_ match: EpisodeTable.Match) {
+    mutating func insert(_ match: EpisodeIndex.Match) {
         if matches.count < limit {
             matches.append(match)
             var child = matches.count - 1
@@ -221,5 +217,5 @@ private struct BoundedHeap {
         }
     }
 
-    func sorted() -> [EpisodeTable.Match] { matches.sorted(by: Self.precedes) }
+    func sorted() -> [EpisodeIndex.Match] { matches.sorted(by: Self.precedes) }
 }
