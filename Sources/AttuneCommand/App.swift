@@ -14,7 +14,9 @@ struct App: Sendable {
 
     /// Every command, in the order of the help text.
     static let commands: [any Command.Type] = [
-        PersonalizeCommand.self, EvaluateCommand.self, BankCommand.self, BenchCommand.self, ConfigCommand.self,
+        PersonalizeCommand.self, EvaluateCommand.self, ConsolidateCommand.self, BankDemoCommand.self,
+        BankStatsCommand.self, BankEpisodesCommand.self, BankSkillsCommand.self, BankSimilarCommand.self,
+        BankStrategyCommand.self, BenchCommand.self, ConfigCommand.self,
         InspectCommand.self, UsersCommand.self, ShowCommand.self, ExportCommand.self, ImportCommand.self,
         MigrateCommand.self, ForgetCommand.self, RetainCommand.self, VerifyCommand.self, BackupCommand.self,
         CompactCommand.self,
@@ -86,7 +88,7 @@ struct App: Sendable {
         guard let first = arguments.first else {
             throw UsageError("no command given.", command: nil)
         }
-        let rest = Array(arguments.dropFirst())
+        var rest = Array(arguments.dropFirst())
         switch first {
         case "-h", "--help":
             console.write(HelpText.root(commands: Self.specifications))
@@ -98,7 +100,13 @@ struct App: Sendable {
             }
             console.write("attune \(Self.version)\n")
         default:
-            let command = try Self.command(named: first)
+            let group = Self.group(first)
+            if !group.isEmpty, ["-h", "--help"].contains(rest.first) {
+                console.write(HelpText.group(first, commands: group))
+                return
+            }
+            let command = try Self.command(named: first, rest.first)
+            if !group.isEmpty { rest.removeFirst() }
             let parser = ArgumentParser(specification: command.specification, environment: environment)
             switch try parser.parse(rest) {
             case .help: console.write(HelpText.command(command.specification))
@@ -109,25 +117,43 @@ struct App: Sendable {
 
     /// `attune help [COMMAND]`.
     private func help(_ arguments: [String]) throws {
-        guard arguments.count <= 1 else {
+        let group = arguments.first.map(Self.group) ?? []
+        guard arguments.count <= (group.isEmpty ? 1 : 2) else {
             throw UsageError("'attune help' takes one command, not \(arguments.count).", command: nil)
+        }
+        if let first = arguments.first, arguments.count == 1, !group.isEmpty {
+            console.write(HelpText.group(first, commands: group))
+            return
         }
         guard let name = arguments.first, name != "help", name != "--help", name != "-h" else {
             console.write(HelpText.root(commands: Self.specifications))
             return
         }
-        console.write(HelpText.command(try Self.command(named: name).specification))
+        console.write(HelpText.command(try Self.command(named: name, arguments.dropFirst().first).specification))
     }
 
     static var specifications: [CommandSpecification] { commands.map { $0.specification } }
 
-    private static func command(named name: String) throws -> any Command.Type {
+    /// The commands that are called by this word and another one; none where it is a command itself, or nothing.
+    private static func group(_ name: String) -> [CommandSpecification] {
+        specifications.filter { $0.name.hasPrefix(name + " ") }
+    }
+
+    private static func command(named name: String, _ second: String?) throws -> any Command.Type {
+        let group = group(name)
+        if !group.isEmpty {
+            let words = group.map { String($0.name.dropFirst(name.count + 1)) }
+            let known = "'attune \(name)' knows \(words.joined(separator: ", "))"
+            guard let second else { throw UsageError("\(known): say which.", command: nil) }
+            if let command = commands.first(where: { $0.specification.name == "\(name) \(second)" }) { return command }
+            throw UsageError("\(known), not \(quoted(second)).\(suggestion(for: second, among: words))", command: nil)
+        }
         if let command = commands.first(where: { $0.specification.name == name }) { return command }
         if name.hasPrefix("-") {
             throw UsageError(
                 "unknown option \(quoted(name)).\(suggestion(for: name, among: ["--help", "--version"]))", command: nil)
         }
-        let names = specifications.map(\.name) + ["help"]
+        let names = Set(specifications.map { $0.name.prefix { $0 != " " } }.map(String.init)).sorted() + ["help"]
         throw UsageError("unknown command \(quoted(name)).\(suggestion(for: name, among: names))", command: nil)
     }
 

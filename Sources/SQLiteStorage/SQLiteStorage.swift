@@ -1,7 +1,7 @@
 internal import CSQLite
 internal import Dispatch
 public import Personalization
-internal import Reasoning
+public import Reasoning
 internal import TensorCore
 
 /// Adapters and their journal in one SQLite file.
@@ -39,7 +39,9 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private let checkpoints: LogCheckpoints
     let health = WriteHealth()
     private let lock: Lock<FileLock?>
-    let digestKey: DigestKey
+    /// The secret under which users' ids are hashed in this file: for tombstones, donors and a bank's episodes. An engine that has
+    /// this storage as its store takes it, unless it was given another.
+    public let digestKey: DigestKey?
     let projectRef: Int64
 
     /// Opens a storage file, or makes a new one.
@@ -64,7 +66,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         digestKey = opened.key
         checkpoints = LogCheckpoints(try await Self.copier(path, access), writer: writer, health: health)
         commits = GroupCommit(
-            worker: writer, checkpoints: checkpoints, project: projectRef, key: digestKey,
+            worker: writer, checkpoints: checkpoints, project: projectRef, key: opened.key,
             isReading: access == .reading, health: health)
         var readers: [Worker] = []
         for _ in 0..<2 {
@@ -172,15 +174,22 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     }
 
     /// Runs `body` on the connection that writes, in a transaction.
-    func writing<R: Sendable>(_ operation: String, _ body: @escaping @Sendable (Connection) throws -> R) async throws
-        -> R
-    {
+    ///
+    /// - Parameters:
+    ///   - durability: How safe it is then; as the commit before it was for `nil`.
+    ///   - then: Called when it stands, before anything else is written.
+    func writing<R: Sendable>(
+        _ operation: String, _ durability: Durability? = nil, _ body: @escaping @Sendable (Connection) throws -> R,
+        then: @escaping @Sendable (R) -> Void = { _ in }
+    ) async throws -> R {
         try refuseReading(operation)
         let (health, users, checkpoints) = (health, commits.users, checkpoints)
         return try await writer.run(operation, path) { connection in
             try health.check(operation)
             do {
+                if let durability { try connection.setSynced(durability == .synced) }
                 let result = try connection.transaction { try body(connection) }
+                then(result)
                 checkpoints.runIfDue(connection)
                 return result
             } catch {

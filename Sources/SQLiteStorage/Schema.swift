@@ -45,6 +45,34 @@ enum Schema {
             project INTEGER NOT NULL, user BLOB NOT NULL, prior INTEGER NOT NULL,
             PRIMARY KEY (project, user, prior)) STRICT, WITHOUT ROWID;
         """,
+        // A bank of episodes and skills. Trials are those of a skill, or of a population under the kind's number below zero.
+        """
+        CREATE TABLE bank_kinds (
+            ref INTEGER PRIMARY KEY, project INTEGER NOT NULL, objective BLOB NOT NULL, dimension INTEGER NOT NULL,
+            rank INTEGER NOT NULL, model INTEGER NOT NULL,
+            UNIQUE (project, objective, dimension, rank, model)) STRICT;
+        CREATE TABLE episodes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL, kind INTEGER NOT NULL, user BLOB NOT NULL,
+            version INTEGER NOT NULL, recorded_at INTEGER NOT NULL, content BLOB NOT NULL,
+            UNIQUE (project, user, version, recorded_at)) STRICT;
+        CREATE TABLE skills (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL, kind INTEGER NOT NULL,
+            content BLOB NOT NULL) STRICT;
+        CREATE TABLE populations (
+            kind INTEGER PRIMARY KEY, project INTEGER NOT NULL, content BLOB NOT NULL) STRICT;
+        CREATE TABLE trials (
+            owner INTEGER NOT NULL, user BLOB NOT NULL, content BLOB NOT NULL,
+            PRIMARY KEY (owner, user)) STRICT, WITHOUT ROWID;
+        CREATE TABLE bank_starts (
+            project INTEGER NOT NULL, id INTEGER NOT NULL, prior INTEGER NOT NULL,
+            PRIMARY KEY (project, id)) STRICT, WITHOUT ROWID;
+        CREATE TABLE consolidations (
+            project INTEGER PRIMARY KEY, started_at INTEGER NOT NULL, last_episode INTEGER NOT NULL,
+            episodes INTEGER NOT NULL, policy BLOB NOT NULL) STRICT;
+        CREATE TABLE consolidation_plans (
+            project INTEGER NOT NULL, kind INTEGER NOT NULL, plan BLOB NOT NULL,
+            PRIMARY KEY (project, kind)) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     static var version: Int { migrations.count }
@@ -53,6 +81,11 @@ enum Schema {
     /// Asked inside the transaction that reads them, since another process may migrate the file meanwhile.
     static func knowsPriors(_ connection: Connection) throws(StorageError) -> Bool {
         try connection.integer("PRAGMA user_version") ?? 0 >= 2
+    }
+
+    /// Whether a file has tables for a bank: an older one that is opened for reading has none, and no episodes.
+    static func knowsBank(_ connection: Connection) throws(StorageError) -> Bool {
+        try connection.integer("PRAGMA user_version") ?? 0 >= 3
     }
 
     /// Brings a file's tables up to date; makes them in a new one, with what a reader that comes at any time must find.

@@ -170,6 +170,12 @@ struct ArgumentParser: Sendable {
                         + "not \(quoted(text)).")
             }
             return .integer(number)
+        case .number(let range):
+            guard let number = Double(text), range.contains(number) else {
+                throw fail(
+                    "'\(name)' needs a number from \(range.lowerBound) to \(range.upperBound), not \(quoted(text)).")
+            }
+            return .number(number)
         case .choice(let words):
             guard words.contains(text) else {
                 throw fail(

@@ -71,6 +71,8 @@ enum ValueRule: Sendable, Equatable {
     case name
     /// A whole number in a range.
     case integer(ClosedRange<Int>)
+    /// A number in a range.
+    case number(ClosedRange<Double>)
     /// One of these words.
     case choice([String])
     /// One or more of these words, separated by commas, none twice.
@@ -81,5 +83,6 @@ enum ValueRule: Sendable, Equatable {
 enum ArgumentValue: Sendable, Equatable {
     case text(String)
     case integer(Int)
+    case number(Double)
     case list([String])
 }

@@ -30,6 +30,15 @@ enum HelpText {
         return text
     }
 
+    /// What `attune help GROUP` prints, for commands of two words.
+    static func group(_ name: String, commands: [CommandSpecification]) -> String {
+        var text =
+            "OVERVIEW: The commands of 'attune \(name)'.\n\nUSAGE: attune \(name) COMMAND [options]\n\nSUBCOMMANDS:\n"
+        for command in commands { text += row(command.name, command.abstract) }
+        text += "\n" + wrap("'attune help \(commands[0].name)' says more of one.", indent: 0)
+        return text
+    }
+
     /// What `attune help COMMAND` prints.
     static func command(_ command: CommandSpecification) -> String {
         var text = wrap("OVERVIEW: " + command.abstract, indent: 0) + "\n"
@@ -108,6 +117,7 @@ enum HelpText {
         var facts: [String] = []
         switch rule {
         case .integer(let range): facts.append("\(range.lowerBound) to \(range.upperBound)")
+        case .number(let range): facts.append("\(range.lowerBound) to \(range.upperBound)")
         case .choice(let words): facts.append("values: " + words.joined(separator: ", "))
         case .list(let words): facts.append("values, separated by commas: " + words.joined(separator: ", "))
         case .path, .text, .name: break

@@ -36,6 +36,14 @@ struct ParsedArguments: Sendable, Equatable {
         return number
     }
 
+    /// The number, not necessarily whole, of an option that has a default.
+    func number(_ long: String) -> Double {
+        guard case .number(let number) = values[long] else {
+            preconditionFailure("--\(long) isn't declared as a number with a default")
+        }
+        return number
+    }
+
     /// The words of a list option that has a default.
     func list(_ long: String) -> [String] {
         guard case .list(let words) = values[long] else {

@@ -9,6 +9,8 @@ struct PersonalizeCommand: Command {
     let output: String?
     /// The storage file that updates are recorded in, if any.
     let store: String?
+    /// Whether the bank in that file advises, and learns.
+    let usesBank: Bool
     let format: OutputFormat
     let showsProgress: Bool
 
@@ -34,6 +36,10 @@ struct PersonalizeCommand: Command {
                 help:
                     "Record every update in this storage file (SQLite), which is made if it isn't there, and go on from "
                     + "what is in it: likes that it has already are skipped."),
+            .flag(
+                "bank",
+                help: "Keep what worked in the bank of the file of --store as well, and start users from its skills. "
+                    + "'attune consolidate' makes them."),
             .format, .progress,
         ],
         examples: [
@@ -57,6 +63,10 @@ struct PersonalizeCommand: Command {
         rank = arguments.rank
         output = arguments.text("output")
         store = arguments.text("store")
+        usesBank = arguments.flag("bank")
+        guard !usesBank || store != nil else {
+            throw UsageError("'--bank' needs '--store': the bank is in that file.", command: Self.specification.name)
+        }
         format = arguments.format
         showsProgress = arguments.flag("progress")
     }
@@ -68,10 +78,15 @@ struct PersonalizeCommand: Command {
         let (data, rank) = try source.load(rank: rank, for: Self.specification)
         // What would fail at the end of a long run is tried before it.
         if let output { try AdapterFolder.make(output) }
-        let configuration = EngineConfiguration(
+        var configuration = EngineConfiguration(
             dimension: data.dimension, rank: rank,
             embeddingModel: data.embeddingsName.isEmpty ? data.name : data.embeddingsName)
         let engine: PersonalizationEngine
+        if usesBank, let storage {
+            configuration.reasoningBank = try await SQLiteReasoningBank(storage)
+            // Nobody waits for the single update: what comes of a run is not to depend on how busy the machine is.
+            configuration.reasoning.deadline = .seconds(60)
+        }
         if let storage {
             engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
         } else {
@@ -84,6 +99,7 @@ struct PersonalizeCommand: Command {
         }
         console.endProgress()
         try await engine.checkpoint()
+        if usesBank { try await Self.finishBank(engine, console) }
         var written: Int?
         var failure: (any Error)?
         if let output {
@@ -102,6 +118,18 @@ struct PersonalizeCommand: Command {
         case .text: console.write(summary.text(adaptersWritten: written, output: output, store: store))
         }
         if let failure { throw failure }
+    }
+
+    /// Waits until the last episodes are in the file.
+    private static func finishBank(_ engine: PersonalizationEngine, _ console: Console) async throws {
+        guard try await engine.shutdown(deadline: .seconds(60)) else {
+            throw CommandFailure(.ioError, "episodes on their way to the bank were not stored in a minute")
+        }
+        let statistics = engine.reasoningBankStatistics()
+        guard statistics.dropped + statistics.failed > 0 else { return }
+        console.writeError(
+            "Warning: \(statistics.dropped) episodes were dropped and \(statistics.failed) calls of the bank failed: the bank "
+                + "knows less than it could.\n")
     }
 
     /// What users are recommended from: their latest like.

@@ -58,6 +58,7 @@ struct ForgetCommand: Command {
     let user: String
     let feedback: FeedbackID?
     let format: OutputFormat
+    let showsProgress: Bool
 
     static let specification = CommandSpecification(
         name: "forget",
@@ -71,8 +72,8 @@ struct ForgetCommand: Command {
             "Priors that were merged from an adapter which had learned what is forgotten become stale: no new user starts from "
                 + "them. They are listed, with the users who have started from them and have an adapter still.",
             "Nobody else may have the file open for writing. While somebody reads it bytes may stay in its log: 'erased' is "
-                + "false then, and 'attune compact' removes them later. What a bank has learned from the user is not in the file and "
-                + "isn't reached.",
+                + "false then, and 'attune compact' removes them later. In the file's bank the user's episodes go, and skills and "
+                + "starts that they gave to are made again without them; a bank elsewhere isn't reached.",
         ],
         arguments: [.storageFile],
         options: [
@@ -80,7 +81,7 @@ struct ForgetCommand: Command {
             .value(
                 "feedback", "ID", .text("the id of an update"),
                 help: "The update's id: 32 hexadecimal digits, or the name that the application gave it."),
-            .project, .format,
+            .project, .format, .progress,
         ],
         examples: [
             .init(line: "attune forget attune.db --user 42", explanation: "All of user 42."),
@@ -96,6 +97,7 @@ struct ForgetCommand: Command {
         user = try arguments.user("whom to forget", for: Self.specification)
         feedback = arguments.text("feedback").map { FeedbackID(hexadecimal: $0) ?? FeedbackID($0) }
         format = arguments.format
+        showsProgress = arguments.flag("progress")
     }
 
     func run(_ console: Console) async throws {
@@ -123,10 +125,14 @@ struct ForgetCommand: Command {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
+            let bank = try await forgetInBank(storage, console)
+            if bank.episodes > 0 { isKnown = true }
             isErased = try await Self.erase(storage)
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
-                ("removed_entries", .integer(entries)), ("erased", .bool(isErased)),
+                ("removed_entries", .integer(entries)), ("removed_episodes", .integer(bank.episodes)),
+                ("skills_made_again", .integer(bank.rederived.count)), ("skills_retired", .integer(bank.retired.count)),
+                ("erased", .bool(isErased)),
             ]
         }
         await storage.close()
@@ -155,6 +161,14 @@ struct ForgetCommand: Command {
                 "Warning: the bytes of what was forgotten are in the file's log still, because somebody reads the file. "
                     + "An engine's eraseForgotten() or 'attune compact' removes them when nobody does.\n")
         }
+    }
+
+    /// Takes the user out of the file's bank, if it holds anything: what others have of them there is made again without them.
+    private func forgetInBank(_ storage: SQLiteStorage, _ console: Console) async throws -> ForgettingReport {
+        guard try await storage.hasBank() else { return ForgettingReport() }
+        // Without the user, whose tombstone is there already.
+        let bank = try await SQLiteReasoningBank.opened(storage, console, showsProgress: showsProgress, forgets: false)
+        return try await bank.forget(storage.bankKey.digest(of: user), donors: try await storage.donors())
     }
 
     /// Whether the user has a saved adapter. A damaged one is one too, and goes.

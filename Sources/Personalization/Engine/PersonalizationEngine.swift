@@ -80,8 +80,10 @@ public final class PersonalizationEngine: Sendable {
         self.fixed = fixed
         self.store = store
         self.reporting = reporting
+        var reasoningConfiguration = configuration.reasoning
+        reasoningConfiguration.digestKey = reasoningConfiguration.digestKey ?? store.digestKey
         reasoning = ReasoningHub(
-            configuration.reasoning, isCacheEnabled: configuration.enableReasoningBankCache,
+            reasoningConfiguration, isCacheEnabled: configuration.enableReasoningBankCache,
             dimension: configuration.dimension, embeddingModel: configuration.embeddingModel, clock: clock,
             reporting: reporting)
         resident = ResidentMemory(limit: configuration.residentLimit(shape))

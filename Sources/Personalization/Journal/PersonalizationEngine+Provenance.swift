@@ -34,18 +34,23 @@ extension PersonalizationEngine {
     ///
     /// - Throws: ``EngineError``: `stalePrior`; `journalFailed`.
     func recordStart(of user: String, from prior: AdapterPrior, _ shard: Shard) async throws {
-        guard let hub = journalHub else { return }
         if shard.withLock({ $0.withSlot(user) { $0.adapter != nil } ?? false }) { return }
-        let hash = content(prior).hash
-        let isFit = try await journalling("createAdapter", user) {
-            try await hub.journal.recordStart(of: user, from: hash)
-        }
-        guard isFit else {
+        guard try await recordsStart(of: user, from: prior, "createAdapter") else {
             throw EngineError(
                 .stalePrior, "createAdapter",
                 "the prior contains what was forgotten since: merge adapters again, and start from the result",
                 user: user)
         }
+    }
+
+    /// Records that a user is about to start from a prior, in the user's line.
+    ///
+    /// - Returns: Whether they may: not from a stale one.
+    /// - Throws: ``EngineError`` (`journalFailed`).
+    func recordsStart(of user: String, from prior: AdapterPrior, _ operation: String) async throws -> Bool {
+        guard let hub = journalHub else { return true }
+        let hash = content(prior).hash
+        return try await journalling(operation, user) { try await hub.journal.recordStart(of: user, from: hash) }
     }
 
     /// The priors that contain what is about to be forgotten.

@@ -24,6 +24,8 @@ struct AfterUpdate: Sendable {
 struct AdviceQuestion: Sendable {
     var key: AdviceKey
     var task: AdaptationTask
+    /// Whether the adapter is to be made.
+    var isNew: Bool
     /// Whether the answer may make a new adapter again.
     var mayRestart: Bool
 }
@@ -100,7 +102,10 @@ extension PersonalizationEngine {
                 try self.question(user, feedback, &state)
             }
             var advice: CheckedAdvice?
-            if let question { advice = try await answer(question, connection, again: hasLooked) }
+            if let question {
+                advice = try await answer(question, connection, again: hasLooked)
+                try await recordStart(of: user, question, &advice, connection, "updateAdapter")
+            }
             try Task.checkCancellation()
             // What the update before came to is told whatever becomes of this one: its queue waits for that.
             var arrival: EpisodeQueue.Arrival?
@@ -352,7 +357,18 @@ extension PersonalizationEngine {
         AdviceQuestion(
             key: key(memory, adapter, planned, count, reasoning.clock.uptime),
             task: task(memory, adapter, planned.objective, Float(planned.learningRate), count),
-            mayRestart: memory.isRestartDue(reasoning.configuration))
+            isNew: adapter == nil, mayRestart: memory.isRestartDue(reasoning.configuration))
+    }
+
+    /// Records the start that an adapter is about to be made from; a stale one is not taken, and neither is any answer of its time.
+    func recordStart(
+        of user: String, _ question: AdviceQuestion, _ advice: inout CheckedAdvice?, _ connection: BankConnection,
+        _ operation: String
+    ) async throws {
+        guard question.isNew || question.mayRestart, let start = advice?.initialization else { return }
+        if try await recordsStart(of: user, from: start.prior, operation) { return }
+        advice?.initialization = nil
+        connection.clearCache()
     }
 
     func task(

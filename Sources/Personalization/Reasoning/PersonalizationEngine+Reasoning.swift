@@ -246,7 +246,10 @@ extension PersonalizationEngine {
                     } ?? nil
                 }
                 var advice: CheckedAdvice?
-                if let question { advice = try await answer(question, connection) }
+                if let question {
+                    advice = try await answer(question, connection)
+                    try await recordStart(of: user, question, &advice, connection, "createAdapter")
+                }
                 try Task.checkCancellation()
                 let made = newAdapter(user, advice?.initialization)
                 let (version, isNew) = try await place(made.adapter, from: made.prior, of: user, shard)

@@ -1,4 +1,5 @@
 public import LoRA
+public import Reasoning
 internal import TensorCore
 
 /// An adapter as a store keeps it.
@@ -46,9 +47,15 @@ public protocol AdapterStore: Sendable {
     /// The versions of users' adapters, in the same order; `nil` where there is none, or none that can be read. Reads no
     /// adapter, as far as it can: a recovery asks it of everybody.
     func savedVersions(of users: [String]) async throws -> [UInt64?]
+    /// The secret under which the store hashes users' ids, if it keeps one: an engine that was given none takes it, so that a bank
+    /// knows users again after a restart.
+    var digestKey: DigestKey? { get }
 }
 
 extension AdapterStore {
+    /// None.
+    public var digestKey: DigestKey? { nil }
+
     /// From the adapters themselves, for a store that has no cheaper way.
     public func savedVersions(of users: [String]) async throws -> [UInt64?] {
         var versions: [UInt64?] = []

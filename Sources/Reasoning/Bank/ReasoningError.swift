@@ -3,7 +3,8 @@ public struct ReasoningError: Error, Sendable, Hashable, CustomStringConvertible
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case invalidQuery, invalidPolicy, invalidEpisode, invalidConfiguration, malformedAnswer, timedOut, busy
+            case invalidQuery, invalidPolicy, invalidEpisode, invalidConfiguration, malformedAnswer, timedOut, busy,
+                forgottenUser
         }
         private let kind: Kind
 
@@ -21,6 +22,9 @@ public struct ReasoningError: Error, Sendable, Hashable, CustomStringConvertible
         public static let timedOut = Code(kind: .timedOut)
         /// Too many calls to the bank have not come back: it is not asked until one does.
         public static let busy = Code(kind: .busy)
+
+        /// An episode of a user who was forgotten.
+        public static let forgottenUser = Code(kind: .forgottenUser)
 
         /// The code's name.
         public var description: String { kind.rawValue }

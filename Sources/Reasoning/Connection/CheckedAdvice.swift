@@ -13,7 +13,7 @@ package struct CheckedAdvice: Sendable {
     /// What of the sentence was not understood or not followed.
     package private(set) var ignored: [IgnoredHint] = []
     /// What a new adapter may start from.
-    package let initialization: Initialization?
+    package var initialization: Initialization?
 
     /// The most arms that an advice may have.
     static let mostArms = 64

@@ -1,17 +1,27 @@
 internal import LoRA
 
 /// Makes skills and populations' starts from trials and adapters; the same ones for consolidating and for forgetting.
-struct SkillMaker: Sendable {
-    let priors: PriorMaker
-    let configuration: ReasoningBankConfiguration
+package struct SkillMaker: Sendable {
+    private let priors: PriorMaker
+    private let configuration: ReasoningBankConfiguration
     let now: Timestamp
+
+    /// - Parameter now: The end of a consolidation's window, and what skills are dated by.
+    package init(donors: any DonorSource, configuration: ReasoningBankConfiguration, now: Timestamp) {
+        priors = PriorMaker(donors: donors, maximumDonors: configuration.maximumDonors)
+        self.configuration = configuration
+        self.now = now
+    }
 
     /// The starts of a population: one for those of whom nothing is known, and local ones around some of the donors, each of
     /// those nearest to it in taste. None where the mean gain over all users is not surely above 0.
     ///
-    /// - Parameter trials: Ascending by user.
+    /// - Parameters:
+    ///   - trials: Ascending by user.
+    ///   - progress: Told how many starts are made, that of everybody included, and how many there will be.
     func population(
-        _ trials: [UserTrial], kind: AdapterKind, policy: ConsolidationPolicy
+        _ trials: [UserTrial], kind: AdapterKind, policy: ConsolidationPolicy,
+        progress: (_ starts: Int, _ of: Int) -> Void = { _, _ in }
     ) async throws -> PopulationRecord {
         var record = PopulationRecord(trials: trials, policy: policy)
         let donors = record.candidates
@@ -23,13 +33,16 @@ struct SkillMaker: Sendable {
         else { return record }
         record.donors = made.donors
         record.initialization = Initialization(id: PriorID(of: made.prior), prior: made.prior)
-        record.local = try await localStarts(donors, kind: kind, minimumUsers: policy.minimumUsers)
+        record.local = try await localStarts(
+            donors, kind: kind, minimumUsers: policy.minimumUsers, progress: progress)
         return record
     }
 
     /// Starts around donors that lie far from each other: the first donor, then always the one whose taste is least like those
     /// chosen (Gonzalez 1985, *Clustering to minimize the maximum intercluster distance*, §2).
-    private func localStarts(_ donors: [UserTrial], kind: AdapterKind, minimumUsers: Int) async throws -> [LocalStart] {
+    private func localStarts(
+        _ donors: [UserTrial], kind: AdapterKind, minimumUsers: Int, progress: (Int, Int) -> Void
+    ) async throws -> [LocalStart] {
         let tasted = donors.compactMap { trial in trial.taste.map { (user: trial.user, taste: $0) } }
         let count = max(minimumUsers, min(configuration.neighbors, tasted.count / 10))
         // Of fewer the local starts would be much the same as the population's.
@@ -42,8 +55,9 @@ struct SkillMaker: Sendable {
             for i in nearness.indices { nearness[i] = max(nearness[i], cosine(tasted[i].taste, tasted[next].taste)) }
         }
         var starts: [LocalStart] = []
-        for anchor in anchors {
+        for (number, anchor) in anchors.enumerated() {
             try Task.checkCancellation()
+            progress(number + 1, anchors.count + 1)
             let middleOfAnchor = tasted[anchor].taste
             let ranked = tasted.map { (user: $0.user, taste: $0.taste, cosine: cosine($0.taste, middleOfAnchor)) }
                 .sorted { ($1.cosine, $0.user) < ($0.cosine, $1.user) }

@@ -1,44 +1,44 @@
 internal import LoRA
 
 /// A skill with what it was made of, from which it can be made again without one of its users.
-struct SkillRecord: Sendable, Hashable {
-    var skill: Skill
+package struct SkillRecord: Sendable, Hashable {
+    package var skill: Skill
     /// Its users' trials, ascending by user.
-    var members: [UserTrial]
+    package var members: [UserTrial]
     /// The donors of the population's start that half of its own start is of, ascending.
-    var populationDonors: [UserDigest]
+    package var populationDonors: [UserDigest]
     /// What it had to show, and has to show without one of its users.
-    var policy: ConsolidationPolicy
+    package var policy: ConsolidationPolicy
 
     /// Whether the user's episodes or adapter are part of it.
-    func involves(_ user: UserDigest) -> Bool {
+    package func involves(_ user: UserDigest) -> Bool {
         members.containsAscending(user, by: \.user) || populationDonors.containsAscending(user, by: \.self)
     }
 }
 
 /// A start for users whose taste is like that of some donors.
-struct LocalStart: Sendable, Hashable {
+package struct LocalStart: Sendable, Hashable {
     /// The middle of the donors' tastes.
-    var centroid: [Float]
+    package var centroid: [Float]
     /// Those whose adapters were merged, ascending.
-    var donors: [UserDigest]
-    var initialization: Initialization
+    package var donors: [UserDigest]
+    package var initialization: Initialization
 }
 
 /// The starts of the whole population of one kind, with what they were made of.
-struct PopulationRecord: Sendable, Hashable {
+package struct PopulationRecord: Sendable, Hashable {
     /// All users' trials, ascending by user.
-    var trials: [UserTrial]
+    package var trials: [UserTrial]
     /// Those whose adapters were merged, ascending.
-    var donors: [UserDigest] = []
+    package var donors: [UserDigest] = []
     /// For users of whom nothing is known; `nil` when there were too few donors or episodes for the policy, or what users gain
     /// is not surely above 0.
-    var initialization: Initialization?
-    var local: [LocalStart] = []
+    package var initialization: Initialization?
+    package var local: [LocalStart] = []
     /// What it had to show, and has to show without one of its users.
-    var policy: ConsolidationPolicy
+    package var policy: ConsolidationPolicy
 
-    init(trials: [UserTrial], policy: ConsolidationPolicy) {
+    package init(trials: [UserTrial], policy: ConsolidationPolicy) {
         self.trials = trials
         self.policy = policy
     }
@@ -48,48 +48,72 @@ struct PopulationRecord: Sendable, Hashable {
 }
 
 /// The skills and starts that a bank has made.
-struct SkillShelf: Sendable {
-    private(set) var skills: [SkillID: SkillRecord] = [:]
-    var populations: [AdapterKind: PopulationRecord] = [:]
+package struct SkillShelf: Sendable {
+    package private(set) var skills: [SkillID: SkillRecord] = [:]
+    package var populations: [AdapterKind: PopulationRecord] = [:]
+    /// Whether the donors of starts are remembered here, not elsewhere.
+    private let remembersDonors: Bool
     /// The donors of every start ever given out, newest last, so that a start can be called stale long after it was
     /// replaced.
     private var issued: [(id: PriorID, donors: Set<UserDigest>)] = []
     private var nextSkill: UInt64 = 1
 
+    package init(remembersDonors: Bool = true) { self.remembersDonors = remembersDonors }
+
+    /// The next skill's identifier comes after this one.
+    package mutating func startIdentifiers(after id: SkillID) { nextSkill = max(nextSkill, id.value + 1) }
+
+    /// The starts that are given out now.
+    package var starts: Set<PriorID> {
+        var all = Set(skills.values.compactMap(\.skill.initialization?.id))
+        for record in populations.values {
+            if let start = record.initialization { all.insert(start.id) }
+            for start in record.local { all.insert(start.initialization.id) }
+        }
+        return all
+    }
+
+    /// Whether a user has a part in any skill or population.
+    package func involves(_ user: UserDigest) -> Bool {
+        skills.values.contains { $0.involves(user) }
+            || populations.values.contains { $0.trials.containsAscending(user, by: \.user) }
+    }
+
     /// The most starts whose donors are remembered.
     static let mostIssued = 1024
 
     /// The skills, ascending by identifier.
-    var list: [Skill] { skills.values.map(\.skill).sorted { $0.id < $1.id } }
+    package var list: [Skill] { skills.values.map(\.skill).sorted { $0.id < $1.id } }
 
     /// The records of a kind, ascending by identifier.
-    func records(of kind: AdapterKind) -> [SkillRecord] {
+    package func records(of kind: AdapterKind) -> [SkillRecord] {
         skills.values.filter { $0.skill.kind == kind }.sorted { $0.skill.id < $1.skill.id }
     }
 
     /// The identifier of the next skill.
-    mutating func takeIdentifier() -> SkillID {
+    package mutating func takeIdentifier() -> SkillID {
         defer { nextSkill += 1 }
         return SkillID(nextSkill)
     }
 
     /// Puts a skill there, in place of the one with its identifier.
-    mutating func put(_ record: SkillRecord) {
+    package mutating func put(_ record: SkillRecord) {
         skills[record.skill.id] = record
         guard let start = record.skill.initialization else { return }
         remember(start.id, Set(record.skill.donors).union(record.populationDonors))
     }
 
     /// Puts the start of a population there.
-    mutating func put(_ record: PopulationRecord, for kind: AdapterKind) {
+    package mutating func put(_ record: PopulationRecord, for kind: AdapterKind) {
         populations[kind] = record
         if let start = record.initialization { remember(start.id, Set(record.donors)) }
         for start in record.local { remember(start.initialization.id, Set(start.donors)) }
     }
 
-    mutating func remove(_ id: SkillID) { skills[id] = nil }
+    package mutating func remove(_ id: SkillID) { skills[id] = nil }
 
     private mutating func remember(_ id: PriorID, _ donors: Set<UserDigest>) {
+        guard remembersDonors else { return }
         issued.removeAll { $0.id == id }
         issued.append((id, donors))
         if issued.count > Self.mostIssued { issued.removeFirst(issued.count - Self.mostIssued) }
@@ -112,7 +136,7 @@ struct SkillShelf: Sendable {
     /// is known of adapters that differ from it in the objective alone.
     ///
     /// - Complexity: O(skills + local starts).
-    func initialization(
+    package func initialization(
         for kind: AdapterKind, taste: [Float], nearness: Double, excluding user: UserDigest?
     ) -> (initialization: Initialization, sentence: String)? {
         let direction = ContextFeatures.direction(taste)

@@ -1,15 +1,17 @@
 internal import TensorCore
 
 /// Lets one through at a time, in the order in which they came.
-final class TurnGate: Sendable {
+package final class TurnGate: Sendable {
     private struct State {
         var isTaken = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     private let state = Lock(State())
 
+    package init() {}
+
     /// Runs `body` when nobody else's runs. A cancelled caller waits for its turn all the same: `body` is to look.
-    func withTurn<R>(_ body: () async throws -> R) async rethrows -> R {
+    package func withTurn<R>(_ body: () async throws -> R) async rethrows -> R {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let isFree = state.withLock { state in
                 if state.isTaken { state.waiting.append(continuation) }

@@ -1,6 +1,6 @@
 /// What one user's episodes within the window of a consolidation showed: one trial, however many episodes.
-struct UserTrial: Sendable, Hashable {
-    let user: UserDigest
+package struct UserTrial: Sendable, Hashable {
+    package let user: UserDigest
     private(set) var sums = UserSums()
     /// The direction of the taste with the most likes behind it, of those the latest, `[64]`; `nil` before the first like. Not
     /// simply the latest: after a restart a taste begins anew.
@@ -15,6 +15,15 @@ struct UserTrial: Sendable, Hashable {
         self.user = user
         self.criterion = criterion
         self.margin = OutcomeUnits.units(margin)
+    }
+
+    /// A trial as it was counted.
+    init(
+        user: UserDigest, sums: UserSums, taste: [Float]?, criterion: ReasoningBankConfiguration.Criterion,
+        margin: Double
+    ) {
+        self.init(user: user, criterion: criterion, margin: margin)
+        (self.sums, self.taste) = (sums, taste)
     }
 
     /// Counts a resolved episode in, in whatever order they come.
@@ -42,12 +51,31 @@ struct UserTrial: Sendable, Hashable {
     /// Whether the mean outcome is above the margin.
     var isSuccess: Bool { meanGain > margin }
 
-    static func == (left: UserTrial, right: UserTrial) -> Bool {
+    package static func == (left: UserTrial, right: UserTrial) -> Bool {
         (left.user, left.sums, left.taste) == (right.user, right.sums, right.taste)
             && (left.criterion, left.margin) == (right.criterion, right.margin)
     }
 
-    func hash(into hasher: inout Hasher) { hasher.combine(user) }
+    package func hash(into hasher: inout Hasher) { hasher.combine(user) }
+}
+
+/// Collects episodes as one trial for each user.
+package struct TrialCollector: Sendable {
+    private var found: [UserDigest: UserTrial] = [:]
+    private let configuration: ReasoningBankConfiguration
+
+    package init(_ configuration: ReasoningBankConfiguration) { self.configuration = configuration }
+
+    /// Counts an episode, in whatever order they come; one without an outcome does not count.
+    package mutating func count(_ episode: Episode) {
+        guard let outcome = episode.outcome else { return }
+        let new = UserTrial(
+            user: episode.user, criterion: configuration.criterion, margin: configuration.successMargin)
+        found[episode.user, default: new].count(episode, outcome)
+    }
+
+    /// The trials, ascending by user.
+    package var trials: [UserTrial] { found.values.sorted { $0.user < $1.user } }
 }
 
 extension GroupEvidence {

@@ -1,4 +1,3 @@
-internal import LoRA
 internal import TensorCore
 
 extension InMemoryReasoningBank {
@@ -23,128 +22,111 @@ extension InMemoryReasoningBank {
         try policy.validate()
         return try await turns.withTurn {
             try Task.checkCancellation()
-            let now = clock.now
-            let maker = SkillMaker(
-                priors: PriorMaker(donors: donors, maximumDonors: configuration.maximumDonors),
-                configuration: configuration, now: now)
-            let lookback = Int64(policy.lookbackDays * 86_400 * 1e6)
-            let (start, overflow) = now.microseconds.subtractingReportingOverflow(lookback)
-            let window = Timestamp(microseconds: overflow ? .min : start)
-            var shelf = state.withLock { $0.knowledge }
-            let present = state.withLock { Set($0.kinds.keys) }
-            var report = ConsolidationReport()
-            var users: Set<UserDigest> = []
-            for kind in present.union(shelf.populations.keys).union(shelf.list.map(\.kind)).sorted(
-                by: AdapterKind.isBefore)
-            {
-                let trials = try await trials(of: kind, since: window)
-                report.episodes += trials.reduce(0) { $0 + $1.sums.episodes }
-                users.formUnion(trials.map(\.user))
-                try await consolidate(kind, trials, policy, maker, &shelf, &report)
-            }
-            report.users = users.count
-            state.withLock { [shelf] in $0.knowledge = shelf }
+            let draft = ShelfDraft(self)
+            let report = try await Consolidator(draft, maker(donors)).consolidate(policy)
+            let shelf = draft.shelf.withLock { $0 }
+            state.withLock { $0.knowledge = shelf }
             return report
         }
     }
 
-    /// The least cosine between a group's middle and a skill's centroid for the group to be the skill's: half the way
-    /// from a stranger's to its own.
-    static let skillMatch = 0.75
-
-    /// Each user's trial in the window, ascending by user.
-    private func trials(of kind: AdapterKind, since window: Timestamp) async throws -> [UserTrial] {
-        var trials: [UserDigest: UserTrial] = [:]
-        var last = EpisodeID(0)
-        while true {
-            let part = state.withLock { [last] in $0.episodes(of: kind, after: last, limit: 1024) }
-            guard let end = part.last?.id else { break }
-            try Task.checkCancellation()
-            for stored in part {
-                guard let outcome = stored.episode.outcome, stored.episode.recordedAt >= window else { continue }
-                let user = stored.episode.user
-                let trial = UserTrial(
-                    user: user, criterion: configuration.criterion, margin: configuration.successMargin)
-                trials[user, default: trial].count(stored.episode, outcome)
+    /// Removes a user: their episodes at once, then their part in skills and starts.
+    ///
+    /// Every skill whose users they were among, and every start that their adapter went into, is withdrawn before
+    /// donors are asked, and made again from the others: their trials as they were, and their adapters as they are now.
+    /// Where too few users are left, or what they show no longer passes the policy, it stays withdrawn.
+    ///
+    /// A consolidation that runs is waited for, since it may have read the user's episodes.
+    ///
+    /// - Returns: What was removed; ``ForgettingReport/stalePriors`` names all starts ever given out (of the last
+    ///   1,024) to which the user gave, replaced ones too.
+    /// - Throws: `CancellationError`, and what `donors` throws. Nothing of the user is left even then: what could not
+    ///   be made again stays withdrawn until the next consolidation.
+    public func forget(_ user: UserDigest, donors: any DonorSource) async throws -> ForgettingReport {
+        var report = ForgettingReport()
+        report.episodes = state.withLock { $0.removeEpisodes(of: user) }
+        return try await turns.withTurn { [report] in
+            var report = report
+            let (skills, populations) = state.withLock { state in
+                // What came in between.
+                report.episodes += state.removeEpisodes(of: user)
+                return state.knowledge.withdraw(user)
             }
-            last = end
-            await Task.yield()
-        }
-        return trials.values.sorted { $0.user < $1.user }
-    }
-
-    /// One kind's population, groups and skills.
-    private func consolidate(
-        _ kind: AdapterKind, _ trials: [UserTrial], _ policy: ConsolidationPolicy, _ maker: SkillMaker,
-        _ shelf: inout SkillShelf, _ report: inout ConsolidationReport
-    ) async throws {
-        let population = try await maker.population(trials, kind: kind, policy: policy)
-        shelf.populations[kind] = nil
-        if !trials.isEmpty { shelf.put(population, for: kind) }
-        report.populationDonors += population.donors.count
-
-        let tasted = trials.filter { $0.taste != nil }
-        let groups = try await TasteClustering.groups(
-            of: tasted.compactMap(\.taste), seed: policy.seed, leastMembers: policy.minimumUsers
-        ).map { group in group.map { tasted[$0] } }
-        let matches = Self.matches(
-            groups.map { middle(of: $0.compactMap(\.taste)) }, shelf.records(of: kind).map(\.skill))
-        var left = Set(shelf.records(of: kind).map(\.skill.id))
-        for (i, members) in groups.enumerated() {
-            let known = matches[i]
-            let evidence = GroupEvidence(members)
-            if let refusal = evidence.refusal(by: policy) {
-                let isHarmful = evidence.gain.high < 0
-                var reason = refusal
-                if let known, !isHarmful {
-                    left.remove(known)
-                    reason += "; skill \(known) stays as it was"
-                }
-                report.refused.append(
-                    RefusedGroup(centroid: middle(of: members.compactMap(\.taste)), evidence: evidence, reason: reason))
-                continue
-            }
-            let record = try await maker.skill(
-                known ?? shelf.takeIdentifier(), kind: kind, members: members, population: population,
-                policy: policy)
-            shelf.put(record)
-            if let known {
-                left.remove(known)
-                report.updated.append(record.skill)
-            } else {
-                report.created.append(record.skill)
-            }
-        }
-        for record in shelf.records(of: kind) where left.contains(record.skill.id) {
-            report.retired.append(record.skill)
-            shelf.remove(record.skill.id)
+            report.stalePriors = state.withLock { $0.knowledge.takeStale(user) }
+            try await maker(donors).makeAgain(
+                without: user, skills: skills, populations: populations, in: LiveShelf(bank: self), &report)
+            return report
         }
     }
 
-    /// Which skill each group is: pairs of a group and a skill in descending cosine, each taken once.
-    private static func matches(_ centroids: [[Float]], _ skills: [Skill]) -> [SkillID?] {
-        var pairs: [(cosine: Double, group: Int, skill: SkillID)] = []
-        for (i, centroid) in centroids.enumerated() {
-            for skill in skills {
-                let value = cosine(centroid, skill.centroid)
-                if value >= skillMatch { pairs.append((value, i, skill.id)) }
-            }
-        }
-        pairs.sort { ($1.cosine, $0.group, $0.skill) < ($0.cosine, $1.group, $1.skill) }
-        var result = [SkillID?](repeating: nil, count: centroids.count)
-        var taken: Set<SkillID> = []
-        for pair in pairs where result[pair.group] == nil && !taken.contains(pair.skill) {
-            result[pair.group] = pair.skill
-            taken.insert(pair.skill)
-        }
-        return result
+    private func maker(_ donors: any DonorSource) -> SkillMaker {
+        SkillMaker(donors: donors, configuration: configuration, now: clock.now)
     }
 }
 
-extension AdapterKind {
-    /// An order that is the same on every machine.
-    static func isBefore(_ left: AdapterKind, _ right: AdapterKind) -> Bool {
-        (left.objective.rawValue, left.dimension, left.rank, left.model)
-            < (right.objective.rawValue, right.dimension, right.rank, right.model)
+/// A copy of a bank's shelf that a consolidation works on: the bank gets it when all is done.
+private final class ShelfDraft: Workshop {
+    let bank: InMemoryReasoningBank
+    let shelf: Lock<SkillShelf>
+
+    init(_ bank: InMemoryReasoningBank) {
+        self.bank = bank
+        shelf = Lock(bank.state.withLock { $0.knowledge })
     }
+
+    func kinds() async throws -> [AdapterKind] {
+        let known = shelf.withLock { Set($0.populations.keys).union($0.list.map(\.kind)) }
+        return Array(bank.state.withLock { known.union($0.kinds.keys) })
+    }
+
+    func trials(of kind: AdapterKind, since window: Timestamp) async throws -> [UserTrial] {
+        var collector = TrialCollector(bank.configuration)
+        var last = EpisodeID(0)
+        while true {
+            let part = bank.state.withLock { [last] in $0.episodes(of: kind, after: last, limit: 1024) }
+            guard let end = part.last?.id else { return collector.trials }
+            try Task.checkCancellation()
+            for stored in part where stored.episode.recordedAt >= window { collector.count(stored.episode) }
+            last = end
+            await Task.yield()
+        }
+    }
+
+    func skills(of kind: AdapterKind) async throws -> [Skill] { shelf.withLock { $0.records(of: kind).map(\.skill) } }
+    func population(of kind: AdapterKind) async throws -> PopulationRecord? { shelf.withLock { $0.populations[kind] } }
+    func plan(for kind: AdapterKind) async throws -> KindPlan? { nil }
+
+    func begin(_ plan: KindPlan, for kind: AdapterKind) async throws -> KindPlan {
+        shelf.withLock { shelf in plan.naming { shelf.takeIdentifier() } }
+    }
+
+    func put(_ record: PopulationRecord, for kind: AdapterKind, _ plan: KindPlan?) async throws {
+        shelf.withLock { shelf in
+            shelf.populations[kind] = nil
+            if !record.trials.isEmpty { shelf.put(record, for: kind) }
+        }
+    }
+
+    func put(_ record: SkillRecord, _ plan: KindPlan?) async throws { shelf.withLock { $0.put(record) } }
+
+    func retire(_ skills: [SkillID], of kind: AdapterKind, _ plan: KindPlan) async throws {
+        shelf.withLock { shelf in for id in skills { shelf.remove(id) } }
+    }
+
+    func report(_ progress: ConsolidationProgress) {}
+}
+
+/// A bank's shelf itself, for what is made again after a user was forgotten.
+private struct LiveShelf: SkillStore {
+    let bank: InMemoryReasoningBank
+
+    func population(of kind: AdapterKind) async throws -> PopulationRecord? {
+        bank.state.withLock { $0.knowledge.populations[kind] }
+    }
+
+    func put(_ record: PopulationRecord, for kind: AdapterKind, _ plan: KindPlan?) async throws {
+        bank.state.withLock { $0.knowledge.put(record, for: kind) }
+    }
+
+    func put(_ record: SkillRecord, _ plan: KindPlan?) async throws { bank.state.withLock { $0.knowledge.put(record) } }
 }

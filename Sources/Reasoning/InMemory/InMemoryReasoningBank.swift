@@ -20,7 +20,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
     let state: Lock<BankState>
     /// Consolidations and forgettings, one at a time.
     let turns = TurnGate()
-    private let normals: [Double]
+    private let answers: BankAnswers
 
     /// An empty bank. Traps at a capacity below 1 and at a configuration that does not pass
     /// ``ReasoningBankConfiguration/validate()``.
@@ -41,7 +41,7 @@ public final class InMemoryReasoningBank: ReasoningBank {
         self.clock = clock
         self.configuration = configuration
         state = Lock(BankState(capacity: capacity))
-        normals = RateEvidence.normals(seed: configuration.seed)
+        answers = BankAnswers(configuration)
     }
 
     /// Appends an episode. An unresolved one is kept, and counts toward no rate.
@@ -68,18 +68,16 @@ public final class InMemoryReasoningBank: ReasoningBank {
         if let fault = query.context.fault { throw ReasoningError(.invalidQuery, "retrievePatterns", fault) }
         let now = clock.now
         let weights = configuration.retrieval
-        let isVaried = query.relevance < 1
-        let pool = isVaried ? max(200, 4 * query.limit) : query.limit
-        let found = state.withLock { state -> [Candidate] in
+        let (isVaried, pool) = (query.relevance < 1, PatternCandidate.pool(query))
+        let found = state.withLock { state -> [PatternCandidate] in
             guard let index = state.kinds[AdapterKind(query.context)]?.index else { return [] }
             return index.best(pool, for: query, weights: weights, now: now).compactMap { match in
                 state.episodes[match.id].map { episode in
-                    Candidate(episode: episode, match: match, vector: isVaried ? index.vector(match.id) : [])
+                    PatternCandidate(episode: episode, match: match, vector: isVaried ? index.vector(match.id) : [])
                 }
             }
         }
-        let chosen = isVaried ? Candidate.varied(found, limit: query.limit, relevance: query.relevance) : found
-        return chosen.compactMap { $0.pattern(now: now) }
+        return PatternCandidate.patterns(found, query, now: now)
     }
 
     /// What has worked for adapters of this kind; see ``StrategyAdvice``.
@@ -99,91 +97,10 @@ public final class InMemoryReasoningBank: ReasoningBank {
     /// - Complexity: O(rates + skills), whatever the number of episodes.
     public func learnStrategy(_ task: AdaptationTask) async throws -> StrategyAdvice {
         try task.validate()
-        let kind = AdapterKind(task.context)
-        let nearness = configuration.skillNearness
         let known = state.withLock { state in
-            let sums = state.kinds[kind]?.excluding(task.excluding)
-            return (
-                sums: sums, evidence: state.kinds[kind]?.index.newest(5, excluding: task.excluding) ?? [],
-                start: state.knowledge.initialization(
-                    for: kind, taste: task.context.taste, nearness: nearness, excluding: task.excluding)
-            )
+            answers.known(of: task, in: state.kinds[AdapterKind(task.context)], state.knowledge)
         }
-        var advice = StrategyAdvice(initialization: known.start?.initialization)
-        if let sums = known.sums, sums.resolved > 0, let gain = sums.gain.interval {
-            let rates = RateEvidence(arms: sums.arms, configuration: configuration)
-            let configured = RateGrid.index(of: Double(task.configuredLearningRate)) ?? 0
-            let centre = rates.centre(configured: configured)
-            let users = Double(sums.gain.users)
-            advice.hints.learningRate = .value(Double(RateGrid.rate(centre)))
-            advice.confidence = users / (users + configuration.pseudoObservations)
-            advice.episodes = sums.resolved
-            advice.gain = gain
-            advice.evidence = known.evidence
-            advice.rateArms = rates.probabilities(centre: centre, normals: normals)
-            advice.sentence = Self.sentence(
-                centre: centre, configured: configured, task: task, users: sums.gain.users, episodes: sums.resolved,
-                gain: gain)
-        }
-        if let start = known.start { advice.sentence += (advice.sentence.isEmpty ? "" : " ") + start.sentence }
-        return advice
-    }
-
-    private static func sentence(
-        centre: Int, configured: Int, task: AdaptationTask, users: Int, episodes: Int, gain: ConfidenceInterval
-    ) -> String {
-        let rate = brief(Double(task.configuredLearningRate))
-        let advice =
-            centre == configured
-            ? "The configured learning rate \(rate) is the best that is known; it stays."
-            : "Learning rate \(brief(Double(RateGrid.rate(centre)))) instead of \(rate): users with it did better."
-        return advice + " \(users) users, \(episodes) episodes, mean gain \(brief(gain.mean))"
-            + " (\(brief(gain.low)) to \(brief(gain.high)))."
-    }
-}
-
-/// An episode on its way into an answer.
-private struct Candidate: Sendable {
-    let episode: Episode
-    let match: EpisodeIndex.Match
-    /// `[80]`, or empty when no variety is asked for.
-    let vector: [Float]
-
-    func pattern(now: Timestamp) -> RetrievedPattern? {
-        guard let outcome = episode.outcome else { return nil }
-        return RetrievedPattern(
-            id: match.id, user: episode.user, input: episode.input, output: episode.output, reward: outcome.reward,
-            success: outcome.success, similarity: Double(match.similarity),
-            age: max(0, now.seconds(since: episode.recordedAt)), loss: episode.lossAfter, action: episode.action,
-            rank: episode.context.rank)
-    }
-
-    /// Maximal marginal relevance: greedily the highest `λ·score − (1 − λ)·highest similarity to those chosen`; ties in
-    /// the order given.
-    static func varied(_ pool: [Candidate], limit: Int, relevance: Double) -> [Candidate] {
-        var left = pool
-        // Nothing is chosen yet, so nothing is taken off the first scores.
-        var likeness = [Float](repeating: 0, count: pool.count)
-        var isFirst = true
-        var chosen: [Candidate] = []
-        while chosen.count < limit, !left.isEmpty {
-            var best = 0
-            var highest = -Double.infinity
-            for i in left.indices {
-                let value = relevance * left[i].match.score - (1 - relevance) * Double(likeness[i])
-                if value > highest { (best, highest) = (i, value) }
-            }
-            let next = left.remove(at: best)
-            likeness.remove(at: best)
-            chosen.append(next)
-            for i in left.indices {
-                let (a, b) = (next.vector, left[i].vector)
-                let dot = a.span.withBuffer { a in b.span.withBuffer { Kernels.dot(a, $0) } }
-                likeness[i] = isFirst ? dot : max(likeness[i], dot)
-            }
-            isFirst = false
-        }
-        return chosen
+        return answers.advice(on: task, known)
     }
 }
 
@@ -205,6 +122,17 @@ public struct ReasoningBankStatistics: Sendable, Hashable {
     public var skills = 0
     /// The kinds for which there is a start of the whole population.
     public var populations = 0
+
+    /// What a bank counts.
+    package init(_ kinds: some Collection<KindState>, _ knowledge: SkillShelf, users: Int, evicted: Int) {
+        episodes = kinds.reduce(0) { $0 + $1.index.count }
+        resolved = kinds.reduce(0) { $0 + $1.resolved }
+        self.users = users
+        self.kinds = kinds.count
+        self.evicted = evicted
+        skills = knowledge.list.count
+        populations = knowledge.populations.values.count { $0.initialization != nil }
+    }
 }
 
 extension InMemoryReasoningBank {
@@ -226,10 +154,7 @@ extension InMemoryReasoningBank {
     public var statistics: ReasoningBankStatistics {
         state.withLock { state in
             ReasoningBankStatistics(
-                episodes: state.count, resolved: state.kinds.values.reduce(0) { $0 + $1.resolved },
-                users: state.users, kinds: state.kinds.count, evicted: state.evicted,
-                skills: state.knowledge.list.count,
-                populations: state.knowledge.populations.values.count { $0.initialization != nil })
+                state.kinds.values, state.knowledge, users: state.users, evicted: state.evicted)
         }
     }
 }

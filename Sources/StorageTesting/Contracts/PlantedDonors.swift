@@ -1,21 +1,25 @@
-internal import LoRA
-internal import Reasoning
+package import LoRA
+package import Reasoning
 internal import TensorCore
 
 /// Groups of users alike in taste, in gain and in their adapters: what a consolidation is to find.
-struct PlantedDonors: DonorSource {
-    struct Group: Sendable {
+package struct PlantedDonors: DonorSource {
+    package struct Group: Sendable {
         var name: String
         /// Which of the taste's values stands out.
         var taste: Int
         var users: Int
         var gain: Double
+
+        package init(name: String, taste: Int, users: Int, gain: Double) {
+            (self.name, self.taste, self.users, self.gain) = (name, taste, users, gain)
+        }
     }
-    let builder: EpisodeBuilder
-    private(set) var episodes: [Episode] = []
+    package let builder: EpisodeBuilder
+    package private(set) var episodes: [Episode] = []
     private var adapters: [UserDigest: LoRAAdapter] = [:]
 
-    init(_ builder: EpisodeBuilder, _ groups: [Group], versions: ClosedRange<Int> = 1...2) throws {
+    package init(_ builder: EpisodeBuilder, _ groups: [Group], versions: ClosedRange<Int> = 1...2) throws {
         self.builder = builder
         var generator = PhiloxGenerator(seed: 11, purpose: .simulation)
         let shape = try AdapterShape(dimension: builder.dimension, rank: builder.rank)
@@ -37,12 +41,12 @@ struct PlantedDonors: DonorSource {
         }
     }
 
-    func adapter(of user: UserDigest) async throws -> LoRAAdapter? { adapters[user] }
+    package func adapter(of user: UserDigest) async throws -> LoRAAdapter? { adapters[user] }
 
-    func digest(_ user: String) -> UserDigest { builder.key.digest(of: user) }
+    package func digest(_ user: String) -> UserDigest { builder.key.digest(of: user) }
 
     /// Stores all episodes but a user's, in an order drawn by a seed.
-    func fill(_ bank: any ReasoningBank, seed: UInt64 = 0, without user: UserDigest? = nil) async throws {
+    package func fill(_ bank: any ReasoningBank, seed: UInt64 = 0, without user: UserDigest? = nil) async throws {
         var order = episodes.filter { $0.user != user }
         var generator = PhiloxGenerator(seed: seed, purpose: .shuffling)
         generator.shuffle(&order)

@@ -1,14 +1,14 @@
 import Attune
 
 /// `attune bank demo`: what a reasoning bank does for new users.
-struct BankCommand: Command {
+struct BankDemoCommand: Command {
     let users: Int
     let seed: UInt64
     let format: OutputFormat
     let showsProgress: Bool
 
     static let specification = CommandSpecification(
-        name: "bank",
+        name: "bank demo",
         abstract: "Show what a reasoning bank does for new users.",
         discussion: [
             "A reasoning bank is a memory that users' adapters share: what was done in which situation, and what came "
@@ -23,7 +23,7 @@ struct BankCommand: Command {
                 + "cache, and what the look-ups cost. Only the times depend on the machine; in the JSON they are under "
                 + "'measured'.",
         ],
-        arguments: [PositionalSpecification(name: "ACTION", help: "What to do: 'demo' is all there is so far.")],
+        arguments: [],
         options: [
             .value(
                 "users", "N", .integer(60...20_000), default: "400",
@@ -41,9 +41,6 @@ struct BankCommand: Command {
         exitCodes: [.internalError, .ioError])
 
     init(_ arguments: ParsedArguments) throws(UsageError) {
-        guard arguments.positional("ACTION") == "demo" else {
-            throw UsageError("'attune bank' knows one action: 'attune bank demo'.", command: Self.specification.name)
-        }
         users = arguments.integer("users")
         seed = UInt64(arguments.integer("seed"))
         format = arguments.format
