@@ -42,17 +42,14 @@ extension AdapterPrior {
         for (term, weight) in zip(terms, weights) {
             for i in bias.indices { bias[i] += weight * Double(term.bias[i]) }
         }
-        do {
-            let product = try WeightedProduct(terms, weights: weights).decomposed()
-            self.init(
-                product, dimension: d, rank: rank, rho: 1, bias: bias.map { Float($0) },
-                donors: terms.reduce(0) { $0 + $1.donors },
-                shrinkage: zip(terms, weights).reduce(0.0) { $0 + $1.1 * $1.0.shrinkage })
-        } catch let error as LoRAError {
-            throw error
-        } catch {
-            throw LoRAError(.nonFinite, "blend", "the factorisation failed: \(error)")
+        var product = ProductSum(dimension: d, operation: "blend")
+        for (i, term) in terms.enumerated() {
+            do throws(LoRAError) { try product.add(term, weight: weights[i]) } catch { throw error.at(i) }
         }
+        self.init(
+            try product.decomposed(), dimension: d, rank: rank, rho: 1, bias: bias.map { Float($0) },
+            donors: terms.reduce(0) { $0 + $1.donors },
+            shrinkage: zip(terms, weights).reduce(0.0) { $0 + $1.1 * $1.0.shrinkage })
         guard singularValues.allSatisfy(\.isFinite), self.bias.allSatisfy(\.isFinite), discardedTail.isFinite else {
             throw LoRAError(.nonFinite, "blend", "the sum is beyond the range of Float: scale the weights down")
         }

@@ -19,8 +19,8 @@ extension PersonalizationEngine {
     /// - Returns: The prior, of the engine's rank.
     /// - Throws: ``EngineError``: `unknownUser` naming a donor without an adapter, `refusedMerge` with the reason, naming the
     ///   donor concerned if it is one, `journalFailed` where the donors cannot be recorded, and what loading throws.
-    /// - Complexity: As ``AdapterPrior/init(merging:rank:normalizing:shrinkage:)``; the donors are taken in the order of their ids,
-    ///   so that the same donors give the same prior.
+    /// - Complexity: As ``AdapterMerger``: adapters are added one after another, in the order of the donors' ids, so that the
+    ///   same donors give the same prior.
     public func mergeAdapters(
         _ weights: [String: Double], normalizing: Bool = true, shrinkage: AdapterPrior.Shrinkage = .estimated
     ) async throws -> AdapterPrior {
@@ -37,21 +37,19 @@ extension PersonalizationEngine {
         _ weights: [String: Double], _ normalizing: Bool, _ shrinkage: AdapterPrior.Shrinkage
     ) async throws -> (prior: AdapterPrior, donors: [PriorDonor]) {
         let donors = weights.sorted { UserKey($0.key) < UserKey($1.key) }
-        var adapters: [(adapter: LoRAAdapter, weight: Double)] = []
-        for (user, weight) in donors {
-            guard let adapter = try await adapter(for: user, "mergeAdapters") else {
-                throw EngineError(.unknownUser, "mergeAdapters", "a donor has no adapter", user: user)
+        var versions: [PriorDonor] = []
+        do {
+            var merger = try AdapterMerger(dimension: shape.dimension)
+            for (user, weight) in donors {
+                guard let adapter = try await adapter(for: user, "mergeAdapters") else {
+                    throw EngineError(.unknownUser, "mergeAdapters", "a donor has no adapter", user: user)
+                }
+                try merger.add(adapter, weight: weight)
+                versions.append(PriorDonor(user: user, version: adapter.version))
             }
-            adapters.append((adapter, weight))
-        }
-        do throws(LoRAError) {
-            let prior = try AdapterPrior(
-                merging: adapters, rank: shape.rank, normalizing: normalizing, shrinkage: shrinkage)
-            return (
-                prior,
-                zip(donors, adapters).map { PriorDonor(user: $0.key, version: $1.adapter.version) }
-            )
-        } catch {
+            let prior = try merger.merged(rank: shape.rank, normalizing: normalizing, shrinkage: shrinkage)
+            return (prior, versions)
+        } catch let error as LoRAError {
             // The position among the donors says nothing to a caller who gave them without an order; their id does.
             throw EngineError(
                 .refusedMerge, "mergeAdapters", error.message, user: error.position.map { donors[$0].key },

@@ -17,68 +17,71 @@ struct PriorMaker: Sendable {
         var donors: [UserDigest]
     }
 
-    /// The most donors for a rank: their ranks add up to at most 2,400, so that a merge takes O(2400²·d) at most and
-    /// fits into memory whatever the policy; but 8 in any case.
-    func limit(rank: Int) -> Int { min(maximumDonors, max(8, 2400 / rank)) }
+    /// The largest dimension at which a merge may take all donors: its sum is formed in full then, with d² numbers and O(d³)
+    /// for its decomposition, at 4,096 most of a gigabyte for minutes.
+    static let largestFull = 4096
+
+    /// The most donors for a kind: all that are allowed, but beyond ``largestFull`` so many that their ranks add up to at most
+    /// 2,400, and 8 in any case.
+    func limit(_ kind: AdapterKind) -> Int {
+        kind.dimension <= Self.largestFull ? maximumDonors : min(maximumDonors, max(8, 2400 / kind.rank))
+    }
 
     /// The shrunk product merge of the first candidates who have an adapter of the kind, without those whose adapters are
     /// more than ``giant`` times the median's size.
+    ///
+    /// Adapters are asked for twice, one at a time and without keeping them: for their sizes in the order of preference, then
+    /// to be merged. Who has none of the kind any more the second time, or one that is too large by then, is left out.
     ///
     /// - Parameters:
     ///   - candidates: In order of preference.
     ///   - minimum: The fewest donors: with fewer, the merge would show too much of each. `nil` is returned then, and
     ///     when the donors have nothing in common.
+    /// - Complexity: O(donors · (rank · d + d²) + d³), off the caller's actor; 24 bytes a donor beside the merger's.
+    @concurrent
     func merge(
         _ candidates: [UserDigest], kind: AdapterKind, minimum: Int, shrinkage: AdapterPrior.Shrinkage = .estimated
     ) async throws -> Made? {
-        var found: [(user: UserDigest, adapter: LoRAAdapter)] = []
-        let limit = limit(rank: kind.rank)
-        for user in candidates where found.count < limit {
-            try Task.checkCancellation()
-            guard let adapter = try await donors.adapter(of: user) else { continue }
-            // A user may have another kind of adapter by now; and a normalised map is no product.
-            let shape = adapter.shape
-            guard shape.dimension == kind.dimension, shape.rank == kind.rank, !shape.normalizesOutput else { continue }
-            found.append((user, adapter))
+        var found: [(user: UserDigest, size: Double)] = []
+        let limit = limit(kind)
+        for user in candidates {
+            guard found.count < limit else { break }
+            if let adapter = try await adapter(of: user, kind) { found.append((user, adapter.productBound)) }
         }
-        found = Self.withoutGiants(found)
         guard found.count >= minimum else { return nil }
+        let largest = Self.largest(among: found.map(\.size))
         // In one order whatever the preference, so that the same donors give the same bytes.
-        found.sort { $0.user < $1.user }
-        let prior = try await Self.merged(found.map(\.adapter), rank: kind.rank, shrinkage)
-        return prior.isZero ? nil : Made(prior: prior, donors: found.map(\.user))
+        let chosen = found.filter { $0.size <= largest }.map(\.user).sorted()
+        var merger = try AdapterMerger(dimension: kind.dimension)
+        var merged: [UserDigest] = []
+        for user in chosen {
+            guard let adapter = try await adapter(of: user, kind), adapter.productBound <= largest else { continue }
+            try merger.add(adapter)
+            merged.append(user)
+        }
+        guard merged.count >= max(1, minimum) else { return nil }
+        let prior = try merger.merged(rank: kind.rank, shrinkage: shrinkage)
+        return prior.isZero ? nil : Made(prior: prior, donors: merged)
+    }
+
+    /// A user's adapter where it is of the kind: they may have another one by now; and a normalised map is no product.
+    private func adapter(of user: UserDigest, _ kind: AdapterKind) async throws -> LoRAAdapter? {
+        try Task.checkCancellation()
+        guard let adapter = try await donors.adapter(of: user) else { return nil }
+        let shape = adapter.shape
+        guard shape.dimension == kind.dimension, shape.rank == kind.rank, !shape.normalizesOutput else { return nil }
+        return adapter
     }
 
     /// How many times the median's size an adapter may have.
     static let giant = 100.0
 
-    /// Leaves out adapters far larger than the others: a mean with one that diverged would be that one's, and beyond the
-    /// range of Float no merge could be made at all. The size is ‖A‖·‖B‖ with the
-    /// scale, which bounds the product's norm, and that of the bias.
-    private static func withoutGiants(
-        _ found: [(user: UserDigest, adapter: LoRAAdapter)]
-    ) -> [(user: UserDigest, adapter: LoRAAdapter)] {
-        let sizes = found.map { donor in
-            norm(donor.adapter.down.array) * norm(donor.adapter.up.array) * Double(donor.adapter.shape.scale)
-                + norm(donor.adapter.bias ?? [])
-        }
+    /// The largest size that is merged. A mean with an adapter far larger than the others, one that diverged, would be that
+    /// one's, and beyond the range of Float no merge could be made at all.
+    private static func largest(among sizes: [Double]) -> Double {
         // Adapters that have learned nothing say nothing of what is usual.
         let learned = sizes.filter { $0 > 0 }.sorted()
-        guard !learned.isEmpty else { return found }
-        let bound = giant * learned[learned.count / 2]
-        return found.enumerated().filter { sizes[$0.offset] <= bound }.map(\.element)
-    }
-
-    private static func norm(_ values: [Float]) -> Double {
-        values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-    }
-
-    /// Off the caller's actor: it takes a good part of a second for hundreds of donors.
-    @concurrent
-    private static func merged(_ adapters: [LoRAAdapter], rank: Int, _ shrinkage: AdapterPrior.Shrinkage) async throws
-        -> AdapterPrior
-    {
-        try AdapterPrior(merging: adapters.map { ($0, 1) }, rank: rank, shrinkage: shrinkage)
+        return learned.isEmpty ? .infinity : giant * learned[learned.count / 2]
     }
 
     /// Half the one, half the other.

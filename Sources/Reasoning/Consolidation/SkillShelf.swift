@@ -47,6 +47,19 @@ package struct PopulationRecord: Sendable, Hashable {
     var candidates: [UserTrial] { trials.filter(\.isSuccess) }
 }
 
+/// The donors of a start that was given out. Arrays and no set: skills share the population's, which may have very many.
+private struct IssuedStart {
+    let id: PriorID
+    /// Ascending.
+    let donors: [UserDigest]
+    /// Those of the population's start that is half of it, ascending.
+    var populationDonors: [UserDigest] = []
+
+    func contains(_ user: UserDigest) -> Bool {
+        donors.containsAscending(user, by: \.self) || populationDonors.containsAscending(user, by: \.self)
+    }
+}
+
 /// The skills and starts that a bank has made.
 package struct SkillShelf: Sendable {
     package private(set) var skills: [SkillID: SkillRecord] = [:]
@@ -55,7 +68,7 @@ package struct SkillShelf: Sendable {
     private let remembersDonors: Bool
     /// The donors of every start ever given out, newest last, so that a start can be called stale long after it was
     /// replaced.
-    private var issued: [(id: PriorID, donors: Set<UserDigest>)] = []
+    private var issued: [IssuedStart] = []
     private var nextSkill: UInt64 = 1
 
     package init(remembersDonors: Bool = true) { self.remembersDonors = remembersDonors }
@@ -100,35 +113,35 @@ package struct SkillShelf: Sendable {
     package mutating func put(_ record: SkillRecord) {
         skills[record.skill.id] = record
         guard let start = record.skill.initialization else { return }
-        remember(start.id, Set(record.skill.donors).union(record.populationDonors))
+        remember(IssuedStart(id: start.id, donors: record.skill.donors, populationDonors: record.populationDonors))
     }
 
     /// Puts the start of a population there.
     package mutating func put(_ record: PopulationRecord, for kind: AdapterKind) {
         populations[kind] = record
-        if let start = record.initialization { remember(start.id, Set(record.donors)) }
-        for start in record.local { remember(start.initialization.id, Set(start.donors)) }
+        if let start = record.initialization { remember(IssuedStart(id: start.id, donors: record.donors)) }
+        for start in record.local { remember(IssuedStart(id: start.initialization.id, donors: start.donors)) }
     }
 
     package mutating func remove(_ id: SkillID) { skills[id] = nil }
 
-    private mutating func remember(_ id: PriorID, _ donors: Set<UserDigest>) {
+    private mutating func remember(_ start: IssuedStart) {
         guard remembersDonors else { return }
-        issued.removeAll { $0.id == id }
-        issued.append((id, donors))
+        issued.removeAll { $0.id == start.id }
+        issued.append(start)
         if issued.count > Self.mostIssued { issued.removeFirst(issued.count - Self.mostIssued) }
     }
 
     /// Forgets the starts to which a user gave, and returns them, ascending.
     mutating func takeStale(_ user: UserDigest) -> [PriorID] {
-        let stale = issued.filter { $0.donors.contains(user) }.map(\.id)
-        issued.removeAll { $0.donors.contains(user) }
+        let stale = issued.filter { $0.contains(user) }.map(\.id)
+        issued.removeAll { $0.contains(user) }
         return stale.sorted { $0.value < $1.value }
     }
 
     /// The donors of every start that is remembered, by its identifier.
     var donorsByPrior: [PriorID: Set<UserDigest>] {
-        Dictionary(uniqueKeysWithValues: issued.map { ($0.id, $0.donors) })
+        Dictionary(uniqueKeysWithValues: issued.map { ($0.id, Set($0.donors).union($0.populationDonors)) })
     }
 
     /// What a new adapter of a kind may start from, with a sentence: where its user's taste is known the local start nearest to

@@ -33,8 +33,9 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
     public var neighbors: Int
     /// The most local starts.
     public var localStarts: Int
-    /// The most adapters that are merged into one prior; fewer for ranks above 8, so that the ranks add up to at most
-    /// 2,400.
+    /// The most adapters that are merged into one prior, 2...1,000,000. They are read twice, one at a time; none is held.
+    /// Above 4,096 dimensions fewer, so that the ranks add up to at most 2,400. A donor who is forgotten costs one merge of all
+    /// the others.
     public var maximumDonors: Int
     /// The seed of the numbers by which the probabilities of rates are estimated.
     public var seed: UInt64
@@ -45,7 +46,7 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
         explorationFloor: Double = 0.02,
         rates: ClosedRange<Float> = 1e-6...1, retrieval: RetrievalWeights = RetrievalWeights(),
         skillNearness: Double = 0.5, startStrength: Double = 0.5, neighbors: Int = 30, localStarts: Int = 64,
-        maximumDonors: Int = 300, seed: UInt64 = 0
+        maximumDonors: Int = 100_000, seed: UInt64 = 0
     ) {
         self.criterion = criterion
         self.successMargin = successMargin
@@ -87,8 +88,8 @@ public struct ReasoningBankConfiguration: Sendable, Hashable {
         guard (2...300).contains(neighbors), (0...4096).contains(localStarts) else {
             throw refuse("\(neighbors) neighbors are not in 2...300, or \(localStarts) local starts not in 0...4096")
         }
-        guard (2...10_000).contains(maximumDonors) else {
-            throw refuse("the number of donors \(maximumDonors) is not in 2...10000")
+        guard (2...1_000_000).contains(maximumDonors) else {
+            throw refuse("the number of donors \(maximumDonors) is not in 2...1000000")
         }
         try retrieval.validate()
     }

@@ -205,8 +205,13 @@ struct SkillTests {
     @Test("merge a bounded number of donors, those nearest the middle")
     func mergeABoundedNumber() async throws {
         let maker = PriorMaker(donors: NoDonors(), maximumDonors: 300)
-        #expect(maker.limit(rank: 8) == 300 && maker.limit(rank: 4) == 300)
-        #expect(maker.limit(rank: 16) == 150 && maker.limit(rank: 256) == 9 && maker.limit(rank: 1000) == 8)
+        func limit(_ dimension: Int, _ rank: Int) -> Int {
+            var builder = EpisodeBuilder()
+            (builder.dimension, builder.rank) = (dimension, rank)
+            return maker.limit(AdapterKind(builder.context()))
+        }
+        #expect(limit(384, 8) == 300 && limit(384, 256) == 300 && limit(4096, 256) == 300 && limit(4097, 8) == 300)
+        #expect(limit(4097, 16) == 150 && limit(8192, 256) == 9 && limit(65_536, 1000) == 8)
         let population = try Population([20], noise: 0.1, gain: { _ in 0.2 })
         let bank = try await population.bank(configuration: ReasoningBankConfiguration(maximumDonors: 6))
         let report = try await bank.autoConsolidate(policy, donors: population)
@@ -216,7 +221,7 @@ struct SkillTests {
         #expect(skill.donors == nearest.prefix(6).map(population.digest).sorted())
     }
 
-    @Test("hundreds of donors of the usual size are merged in full")
+    @Test("hundreds of donors of the usual size are merged in full, each held only while it is added")
     func mergeHundreds() async throws {
         var builder = EpisodeBuilder()
         (builder.dimension, builder.rank) = (64, 8)
@@ -224,15 +229,104 @@ struct SkillTests {
         let common = try Population.adapter(builder, &generator)
         var source = Population.Adapters()
         let bank = InMemoryReasoningBank(clock: ManualClock())
-        for i in 0..<300 {
+        for i in 0..<500 {
             source.held[builder.key.digest(of: "\(i)")] = try Population.near(common, &generator)
             _ = try await bank.storePattern(builder.episode(user: "\(i)", gain: 0.2))
         }
         // No tastes: no groups, but a population.
         let report = try await bank.autoConsolidate(policy, donors: source)
-        #expect(report.populationDonors == 300 && report.created.isEmpty && report.refused.isEmpty)
+        #expect(report.populationDonors == 500 && report.created.isEmpty && report.refused.isEmpty)
         let start = try #require(bank.populationInitialization(of: AdapterKind(builder.context())))
-        #expect(start.prior.donors == 300 && start.prior.shrinkage == 0.5)
+        #expect(start.prior.donors == 500 && start.prior.shrinkage == 0.5)
+    }
+}
+
+extension SkillTests {
+    @Test("leave out donors who go, change their adapter or let it grow while others are read")
+    func leaveOutWhoChanges() async throws {
+        let population = try Population([12], noise: 0.1, gain: { _ in 0.2 })
+        let digests = population.users.map(population.digest).sorted()
+        let usual = try #require(population.adapters[digests[0]])
+        var down = usual.down
+        for k in 0..<down.rows { for j in 0..<down.columns { down[k, j] *= 1e6 } }
+        let grown = try LoRAAdapter(shape: usual.shape, identity: usual.identity, down: down, up: usual.up)
+        let other = LoRAAdapter(shape: try AdapterShape(dimension: 32, rank: 5), identity: usual.identity)
+        let source = ChangingDonors(
+            first: population.adapters,
+            then: population.adapters.merging([digests[4]: other, digests[6]: grown, digests[8]: usual]) { $1 }
+                .filter { $0.key != digests[2] })
+        let maker = PriorMaker(donors: source, maximumDonors: 100)
+        let kind = AdapterKind(population.builder.context())
+        let made = try #require(
+            try await maker.merge(digests.reversed(), kind: kind, minimum: 9, shrinkage: .factor(0.5)))
+        let left = digests.enumerated().filter { ![2, 4, 6].contains($0.offset) }.map(\.element)
+        #expect(made.donors == left)
+        let expected = try AdapterPrior(
+            merging: left.map { ($0 == digests[8] ? usual : population.adapters[$0] ?? usual, 1) }, rank: 4,
+            shrinkage: .factor(0.5))
+        #expect(made.prior == expected)
+        // With them there were enough; without them there are too few.
+        let again = ChangingDonors(first: source.first, then: source.then)
+        let few = PriorMaker(donors: again, maximumDonors: 100)
+        #expect(try await few.merge(digests, kind: kind, minimum: 10) == nil)
+        let gone = PriorMaker(donors: ChangingDonors(first: source.first, then: [:]), maximumDonors: 100)
+        #expect(try await gone.merge(digests, kind: kind, minimum: 0) == nil)
+    }
+
+    @Test("stop at once when the task is cancelled, in either reading")
+    func stopWhenCancelled() async throws {
+        let population = try Population([30], noise: 0.1, gain: { _ in 0.2 })
+        let kind = AdapterKind(population.builder.context())
+        for place in [10, 45] {
+            let source = CancellingDonors(base: population, at: place)
+            let maker = PriorMaker(donors: source, maximumDonors: 100)
+            let task = Task { try await maker.merge(population.users.map(population.digest), kind: kind, minimum: 2) }
+            source.task.withLock { $0 = task }
+            await #expect(throws: CancellationError.self) { _ = try await task.value }
+            #expect(source.calls == place)
+        }
+    }
+}
+
+/// Donors who have other adapters from the second question on.
+private final class ChangingDonors: DonorSource {
+    let first: [UserDigest: LoRAAdapter]
+    let then: [UserDigest: LoRAAdapter]
+    private let asked = Lock(Set<UserDigest>())
+
+    init(first: [UserDigest: LoRAAdapter], then: [UserDigest: LoRAAdapter]) {
+        (self.first, self.then) = (first, then)
+    }
+
+    func adapter(of user: UserDigest) async throws -> LoRAAdapter? {
+        asked.withLock { $0.insert(user).inserted } ? first[user] : then[user]
+    }
+}
+
+/// Donors whose reading is cancelled from within a call.
+private final class CancellingDonors: DonorSource {
+    let task = Lock<Task<PriorMaker.Made?, any Error>?>(nil)
+    private let base: any DonorSource
+    private let place: Int
+    private let count = Lock(0)
+
+    init(base: any DonorSource, at place: Int) {
+        self.base = base
+        self.place = place
+    }
+
+    var calls: Int { count.withLock { $0 } }
+
+    func adapter(of user: UserDigest) async throws -> LoRAAdapter? {
+        let number = count.withLock { count in
+            count += 1
+            return count
+        }
+        if number == place {
+            while task.withLock({ $0 }) == nil { await Task.yield() }
+            task.withLock { $0 }?.cancel()
+        }
+        return try await base.adapter(of: user)
     }
 }
 

@@ -111,6 +111,7 @@ struct StoringTests {
             ReasoningBankConfiguration(explorationFloor: 0.21), ReasoningBankConfiguration(explorationFloor: -0.1),
             ReasoningBankConfiguration(rates: 0...1), ReasoningBankConfiguration(rates: 1...Float.infinity),
             ReasoningBankConfiguration(skillNearness: 2), ReasoningBankConfiguration(maximumDonors: 1),
+            ReasoningBankConfiguration(maximumDonors: 1_000_001),
             ReasoningBankConfiguration(retrieval: RetrievalWeights(similarity: .nan)),
             ReasoningBankConfiguration(retrieval: RetrievalWeights(recency: -1)),
             ReasoningBankConfiguration(retrieval: RetrievalWeights(halfLifeDays: 0)),
@@ -119,6 +120,7 @@ struct StoringTests {
             let error = #expect(throws: ReasoningError.self) { try setting.validate() }
             #expect(error?.code == .invalidConfiguration)
         }
+        #expect(ReasoningBankConfiguration().maximumDonors == 100_000)
         try ReasoningBankConfiguration().validate()
     }
 
