@@ -64,7 +64,8 @@ let package = Package(
 
         // What scripts/kill-loop kills, and what looks afterwards.
         .executableTarget(
-            name: "KillLoop", dependencies: ["SQLiteStorage", "Personalization", "LoRA", "TensorCore"],
+            name: "KillLoop",
+            dependencies: ["SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"],
             path: "Tests/KillLoop", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),

@@ -52,10 +52,12 @@ enum Checking {
         let verification = try await JournalVerification.run(storage, storage)
         if let mismatch = verification.mismatches.first { fail("\(mismatch.user): \(mismatch.reason)") }
         try checkErased(users.filter { $0.value.isErased }.map(\.key), path)
+        let episodes = try await Banking(storage).check(acknowledgements)
         await storage.close()
         print(
             "\(count) acknowledged in this file, \(verification.entries) entries, \(verification.unsavedEntries) in the "
-                + "journal alone; forgotten: \(gone) users, \(pieces) pieces of feedback of others")
+                + "journal alone; forgotten: \(gone) users, \(pieces) pieces of feedback of others; "
+                + "bank: \(episodes)")
     }
 
     private static func said(_ path: String) throws -> (users: [String: User], count: Int) {
@@ -79,6 +81,8 @@ enum Checking {
                 users[user]?.isForgotten = true
                 users[user]?.isErased = isErased
                 count += 1
+            case .episode, .forgotDonor, .consolidated: count += 1
+            case .forgettingDonor: break
             }
         }
         return (users, count)

@@ -8,8 +8,8 @@
 
 // Three parts of scripts/kill-loop:
 //
-//   KillLoop write FILE ROUND      four writers learn and forget, and one settles all the time; prints a line for each thing that
-//                                  was acknowledged; runs until it is killed
+//   KillLoop write FILE ROUND      four writers learn and forget, one settles all the time, and a bank stores, consolidates and forgets;
+//                                  prints a line for each thing that was acknowledged; runs until it is killed
 //   KillLoop read FILE             reads what the writers write, and looks whether it makes sense; runs until it is killed
 //   KillLoop check FILE ACKS       whether everything acknowledged is there, in order, nothing but whole updates, and nothing of
 //                                  what was forgotten

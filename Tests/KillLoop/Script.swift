@@ -50,6 +50,11 @@ enum Line {
     case forgotPiece(String, UInt64, version: UInt64)
     case forgettingUser(String)
     case forgotUser(String, isErased: Bool)
+    /// An episode of the bank's script, by its place there.
+    case episode(Int, id: UInt64)
+    case forgettingDonor(String)
+    case forgotDonor(String)
+    case consolidated
 
     var text: String {
         switch self {
@@ -59,6 +64,10 @@ enum Line {
         case .forgotPiece(let user, let piece, let version): "forgot piece\t\(user)\t\(piece)\t\(version)\n"
         case .forgettingUser(let user): "forgetting user\t\(user)\n"
         case .forgotUser(let user, let isErased): "forgot user\t\(user)\t\(isErased)\n"
+        case .episode(let place, let id): "episode\t\(place)\t\(id)\n"
+        case .forgettingDonor(let user): "forgetting donor\t\(user)\n"
+        case .forgotDonor(let user): "forgot donor\t\(user)\n"
+        case .consolidated: "consolidated\n"
         }
     }
 
@@ -73,6 +82,10 @@ enum Line {
         case ("forgot piece", 2): self = .forgotPiece(user, numbers[0], version: numbers[1])
         case ("forgetting user", 0): self = .forgettingUser(user)
         case ("forgot user", 1): self = .forgotUser(user, isErased: parts[2] == "true")
+        case ("episode", 1): self = .episode(Int(user) ?? -1, id: numbers[0])
+        case ("forgetting donor", 0): self = .forgettingDonor(user)
+        case ("forgot donor", 0): self = .forgotDonor(user)
+        case ("consolidated", 0): self = .consolidated
         default: return nil
         }
     }

@@ -18,11 +18,14 @@ enum Writing {
         let engine = try PersonalizationEngine(
             configuration: Script.configuration(round: round), store: storage, journal: storage)
         let catalogue = try Script.catalogue()
+        let bank = try await Banking(storage)
         say(.round)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for writer in 0..<Script.writers {
                 group.addTask { try await learn(writer, round, engine, storage, catalogue) }
             }
+            group.addTask { try await bank.store(round) }
+            group.addTask { try await bank.consolidate() }
             // Much more often than an application would, so that kills hit it.
             group.addTask {
                 while true {
