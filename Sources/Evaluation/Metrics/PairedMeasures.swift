@@ -85,6 +85,11 @@ struct PairedMeasures: Sendable {
         bootstrap.interval { $0.at(layout.worse(method)) / Double(users) }
     }
 
+    /// The difference of two methods in the share of users made worse, paired.
+    func differenceOfShareWorse(_ method: Int, minus other: Int) -> Interval {
+        bootstrap.interval { ($0.at(layout.worse(method)) - $0.at(layout.worse(other))) / Double(users) }
+    }
+
     /// The area under the gain curve, in AUC · steps.
     func area(_ method: Int) -> Interval { bootstrap.interval { curve($0, method).area } }
 

@@ -4,10 +4,12 @@ extension EvaluationResult {
     /// ```text
     /// {"dataset","embeddings","items","dimension","donors","users","events","query","rank","seeds","resamples",
     ///  "methods":{NAME:{"auc","ndcg10","mrr","hit10","t90","saving","area","worse","regret",
-    ///                   "over_profile":{"auc","ndcg10"},"kappa","settings","seconds"}}}
+    ///                   "over_profile":{"auc","ndcg10"},"over_cold":{"auc","ndcg10","worse"},
+    ///                   "kappa","settings","seconds"}}}
     /// ```
     ///
-    /// `over_profile` is the paired difference from the method `profile`, null when that was not run. Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
+    /// `over_profile` and `over_cold` are paired differences from the methods `profile` and `cold`, null when those were not
+    /// run. Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
     /// reads back the same.
     public var json: String {
         JSONText.object([
@@ -22,7 +24,16 @@ extension EvaluationResult {
             ("rank", .integer(configuration.rank)),
             ("seeds", .integer(configuration.seeds)),
             ("resamples", .integer(configuration.resamples)),
-            ("methods", .object(methods.map { ($0.method.rawValue, $0.json(overProfile: overProfile($0.method))) })),
+            (
+                "methods",
+                .object(
+                    methods.map { method in
+                        (
+                            method.method.rawValue,
+                            method.json(overProfile: overProfile(method.method), overCold: overCold(method.method))
+                        )
+                    })
+            ),
         ]).text
     }
 }
@@ -34,24 +45,33 @@ extension EvaluationResult {
             ("ndcg10", difference(.ndcg10, of: method, minus: .profile)),
         ]
     }
+
+    private func overCold(_ method: EvaluationMethod) -> [(String, Interval?)] {
+        [
+            ("auc", difference(.auc, of: method, minus: .cold)),
+            ("ndcg10", difference(.ndcg10, of: method, minus: .cold)),
+            ("worse", differenceOfWorse(of: method, minus: .cold)),
+        ]
+    }
 }
 
 extension EvaluationResult.Method {
-    fileprivate func json(overProfile: [(String, Interval?)]) -> JSONText {
+    fileprivate func json(overProfile: [(String, Interval?)], overCold: [(String, Interval?)]) -> JSONText {
         func value(_ interval: Interval?) -> JSONText {
             guard let interval else { return .null }
             return .object([
                 ("mean", .number(interval.mean)), ("low", .number(interval.low)), ("high", .number(interval.high)),
             ])
         }
+        func values(_ intervals: [(String, Interval?)]) -> JSONText {
+            intervals.allSatisfy { $0.1 == nil } ? .null : .object(intervals.map { ($0.0, value($0.1)) })
+        }
         return .object([
             ("auc", value(auc)), ("ndcg10", value(ndcg10)), ("mrr", value(mrr)), ("hit10", value(hit10)),
             ("t90", value(t90)), ("saving", value(saving)), ("area", value(area)), ("worse", value(worse)),
             ("regret", value(regret)),
-            (
-                "over_profile",
-                overProfile.allSatisfy { $0.1 == nil } ? .null : .object(overProfile.map { ($0.0, value($0.1)) })
-            ),
+            ("over_profile", values(overProfile)),
+            ("over_cold", values(overCold)),
             ("kappa", .number(kappa)),
             ("settings", .object(settings.map { ($0.name, .number($0.value)) })),
             ("seconds", .number(duration / .seconds(1))),

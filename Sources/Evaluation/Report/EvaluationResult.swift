@@ -92,4 +92,10 @@ public struct EvaluationResult: Sendable {
         guard let first = positions[method], let second = positions[other] else { return nil }
         return measures.difference(measure.eventMeasure, of: first, minus: second)
     }
+
+    /// The difference of two methods in ``Method/worse`` with its paired interval; nil unless both were run.
+    public func differenceOfWorse(of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval? {
+        guard let first = positions[method], let second = positions[other] else { return nil }
+        return measures.differenceOfShareWorse(first, minus: second)
+    }
 }

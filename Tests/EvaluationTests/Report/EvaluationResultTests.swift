@@ -45,6 +45,10 @@ import Testing
                 #expect(interval["low"] ?? 1 <= interval["high"] ?? 0)
             }
         }
+        let overCold = try #require(methods["profile"]?["over_cold"] as? [String: [String: Double]])
+        #expect(Set(overCold.keys) == ["auc", "ndcg10", "worse"])
+        let (profile, cold) = (try #require(result[.profile]?.worse), try #require(result[.cold]?.worse))
+        #expect(abs((overCold["worse"]?["mean"] ?? 9) - (profile.mean - cold.mean)) < 1e-12)
         #expect(result.json.hasPrefix(#"{"dataset":"synthetic","#) && !result.json.contains("\n"))
     }
 
@@ -56,6 +60,8 @@ import Testing
         #expect(result.json.contains(#""t90":null,"saving":null"#))
         #expect(result.difference(.auc, of: .popularity, minus: .none) != nil)
         #expect(result.difference(.auc, of: .popularity, minus: .cold) == nil)
+        #expect(result.differenceOfWorse(of: .popularity, minus: .cold) == nil)
+        #expect(result.json.contains(#""over_profile":null,"over_cold":null"#))
         #expect(result.table.contains("popularity"))
     }
 

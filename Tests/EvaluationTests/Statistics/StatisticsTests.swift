@@ -154,6 +154,20 @@ import Testing
         #expect(worse.shareWorse(0).mean == 0)
     }
 
+    /// Whoever is made worse by both methods leaves no uncertainty in their difference.
+    @Test func pairsTheSharesOfUsersMadeWorse() {
+        let none = tables[0]
+        func losing(_ users: Set<Int>) -> EventTable {
+            table { user, step in none.quality[none.offsets[user] + step].auc - (users.contains(user) ? 0.01 : 0) }
+        }
+        let measures = PairedMeasures(
+            tables: [none, losing([1, 2]), losing([1, 2]), losing([2])], reference: 0, resamples: 200, seed: 1)
+        #expect(measures.shareWorse(1).low < measures.shareWorse(1).high)
+        #expect(measures.differenceOfShareWorse(2, minus: 1) == Interval(mean: 0, low: 0, high: 0))
+        let fewer = measures.differenceOfShareWorse(3, minus: 1)
+        #expect(fewer.mean == -0.25 && fewer.low < -0.25 && fewer.high == 0)
+    }
+
     @Test func pairsDifferences() {
         let shifted = tables[0].quality.map(\.auc)
         let measures = PairedMeasures(
