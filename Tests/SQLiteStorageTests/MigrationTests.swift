@@ -113,7 +113,7 @@ struct MigrationTests {
         #expect(verification.mismatches == [] && verification.users == 4 && verification.entries == 21)
         #expect(try await snapshots(storage) == expected)
         await storage.close()
-        #expect(try version(path) == 2)
+        #expect(try version(path) == 3)
 
         // Once more changes nothing.
         let before = try contents(ofFile: path)

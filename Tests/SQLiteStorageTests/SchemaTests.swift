@@ -33,14 +33,14 @@ struct SchemaTests {
 
     @Test(
         "tables of another version are refused",
-        arguments: [(3, StorageError.Code.newerSchema), (99, .newerSchema), (0, .notAStore)])
+        arguments: [(4, StorageError.Code.newerSchema), (99, .newerSchema), (0, .notAStore)])
     func otherVersions(version: Int, expected: StorageError.Code) async throws {
         let path = folder.newPath()
         try await SQLiteStorage(path: path).close()
         changeWithChecksums(path, "PRAGMA user_version = \(version)")
         #expect(try await refusal(path)?.code == expected)
         #expect(try await refusal(path, .reading)?.code == expected)
-        changeWithChecksums(path, "PRAGMA user_version = 2")
+        changeWithChecksums(path, "PRAGMA user_version = 3")
         #expect(try await refusal(path) == nil)
     }
 
