@@ -44,10 +44,15 @@ let package = Package(
             name: "CPageChecksums", dependencies: ["CSQLite", "CXXHash"],
             cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
+        .target(
+            name: "CHnsw", dependencies: ["CKernels"],
+            cxxSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : []),
+            linkerSettings: [.linkedLibrary("m")]),
+
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke", "CXXHash"]),
         module("Telemetry"),
         module("LoRA", ["TensorCore"]),
-        module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
+        module("Reasoning", ["LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
         module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
@@ -83,5 +88,6 @@ let package = Package(
             ]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore", "CSQLite"]),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )
