@@ -63,7 +63,7 @@ let package = Package(
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
         ),
-        module("Benchmarking", ["Evaluation", "Personalization", "LoRA", "TensorCore", "CAllocations"]),
+        module("Benchmarking", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "CAllocations"]),
         .executableTarget(
             name: "AttuneCommand", dependencies: ["Attune", "Benchmarking", "TensorCore"], swiftSettings: settings),
 
@@ -74,7 +74,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
-        tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
+        tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         tests(
             "PersonalizationTests",
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),

@@ -53,6 +53,8 @@ extension EpisodeIndex {
         guard let graph = range.graph else { return false }
         var row = firstRow(notBefore: range.end)
         var left = Self.rowsInPiece
+        // No further than the next check, which is then of the same rows however the work is cut.
+        if range.checkAt > graph.count { left = min(left, range.checkAt - graph.count) }
         let width = ContextFeatures.count
         while left > 0, row < ids.count, end.map({ ids[row] < $0 }) ?? true, graph.count < plan.mostRows {
             if facts[row].reward >= 0 {
@@ -149,7 +151,7 @@ extension EpisodeIndex {
     }
 
     private mutating func postpone(rows: Int) {
-        graphs.rowsToBegin = max(2 * rows, graphs.waiting + plan.leastRows / 2, plan.leastRows)
+        graphs.rowsToBegin = max(2 * rows, plan.leastRows)
         graphs.wasRefused = true
     }
 
@@ -206,7 +208,7 @@ extension EpisodeIndex {
         if let renewal {
             graphs.ranges[i] = renewal
         } else if i == graphs.ranges.count - 1 {
-            refuseLast(0)
+            refuseLast(graphs.ranges[i].live)
         } else {
             graphs.ranges[i].refuse()
         }
@@ -218,7 +220,8 @@ extension Dictionary where Key == AdapterKind, Value == KindState {
     /// Works on the graphs of the kinds for about so long; says whether more is left. One piece at least, where there is one.
     package mutating func indexMore(for budget: Duration = .microseconds(500)) -> Bool {
         let start = ContinuousClock.now
-        for kind in keys {
+        // Names only: a second reference to the kinds would have each copied, and its graphs given up.
+        for kind in Array(keys) {
             while self[kind]?.indexMore() ?? false {
                 if ContinuousClock.now - start >= budget { return true }
             }

@@ -45,7 +45,7 @@ extension EpisodeIndex {
         let rows = firstRow(notBefore: range.first)..<firstRow(notBefore: range.end)
         guard !rows.isEmpty else { return check }
         var random = PhiloxGenerator(seed: plan.seed, stream: range.first.value, purpose: .sampling)
-        let now = facts[ids.count - 1].recordedAt
+        let now = facts[rows.upperBound - 1].recordedAt
         for i in 0..<plan.queries {
             var vector = vector(at: random.integer(in: rows))
             // Noise of a third of its length: a cosine of about 0.95 with the row.

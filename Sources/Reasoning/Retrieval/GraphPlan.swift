@@ -8,12 +8,12 @@ package struct GraphPlan: Sendable {
     /// made again after removals grow with it, the number of graphs that a look-up asks falls.
     package var mostRows = 131_072
     /// M of the graph: links on each level.
-    package var links = 16
+    package var links = 12
     /// efConstruction of the graph: candidates among which a new row's links are chosen.
-    package var construction = 100
+    package var construction = 64
     /// The numbers of candidates (ef) that the check tries, ascending; the first that passes is what look-ups begin with. None:
     /// there are no graphs.
-    package var efforts = [64, 128, 256, 512, 1024]
+    package var efforts = [32, 64, 128, 256, 512, 1024]
     /// A search costs as much for each candidate as looking at so many rows. Where that is more than looking at all, all are
     /// looked at. A count instead of times, so that answers do not depend on how busy the machine is.
     package var rowsPerCandidate = 64
