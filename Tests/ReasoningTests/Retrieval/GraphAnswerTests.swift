@@ -49,7 +49,7 @@ struct GraphAnswerTests {
         "give 95 % of the true ones among groups, whatever is asked",
         arguments: [UInt64](1...underSanitizer(1, otherwise: 3)))
     func areGood(seed: UInt64) {
-        var (index, exact, made) = pair(2_600, groups: 40, seed: seed)
+        var (index, exact, made) = pair(2_800, groups: 40, seed: seed)
         index.finishIndexing()
         let statistics = index.graphStatistics
         #expect(statistics.graphs == 3 && statistics.refused == 0 && statistics.indexed > 2_200, "seed \(seed)")
