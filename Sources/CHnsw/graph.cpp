@@ -55,7 +55,7 @@ struct attune_graph {
     attune_graph(const attune_graph_settings &settings, size_t capacity)
         : space(settings.dimension),
           index(&space, capacity, settings.links, settings.construction, static_cast<size_t>(settings.seed)) {
-        index.label_lookup_.reserve(settings.labels);
+        index.label_lookup_.reserve(capacity);
     }
 };
 
@@ -93,7 +93,7 @@ attune_graph *attune_graph_create(
     attune_graph_settings settings, size_t capacity, attune_graph_failure *failure) {
     failure->text[0] = 0;
     if (settings.dimension < 1 || settings.dimension > 65536 || settings.links < 2 || settings.links > 100
-        || settings.construction < 1 || settings.construction > 10000 || settings.labels > most_vectors
+        || settings.construction < 1 || settings.construction > 10000
         || capacity < 1 || capacity > most_vectors) {
         fail(failure, ATTUNE_GRAPH_INVALID, "a setting is out of range");
         return nullptr;
@@ -111,18 +111,6 @@ attune_graph *attune_graph_create(
 }
 
 void attune_graph_free(attune_graph *graph) { delete graph; }
-
-attune_graph_status attune_graph_reserve(attune_graph *graph, size_t capacity, attune_graph_failure *failure) {
-    return guarded(graph, failure, [&] {
-        if (capacity > most_vectors) return fail(failure, ATTUNE_GRAPH_INVALID, "the capacity is out of range");
-        if (capacity <= graph->index.max_elements_) return ATTUNE_GRAPH_OK;
-        // hnswlib deletes these lists and then makes others; if that fails, its destructor would delete them again.
-        delete graph->index.visited_list_pool_;
-        graph->index.visited_list_pool_ = nullptr;
-        graph->index.resizeIndex(capacity);
-        return ATTUNE_GRAPH_OK;
-    });
-}
 
 attune_graph_status attune_graph_add(
     attune_graph *graph, const float *vector, uint64_t label, attune_graph_failure *failure) {
@@ -171,5 +159,3 @@ attune_graph_status attune_graph_search(
 }
 
 size_t attune_graph_count(const attune_graph *graph) { return graph->index.cur_element_count; }
-
-size_t attune_graph_capacity(const attune_graph *graph) { return graph->index.max_elements_; }

@@ -43,21 +43,16 @@ typedef struct attune_graph_settings {
     size_t links;
     /// efConstruction: the candidates among which a new vector's links are chosen; 1 to 10,000.
     size_t construction;
-    /// The vectors for which the table of labels has room from the beginning, so that it is never made anew.
-    size_t labels;
     /// Draws the levels.
     uint64_t seed;
 } attune_graph_settings;
 
-/// An empty graph for up to `capacity` vectors, at most 2^31 - 1; NULL when it can't be made.
+/// An empty graph for up to `capacity` vectors, at most 2^31 - 1; NULL when it can't be made. Some 50 bytes are taken for each
+/// vector of the capacity, so that no table has to move later; the rest comes with the vectors.
 attune_graph *_Nullable attune_graph_create(
     attune_graph_settings settings, size_t capacity, attune_graph_failure *_Nonnull failure);
 
 void attune_graph_free(attune_graph *_Nonnull graph);
-
-/// Makes room for `capacity` vectors in all. The vectors move at most once, in as much time as their copy takes.
-attune_graph_status attune_graph_reserve(
-    attune_graph *_Nonnull graph, size_t capacity, attune_graph_failure *_Nonnull failure);
 
 /// Adds a vector, [dimension], under a label that isn't there.
 attune_graph_status attune_graph_add(
@@ -73,9 +68,6 @@ attune_graph_status attune_graph_search(
 
 /// The vectors in a graph.
 size_t attune_graph_count(const attune_graph *_Nonnull graph);
-
-/// The vectors for which a graph has room.
-size_t attune_graph_capacity(const attune_graph *_Nonnull graph);
 
 #ifdef __cplusplus
 }

@@ -80,7 +80,14 @@ package struct EpisodeIndex: Sendable {
     }
 
     func firstRow(notBefore id: EpisodeID) -> Int {
+        guard start < ids.count, id > ids[start] else { return start }
         var (low, high) = (start, ids.count)
+        // Identifiers rise by at least one from row to row; mostly by one.
+        let distance = id.value - ids[start].value
+        if distance < UInt64(high - low) {
+            high = start + Int(distance)
+            if ids[high] == id { return high }
+        }
         while low < high {
             let middle = (low + high) / 2
             if ids[middle] < id { low = middle + 1 } else { high = middle }

@@ -30,8 +30,8 @@ extension EpisodeIndex {
     ///
     /// The same episodes in the same order give the same graphs, however the work is cut into calls.
     ///
-    /// - Complexity: four rows added (O(log n) each, 0.1 to 0.3 ms each at 10⁵ rows), or 4,096 looked at. When a
-    ///   graph doubles, its tables move: some milliseconds at 10⁵ rows.
+    /// - Complexity: four rows added (O(log n) each, 0.1 to 0.3 ms each at 10⁵ rows), or 4,096 looked at; a new
+    ///   graph's tables, 7 MB.
     @discardableResult
     package mutating func indexMore() -> Bool {
         guard isIndexingDue else { return false }
@@ -85,6 +85,7 @@ extension EpisodeIndex {
             if graphs.ranges[last].check != nil { return checkMore(last) }
             let isDone = growLast(last)
             return startCheck(last, isDone: isDone) || !isDone
+                || !graphs.isOpen(plan) && graphs.waiting >= graphs.rowsToBegin
         }
         guard graphs.waiting >= graphs.rowsToBegin else { return false }
         let first = graphs.ranges.isEmpty ? ids[start] : graphs.end
@@ -102,7 +103,9 @@ extension EpisodeIndex {
         graphs.ranges[last].graph = nil
         let couldAdd = extend(&range, before: nil)
         guard couldAdd else {
+            // No memory, as a rule: not at once again.
             refuseLast(range.graph?.count ?? 0)
+            postpone(rows: graphs.waiting)
             return true
         }
         graphs.ranges[last] = range

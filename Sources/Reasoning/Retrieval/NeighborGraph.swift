@@ -49,14 +49,12 @@ final class NeighborGraph: @unchecked Sendable {
 
     private let graph: OpaquePointer
     private let dimension: Int
-    /// The most vectors.
-    let capacity: Int
 
     /// An empty graph.
     ///
     /// - Parameters:
     ///   - dimension: The length of the vectors.
-    ///   - capacity: The most vectors; memory is taken as they come.
+    ///   - capacity: The most vectors; some 50 bytes are taken for each at once, the rest as they come.
     ///   - links: M, section 4.1 of the paper.
     ///   - construction: efConstruction, likewise.
     ///   - seed: Draws the levels of the vectors.
@@ -65,14 +63,13 @@ final class NeighborGraph: @unchecked Sendable {
         var failure = attune_graph_failure()
         let settings = attune_graph_settings(
             dimension: max(0, dimension), links: max(0, links), construction: max(0, construction),
-            labels: max(0, capacity), seed: seed)
-        guard let made = unsafe attune_graph_create(settings, max(0, min(capacity, 4_096)), &failure) else {
+            seed: seed)
+        guard let made = unsafe attune_graph_create(settings, max(0, capacity), &failure) else {
             let isInvalid = unsafe withUnsafeBytes(of: failure.text) { unsafe $0.starts(with: "a setting".utf8) }
             throw GraphError(isInvalid ? ATTUNE_GRAPH_INVALID : ATTUNE_GRAPH_NO_MEMORY, failure)
         }
         unsafe graph = made
         self.dimension = dimension
-        self.capacity = capacity
     }
 
     deinit { unsafe attune_graph_free(graph) }
@@ -88,11 +85,6 @@ final class NeighborGraph: @unchecked Sendable {
     func add(_ id: EpisodeID, _ vector: FloatBuffer) throws(GraphError) {
         precondition(vector.count == dimension, "NeighborGraph: \(vector.count) elements instead of \(dimension)")
         var failure = attune_graph_failure()
-        let room = unsafe attune_graph_capacity(graph)
-        if count == room, room < capacity {
-            let status = unsafe attune_graph_reserve(graph, min(2 * room, capacity), &failure)
-            guard status == ATTUNE_GRAPH_OK else { throw GraphError(status, failure) }
-        }
         let status = unsafe attune_graph_add(graph, vector.base, id.value, &failure)
         guard status == ATTUNE_GRAPH_OK else { throw GraphError(status, failure) }
     }

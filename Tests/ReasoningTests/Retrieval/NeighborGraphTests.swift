@@ -51,9 +51,9 @@ struct NeighborGraphTests {
         #expect(try graph.search(all[0], limit: 1_000).count <= 300)
     }
 
-    @Test("grows past its first room, and answers alike when made again")
-    func grows() throws {
-        let count = underSanitizer(4_200, otherwise: 4_500)
+    @Test("takes as many as it has room for, and answers alike when made again")
+    func isDeterministic() throws {
+        let count = 1_000
         let all = vectors(count, dimension: 4, seed: 3)
         let graphs = try (0..<2).map { _ in try makeGraph(dimension: 4, capacity: count, links: 4, construction: 8) }
         for graph in graphs {
@@ -97,7 +97,7 @@ struct NeighborGraphTests {
     @Test("says that there is no memory", .enabled(if: underSanitizer(false, otherwise: true)))
     func noMemory() {
         var failure = attune_graph_failure()
-        let settings = attune_graph_settings(dimension: 65_536, links: 8, construction: 8, labels: 1, seed: 1)
+        let settings = attune_graph_settings(dimension: 65_536, links: 8, construction: 8, seed: 1)
         guard let graph = unsafe attune_graph_create(settings, 4_000_000, &failure) else {
             let text = unsafe withUnsafeBytes(of: failure.text) {
                 unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
