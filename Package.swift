@@ -44,10 +44,15 @@ let package = Package(
             name: "CPageChecksums", dependencies: ["CSQLite", "CXXHash"],
             cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
 
+        .target(
+            name: "CHnsw", dependencies: ["CKernels"],
+            cxxSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : []),
+            linkerSettings: [.linkedLibrary("m")]),
+
         module("TensorCore", ["CKernels", "COpenBLAS", "CLapacke", "CXXHash"]),
         module("Telemetry"),
         module("LoRA", ["TensorCore"]),
-        module("Reasoning", ["LoRA", "TensorCore", "Telemetry"]),
+        module("Reasoning", ["LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
         module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
@@ -58,7 +63,7 @@ let package = Package(
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
         ),
-        module("Benchmarking", ["Evaluation", "Personalization", "LoRA", "TensorCore", "CAllocations"]),
+        module("Benchmarking", ["Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "CAllocations"]),
         .executableTarget(
             name: "AttuneCommand", dependencies: ["Attune", "Benchmarking", "TensorCore"], swiftSettings: settings),
 
@@ -70,7 +75,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
-        tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
+        tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         tests(
             "PersonalizationTests",
             ["Personalization", "Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry"]),
@@ -84,5 +89,6 @@ let package = Package(
             ]),
         tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore", "CSQLite"]),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )

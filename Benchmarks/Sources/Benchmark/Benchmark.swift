@@ -15,6 +15,7 @@ struct Benchmark {
                Benchmark journal [--quick] [--cases a,b] [--folder DIR] [--format text|json]
                Benchmark store [--quick] [--adapters N] [--shapes 64/4] [--folder DIR] [--format text|json]
                Benchmark merge [--quick] [--adapters N] [--shapes 384/8] [--format text|json]
+               Benchmark retrieval [--quick] [--format text|json]
                Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
@@ -29,6 +30,8 @@ struct Benchmark {
                    of the file in memory and when it has; 5 GB in --folder. --quick takes 20,000.
           merge    a prior of 1,000, 10,000 and 100,000 adapters, none of which is held: time, and the peak of memory. Each
                    number in a process of its own. --quick merges 1,000.
+          retrieval  similar episodes among 10^3 to 10^6, by graphs and by reading all; updates that ask a bank of 10^5.
+                   Takes many minutes, and 2 GB. --quick ends at 32,000.
           start    from the start of a process to its first personalized embedding.
 
         """
@@ -46,10 +49,14 @@ struct Benchmark {
             case "store": try await store(Options(arguments.dropFirst()))
             case "merge": try merge(Options(arguments.dropFirst()))
             case "merge-one": try mergeOne(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "retrieval": try await retrieval(Options(arguments.dropFirst()))
+            case "retrieval-one": try retrievalOne(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "retrieval-update": try await retrievalUpdate(arguments.dropFirst().map { Int($0) ?? 0 })
             case "start": try start(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
-            default: throw UsageError("a subcommand is needed: kernels, scale, journal, store, merge or start")
+            default:
+                throw UsageError("a subcommand is needed: kernels, scale, journal, store, merge, retrieval or start")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))

@@ -243,7 +243,7 @@ private final class ManyUsers: Sendable {
 }
 
 /// The process's memory, in bytes.
-private func residentMemory() throws -> Int {
+func residentMemory() throws -> Int {
     let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
     guard let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
         throw WrongResult("/proc/self/statm holds \(text)")

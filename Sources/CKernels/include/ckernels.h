@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /// The instruction sets that kernels are compiled for, in rising order.
 typedef enum attune_kernel_level : int32_t {
     ATTUNE_KERNEL_PORTABLE = 0,
@@ -310,3 +314,7 @@ void attune_fold_signs(
 void attune_count_above(
     const float *_Nonnull scores, const float *_Nonnull offsets, size_t n, float threshold, uint32_t *_Nonnull greater,
     uint32_t *_Nonnull equal);
+
+#ifdef __cplusplus
+}
+#endif

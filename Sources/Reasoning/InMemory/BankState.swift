@@ -24,8 +24,13 @@ struct BankState: Sendable {
     private(set) var evicted = 0
     private var nextEpisode: UInt64 = 1
     var knowledge = SkillShelf()
+    private let plan: GraphPlan
+    var lookups = LookupCounts()
 
-    init(capacity: Int) { self.capacity = capacity }
+    init(capacity: Int, plan: GraphPlan = GraphPlan()) {
+        self.capacity = capacity
+        self.plan = plan
+    }
 
     /// The number of episodes.
     var count: Int { episodes.count }
@@ -41,13 +46,19 @@ struct BankState: Sendable {
         let kind = AdapterKind(episode.context)
         places[episode.user, default: [:]][Name(episode)] = Place(id: id, kind: kind)
         episodes[id] = episode
-        kinds[kind, default: KindState()].append(id, episode)
+        kinds[kind, default: KindState(plan)].append(id, episode)
         if count > capacity, let oldest {
             remove(oldest.id, of: oldest.kind)
             evicted += 1
         }
         return id
     }
+
+    /// Whether graphs of a kind wait for work.
+    func isIndexingDue(for kind: AdapterKind) -> Bool { kinds[kind]?.index.isIndexingDue ?? false }
+
+    /// Works on graphs for about half a millisecond; says whether more is left.
+    mutating func indexMore() -> Bool { kinds.indexMore() }
 
     /// The oldest episode. Names only: with a second reference to its kind's state, removing it would copy all of that.
     private var oldest: Place? {

@@ -9,7 +9,8 @@ internal import TensorCore
 /// - Sums over users are kept as whole numbers, so that neither the order of storage nor what was evicted, forgotten or
 ///   excluded shows in any advice.
 /// - ``learnStrategy(_:)`` takes the same time however many episodes there are; ``retrievePatterns(_:)`` reads each
-///   episode of the kind once.
+///   episode of the kind once, up to some 16,000. Above, it asks graphs that are made in the background, and reads what
+///   they do not hold yet.
 /// - Consolidation and forgetting take turns; neither holds up the other calls.
 public final class InMemoryReasoningBank: ReasoningBank {
     /// The most episodes that are held.
@@ -21,17 +22,27 @@ public final class InMemoryReasoningBank: ReasoningBank {
     /// Consolidations and forgettings, one at a time.
     let turns = TurnGate()
     private let answers: BankAnswers
+    private let indexing = BackgroundWork()
 
     /// An empty bank. Traps at a capacity below 1 and at a configuration that does not pass
     /// ``ReasoningBankConfiguration/validate()``.
     ///
     /// - Parameters:
-    ///   - capacity: The most episodes that are held, of all kinds together; some 700 bytes each beside texts.
+    ///   - capacity: The most episodes that are held, of all kinds together; some 700 bytes each beside texts,
+    ///     and 560 more where graphs hold them.
     ///   - clock: Tells episodes' ages.
     ///   - configuration: How the bank weighs what it knows.
-    public init(
+    public convenience init(
         capacity: Int = 100_000, clock: any ReasoningClock = SystemClock(),
         configuration: ReasoningBankConfiguration = ReasoningBankConfiguration()
+    ) {
+        self.init(capacity: capacity, clock: clock, configuration: configuration, plan: GraphPlan())
+    }
+
+    /// The same with another plan for its graphs; ``GraphPlan/weights`` are the configuration's.
+    package init(
+        capacity: Int, clock: any ReasoningClock = SystemClock(),
+        configuration: ReasoningBankConfiguration = ReasoningBankConfiguration(), plan: GraphPlan
     ) {
         precondition(capacity >= 1, "InMemoryReasoningBank: the capacity \(capacity) is below 1")
         do throws(ReasoningError) { try configuration.validate() } catch {
@@ -40,7 +51,9 @@ public final class InMemoryReasoningBank: ReasoningBank {
         self.capacity = capacity
         self.clock = clock
         self.configuration = configuration
-        state = Lock(BankState(capacity: capacity))
+        var plan = plan
+        plan.weights = configuration.retrieval
+        state = Lock(BankState(capacity: capacity, plan: plan))
         answers = BankAnswers(configuration)
     }
 
@@ -51,18 +64,27 @@ public final class InMemoryReasoningBank: ReasoningBank {
     /// - Complexity: O(1) amortised; O(kinds) when the bank is full.
     public func storePattern(_ episode: Episode) async throws -> EpisodeID {
         try episode.validate()
-        return state.withLock { $0.store(episode) }
+        let kind = AdapterKind(episode.context)
+        let (id, isDue) = state.withLock { ($0.store(episode), $0.isIndexingDue(for: kind)) }
+        if isDue { indexing.start { [weak self] in self?.state.withLock { $0.indexMore() } ?? false } }
+        return id
     }
+
+    /// Brings the graphs up to date now instead of in the background: for benchmarks and tests.
+    package func finishIndexing() { while state.withLock({ $0.indexMore() }) {} }
 
     /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier.
     ///
-    /// Exact. With ``PatternQuery/relevance`` below 1 the choice is made among the `max(200, 4·limit)` best by score,
-    /// with the score in place of the similarity to the query.
+    /// Exact up to some 16,000 episodes of the kind. Above, graphs are asked first (Malkov & Yashunin 2018,
+    /// arXiv:1603.09320): whether they give at least 95 % of the true answers is measured again and again on the episodes
+    /// themselves, and where they do not, or the query admits few, every episode is read all the same
+    /// (``ReasoningBankStatistics/graphRecall``). With ``PatternQuery/relevance`` below 1 the choice is made among the
+    /// `max(200, 4·limit)` best by score, with the score in place of the similarity to the query.
     ///
     /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself or holds a number that is not
     ///   finite.
-    /// - Complexity: O(n) for n episodes of the kind, under the lock: 80 multiplications each; O(limit·max(200,
-    ///   4·limit)) more for variety.
+    /// - Complexity: under the lock O(n) for n episodes of the kind that no graph holds, 80 multiplications each, and
+    ///   O(log n) expected for each graph of up to 131,072; O(limit·max(200, 4·limit)) more for variety.
     public func retrievePatterns(_ query: PatternQuery) async throws -> [RetrievedPattern] {
         try query.validate()
         if let fault = query.context.fault { throw ReasoningError(.invalidQuery, "retrievePatterns", fault) }
@@ -71,7 +93,9 @@ public final class InMemoryReasoningBank: ReasoningBank {
         let (isVaried, pool) = (query.relevance < 1, PatternCandidate.pool(query))
         let found = state.withLock { state -> [PatternCandidate] in
             guard let index = state.kinds[AdapterKind(query.context)]?.index else { return [] }
-            return index.best(pool, for: query, weights: weights, now: now).compactMap { match in
+            let answer = index.answer(pool, for: query, weights: weights, now: now)
+            state.lookups.count(answer)
+            return answer.matches.compactMap { match in
                 state.episodes[match.id].map { episode in
                     PatternCandidate(episode: episode, match: match, vector: isVaried ? index.vector(match.id) : [])
                 }
@@ -122,9 +146,25 @@ public struct ReasoningBankStatistics: Sendable, Hashable {
     public var skills = 0
     /// The kinds for which there is a start of the whole population.
     public var populations = 0
+    /// The episodes that look-ups find by graphs; the others are read one by one.
+    public var indexed = 0
+    /// The graphs in use.
+    public var graphs = 0
+    /// The graphs that did not pass their check: their episodes are read one by one.
+    public var refusedGraphs = 0
+    /// The most candidates (ef) with which a look-up in a graph begins.
+    public var graphEffort = 0
+    /// The least share of the true ten best that a graph in use gave in its last check; `nil` without graphs.
+    public var graphRecall: Double?
+    /// The look-ups for which a graph was asked, since the bank was made.
+    public var graphLookups = 0
+    /// The look-ups that read every episode.
+    public var exactLookups = 0
 
     /// What a bank counts.
-    package init(_ kinds: some Collection<KindState>, _ knowledge: SkillShelf, users: Int, evicted: Int) {
+    package init(
+        _ kinds: some Collection<KindState>, _ knowledge: SkillShelf, users: Int, evicted: Int, lookups: LookupCounts
+    ) {
         episodes = kinds.reduce(0) { $0 + $1.index.count }
         resolved = kinds.reduce(0) { $0 + $1.resolved }
         self.users = users
@@ -132,6 +172,23 @@ public struct ReasoningBankStatistics: Sendable, Hashable {
         self.evicted = evicted
         skills = knowledge.list.count
         populations = knowledge.populations.values.count { $0.initialization != nil }
+        var graphs = GraphStatistics()
+        for kind in kinds { graphs.add(kind.index.graphStatistics) }
+        (indexed, self.graphs, refusedGraphs) = (graphs.indexed, graphs.graphs, graphs.refused)
+        (graphEffort, graphRecall) = (graphs.effort, graphs.recall)
+        (graphLookups, exactLookups) = (lookups.byGraph, lookups.exact)
+    }
+}
+
+/// Look-ups of episodes, by whether a graph was asked.
+package struct LookupCounts: Sendable, Hashable {
+    package private(set) var byGraph = 0
+    package private(set) var exact = 0
+
+    package init() {}
+
+    package mutating func count(_ answer: EpisodeIndex.Answer) {
+        if answer.isByGraph { byGraph += 1 } else { exact += 1 }
     }
 }
 
@@ -154,7 +211,7 @@ extension InMemoryReasoningBank {
     public var statistics: ReasoningBankStatistics {
         state.withLock { state in
             ReasoningBankStatistics(
-                state.kinds.values, state.knowledge, users: state.users, evicted: state.evicted)
+                state.kinds.values, state.knowledge, users: state.users, evicted: state.evicted, lookups: state.lookups)
         }
     }
 }

@@ -22,14 +22,17 @@ extension AdaptationAction {
 
 /// What a bank holds of one kind of adapters.
 package struct KindState: Sendable {
-    package private(set) var index = EpisodeIndex()
+    package private(set) var index: EpisodeIndex
     private(set) var sums: [UserDigest: UserSums] = [:]
     private(set) var resolved = 0
     /// Over users' mean gains.
     private(set) var gain = UserMoments()
     private(set) var arms: [Int: ArmMoments] = [:]
 
-    package init() {}
+    package init(_ plan: GraphPlan = GraphPlan()) { index = EpisodeIndex(plan) }
+
+    /// One piece of work on the index's graphs; see ``EpisodeIndex/indexMore()``. Says whether more is left.
+    package mutating func indexMore() -> Bool { index.indexMore() }
 
     /// Adds an episode, whose identifier is the highest so far. An unresolved one counts toward no sum.
     package mutating func append(_ id: EpisodeID, _ episode: Episode) {

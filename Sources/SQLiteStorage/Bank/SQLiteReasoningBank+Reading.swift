@@ -73,7 +73,8 @@ extension SQLiteReasoningBank {
         }
         return state.withLock { state in
             ReasoningBankStatistics(
-                state.kinds.values, state.knowledge, users: Int(users), evicted: state.evicted)
+                state.kinds.values, state.knowledge, users: Int(users), evicted: state.evicted,
+                lookups: state.lookups)
         }
     }
 }

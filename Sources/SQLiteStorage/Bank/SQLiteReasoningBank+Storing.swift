@@ -49,6 +49,7 @@ extension SQLiteReasoningBank {
             if group.isEmpty { return }
             let results = await store(group.map(\.episode))
             for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+            indexIfDue()
         }
     }
 

@@ -32,11 +32,12 @@ public final class SQLiteReasoningBank: ReasoningBank {
     /// How the bank weighs what it knows.
     public let configuration: ReasoningBankConfiguration
     let clock: any ReasoningClock
-    let state = Lock<BankContents>(BankContents())
+    let state: Lock<BankContents>
     /// Consolidations and forgettings, one at a time.
     let turns = TurnGate()
     let arrivals = Lock<Arrivals>(Arrivals())
     private let answers: BankAnswers
+    private let indexing = BackgroundWork()
 
     /// Opens the bank of a storage's project. Traps at a capacity below 1.
     ///
@@ -75,8 +76,18 @@ public final class SQLiteReasoningBank: ReasoningBank {
         self.durability = durability
         self.clock = clock
         self.configuration = configuration
+        var plan = GraphPlan()
+        plan.weights = configuration.retrieval
+        state = Lock(BankContents(plan))
         answers = BankAnswers(configuration)
         try await readContents(progress)
+        indexIfDue()
+    }
+
+    /// Brings the graphs up to date in the background.
+    func indexIfDue() {
+        guard state.withLock({ $0.isIndexingDue }) else { return }
+        indexing.start { [weak self] in self?.state.withLock { $0.indexMore() } ?? false }
     }
 
     /// Appends an episode. An unresolved one is kept, and counts toward no rate.
@@ -88,7 +99,8 @@ public final class SQLiteReasoningBank: ReasoningBank {
         return try await append(episode)
     }
 
-    /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier.
+    /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier; through graphs as in
+    /// ``InMemoryReasoningBank/retrievePatterns(_:)``, which are made anew in the background when the bank is opened.
     ///
     /// With ``PatternQuery/relevance`` below 1 the choice is made among the `max(200, 4·limit)` best by score, with the score in
     /// place of the similarity to the query.
@@ -103,7 +115,9 @@ public final class SQLiteReasoningBank: ReasoningBank {
         let kind = AdapterKind(query.context)
         let found = state.withLock { state -> [(match: EpisodeIndex.Match, vector: [Float])] in
             guard let index = state.kinds[kind]?.index else { return [] }
-            return index.best(PatternCandidate.pool(query), for: query, weights: weights, now: now).map { match in
+            let answer = index.answer(PatternCandidate.pool(query), for: query, weights: weights, now: now)
+            state.lookups.count(answer)
+            return answer.matches.map { match in
                 (match, query.relevance < 1 ? index.vector(match.id) : [])
             }
         }
@@ -138,9 +152,19 @@ struct BankContents: Sendable {
     var knowledge = SkillShelf()
     var count = 0
     var evicted = 0
+    var lookups = LookupCounts()
+    private let plan: GraphPlan
+
+    init(_ plan: GraphPlan) { self.plan = plan }
+
+    /// Whether graphs wait for work.
+    var isIndexingDue: Bool { kinds.values.contains { $0.index.isIndexingDue } }
+
+    /// Works on graphs for about half a millisecond; says whether more is left.
+    mutating func indexMore() -> Bool { kinds.indexMore() }
 
     mutating func append(_ id: EpisodeID, _ episode: Episode) {
-        kinds[AdapterKind(episode.context), default: KindState()].append(id, episode)
+        kinds[AdapterKind(episode.context), default: KindState(plan)].append(id, episode)
         count += 1
     }
 
