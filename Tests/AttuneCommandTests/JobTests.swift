@@ -106,9 +106,9 @@ import Testing
         #expect(text.code == .success && text.output.contains("\(teachers) users taught the bank"))
     }
 
-    @Test func theBankKnowsOneAction() async {
+    @Test func theBankKnowsItsActions() async {
         let run = await attune("bank", "dance")
-        #expect(run.code == .usage && run.output.isEmpty && run.errors.contains("attune bank demo"))
+        #expect(run.code == .usage && run.output.isEmpty && run.errors.contains("knows demo, stats"))
         #expect(await attune("bank", "demo", "--users", "59").code == .usage)
     }
 
