@@ -86,6 +86,8 @@ struct PersonalizeCommand: Command {
             configuration.reasoningBank = try await SQLiteReasoningBank(storage)
             // Nobody waits for the single update: what comes of a run is not to depend on how busy the machine is.
             configuration.reasoning.deadline = .seconds(60)
+            // An update takes less than storing an episode: all of them may have to wait.
+            configuration.reasoning.queueCapacity = 10_000_000
         }
         if let storage {
             engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)

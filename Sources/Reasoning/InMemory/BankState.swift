@@ -57,7 +57,7 @@ struct BankState: Sendable {
     /// Whether graphs of a kind wait for work.
     func isIndexingDue(for kind: AdapterKind) -> Bool { kinds[kind]?.index.isIndexingDue ?? false }
 
-    /// Works on graphs for about half a millisecond; says whether more is left.
+    /// Works on graphs for about a quarter of a millisecond; says whether more is left.
     mutating func indexMore() -> Bool { kinds.indexMore() }
 
     /// The oldest episode. Names only: with a second reference to its kind's state, removing it would copy all of that.

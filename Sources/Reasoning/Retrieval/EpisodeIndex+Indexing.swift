@@ -16,7 +16,9 @@ extension EpisodeIndex {
             if range.graph == nil { statistics.refused += 1 }
             guard let service = range.service else { continue }
             var own = GraphStatistics()
-            (own.indexed, own.graphs, own.effort, own.recall) = (range.live, 1, service.effort, service.recall)
+            (own.indexed, own.graphs, own.effort, own.recall) = (
+                range.live, 1, service.effort(among: range.graph?.count ?? 0), service.recall
+            )
             statistics.add(own)
         }
         return statistics
@@ -30,7 +32,7 @@ extension EpisodeIndex {
     ///
     /// The same episodes in the same order give the same graphs, however the work is cut into calls.
     ///
-    /// - Complexity: four rows added (O(log n) each, 0.1 to 0.3 ms each at 10⁵ rows), or 4,096 looked at; a new
+    /// - Complexity: two rows added (O(log n) each, 0.1 to 0.3 ms each at 10⁵ rows), or 4,096 looked at; a new
     ///   graph's tables, 7 MB.
     @discardableResult
     package mutating func indexMore() -> Bool {
@@ -40,7 +42,7 @@ extension EpisodeIndex {
     }
 
     /// The rows added in one piece.
-    private static var rowsInPiece: Int { 4 }
+    private static var rowsInPiece: Int { 2 }
 
     private func makeGraph(_ first: EpisodeID) -> NeighborGraph? {
         try? NeighborGraph(
@@ -221,7 +223,7 @@ extension EpisodeIndex {
 
 extension Dictionary where Key == AdapterKind, Value == KindState {
     /// Works on the graphs of the kinds for about so long; says whether more is left. One piece at least, where there is one.
-    package mutating func indexMore(for budget: Duration = .microseconds(500)) -> Bool {
+    package mutating func indexMore(for budget: Duration = .microseconds(250)) -> Bool {
         let start = ContinuousClock.now
         // Names only: a second reference to the kinds would have each copied, and its graphs given up.
         for kind in Array(keys) {

@@ -128,7 +128,7 @@ extension EpisodeIndex {
     ) -> Bool {
         guard let graph = range.graph, let service = range.service else { return false }
         let enough = 2 * kept.limit
-        var fetch = max(service.effort, enough)
+        var fetch = max(service.effort(among: graph.count), enough)
         while fetch * plan.rowsPerCandidate <= graph.count {
             guard let found = try? graph.search(vector, limit: fetch), found.count == fetch else { return false }
             var attempt = kept

@@ -48,8 +48,8 @@ extension EpisodeIndex {
         let now = facts[rows.upperBound - 1].recordedAt
         for i in 0..<plan.queries {
             var vector = vector(at: random.integer(in: rows))
-            // Noise of a third of its length: a cosine of about 0.95 with the row.
-            for j in vector.indices { vector[j] += Float(random.normal()) * 0.33 / Float(vector.count).squareRoot() }
+            // Noise of 0.6 of its length: a cosine of 0.86 with the row, as between new contexts of a group.
+            for j in vector.indices { vector[j] += Float(random.normal()) * 0.6 / Float(vector.count).squareRoot() }
             let norm = vector.reduce(0) { $0 + $1 * $1 }.squareRoot()
             check.questions.append(
                 GraphCheck.Question(
@@ -97,7 +97,9 @@ extension EpisodeIndex {
         // Nothing to find: all that was there is gone.
         let recall = check.wanted == 0 ? 0 : Double(check.hits) / Double(check.wanted)
         check.best = max(check.best, recall)
-        if recall >= plan.leastRecall { return .passed(IndexedRange.Service(effort: effort, recall: recall)) }
+        if recall >= plan.leastRecall {
+            return .passed(IndexedRange.Service(effort: effort, vectors: graph.count, recall: recall))
+        }
         check.effort += 1
         (check.hits, check.wanted) = (0, 0)
         return .unfinished

@@ -17,8 +17,8 @@ package struct GraphPlan: Sendable {
     /// A search costs as much for each candidate as looking at so many rows. Where that is more than looking at all, all are
     /// looked at. A count instead of times, so that answers do not depend on how busy the machine is.
     package var rowsPerCandidate = 128
-    /// The least share of the true answers that a graph must give in its check. Above the 0.95 that is promised: recall
-    /// falls while the graph grows to twice its size, until the next check (measured: from 0.97 to 0.944).
+    /// The least share of the true answers that a graph must give in its check. Above the 0.95 that is promised: a check
+    /// is a sample, and the graph grows until the next one.
     package var leastRecall = 0.97
     /// The queries of a check.
     package var queries = 64

@@ -2,10 +2,16 @@
 struct IndexedRange: Sendable {
     /// How a graph may be asked, by its check.
     struct Service: Sendable, Hashable {
-        /// The candidates with which a look-up begins.
+        /// The candidates with which a look-up began in the check.
         var effort: Int
+        /// The vectors in the graph then.
+        var vectors: Int
         /// The share of true answers that it gave with them.
         var recall: Double
+
+        /// The candidates with which a look-up begins among more vectors: where they lie closer, as many more score as
+        /// much. Without that recall fell from 0.97 to 0.944 from 65,536 vectors to 100,000.
+        func effort(among vectors: Int) -> Int { vectors <= self.vectors ? effort : effort * vectors / self.vectors }
     }
 
     /// The range is `first..<end`.
