@@ -72,7 +72,7 @@ extension ReasoningBankContract {
                     is: skill.kind.dimension)
             }
             for (name, taste) in [("a taste like a skill's", Self.taste(0)), ("no taste yet", [])] {
-                try await checkStart(name, taste, planted, bank, journal)
+                try await checkStart(name, taste, planted, report.created, bank, journal)
             }
         }
         let again = "a group that is a skill already makes it again, under its identifier"
@@ -89,14 +89,16 @@ extension ReasoningBankContract {
 
     /// A stranger gets a start; a user who gave to it gets it neither whole nor as it is.
     private func checkStart(
-        _ name: String, _ taste: [Float], _ planted: PlantedDonors, _ bank: any ReasoningBank,
+        _ name: String, _ taste: [Float], _ planted: PlantedDonors, _ skills: [Skill], _ bank: any ReasoningBank,
         _ journal: ContractJournal
     ) async throws {
         var task = AdaptationTask(context: builder.context(taste: taste), configuredLearningRate: 0.25)
         task.excluding = planted.digest("a stranger")
         let start = try await bank.learnStrategy(task).initialization
         journal.expect("where there are skills there is a start", start != nil, "a start for \(name)", saw: "none")
-        for i in 0..<12 {
+        // A bank without a start of everybody gives that of a skill to who has no taste yet: to who did not give to it as well.
+        let donors = skills.first { $0.initialization?.id == start?.id }?.donors
+        for i in 0..<12 where donors?.contains(planted.digest("red \(i)")) ?? true {
             task.excluding = planted.digest("red \(i)")
             let own = try await bank.learnStrategy(task).initialization
             journal.expect(
