@@ -158,27 +158,32 @@ extension SQLiteStorage {
     public func rewrite(_ rewriting: JournalRewriting) async throws {
         let users = commits.users
         let project = projectRef
-        let user = rewriting.removed.user
+        let user = rewriting.user
         let snapshot = rewriting.adapter.adapter.snapshot()
         try await writing("rewrite") { connection in
-            guard let ref = try users.ref(user, connection) else {
-                throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
+            func notThere() -> EngineError {
+                EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
             }
+            guard let ref = try users.ref(user, connection) else { throw notThere() }
             try connection.recent.settle(ref, connection)
-            try connection.run(
-                "DELETE FROM journal WHERE user = ? AND version = ?",
-                [.integer(ref), .version(rewriting.removed.version)])
-            guard connection.changes == 1 else {
-                throw EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: user)
+            let replaced = Set(rewriting.replacements.map(\.version))
+            let gone = rewriting.removed.map { replaced.contains($0.version) ? [] : [$0.version] } ?? []
+            for version in replaced.sorted() + gone {
+                try connection.run(
+                    "DELETE FROM journal WHERE user = ? AND version = ?", [.integer(ref), .version(version)])
+                guard connection.changes == 1 else { throw notThere() }
             }
-            if let replacement = rewriting.replacement { try connection.insert(replacement, of: ref) }
-            if let id = rewriting.removed.id, rewriting.replacement?.id != id {
+            for entry in rewriting.replacements { try connection.insert(entry, of: ref) }
+            if let id = rewriting.forgottenID {
                 try connection.run(
                     "UPDATE feedback_ids SET version = NULL WHERE user = ? AND id = ?", [.integer(ref), id.value])
             }
             try connection.insert(rewriting.correction, of: ref)
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
-            try connection.markStale(from: users.digest(user), learnedAt: rewriting.removed.version, project)
+            if let removed = rewriting.removed {
+                try connection.markStale(from: users.digest(user), learnedAt: removed.version, project)
+            }
+            for prior in rewriting.abandoned { try connection.abandon(prior, user, project) }
             users.forget(user)
         }
     }

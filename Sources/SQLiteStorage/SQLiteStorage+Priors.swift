@@ -82,6 +82,26 @@ extension SQLiteStorage {
         }
     }
 
+    /// The stale priors that users have started from.
+    public func stalePriors() async throws -> [StalePrior] {
+        let project = projectRef
+        return try await reading("stalePriors") { connection in
+            guard try Schema.knowsPriors(connection) else { return [] }
+            var all: [StalePrior] = []
+            try connection.run(
+                """
+                SELECT prior, user FROM merged_priors JOIN starters USING (project, prior)
+                WHERE project = ? AND stale = 1 ORDER BY prior, user
+                """, [.integer(project)]
+            ) { row in
+                let hash = row.version(0)
+                if all.last?.hash != hash { all.append(StalePrior(hash: hash, users: [])) }
+                all[all.count - 1].users.append(row.text(1))
+            }
+            return all.sorted { $0.hash < $1.hash }
+        }
+    }
+
     /// The priors that a user was recorded to start from, in ascending order of their hashes. None in a file whose tables know
     /// nothing of it.
     package func priors(startedFromBy user: String) async throws -> [(hash: UInt64, isStale: Bool)] {
@@ -119,6 +139,31 @@ extension Connection {
             UPDATE merged_priors SET stale = 1 WHERE project = ?1 AND prior IN (
                 SELECT prior FROM donors WHERE project = ?1 AND donor = ?2 AND version >= ?3)
             """, [.integer(project), donor, .version(version)])
+    }
+
+    /// A user's entries name a prior no more. What is stale goes with the last user who has started from it.
+    func abandon(_ prior: UInt64, _ user: String, _ project: Int64) throws(StorageError) {
+        let hash = Value.integer(Int64(bitPattern: prior))
+        try run(
+            "DELETE FROM starters WHERE project = ? AND prior = ? AND user = ?",
+            [.integer(project), hash, .text(user)])
+        let isUnused =
+            try integer(
+                """
+                SELECT 1 FROM merged_priors WHERE project = ?1 AND prior = ?2 AND stale = 1 AND NOT EXISTS (
+                    SELECT 1 FROM starters WHERE starters.project = ?1 AND starters.prior = ?2)
+                """, [.integer(project), hash]) != nil
+        if isUnused { try removeContent(of: prior, project) }
+    }
+
+    /// Removes the bytes of a prior, and who gave to it. That it is stale stays known.
+    func removeContent(of prior: UInt64, _ project: Int64) throws(StorageError) {
+        let key: [Value] = [.integer(project), .integer(Int64(bitPattern: prior))]
+        try run("DELETE FROM bank_starts WHERE project = ? AND prior = ?", key)
+        try run(
+            "DELETE FROM contents WHERE project = ? AND hash = ? AND kind = ?",
+            key + [.integer(Int64(JournalContent.Kind.prior.rawValue))])
+        try run("DELETE FROM donors WHERE project = ? AND prior = ?", key)
     }
 
     /// Lets go of what a user has to do with priors, beside what is in them; in the transaction that removes the user.

@@ -78,12 +78,12 @@ struct ForgettingManyTests {
 
     @Test(
         "nothing of a forgotten user is left in pages that were rebalanced",
-        arguments: underSanitizer([1], otherwise: [1, 2, 3]) as [UInt64])
+        arguments: underSanitizer([1], otherwise: [1, 2]) as [UInt64])
     func rebalanced(seed: UInt64) async throws {
         var generator = PhiloxGenerator(seed: seed, stream: 1, purpose: .initialization)
         let path = folder.newPath()
         let storage = try await SQLiteStorage(path: path)
-        let all = Array(0..<underSanitizer(60, otherwise: 300))
+        let all = Array(0..<underSanitizer(60, otherwise: 200))
         var versions: [Int: UInt64] = [:]
         for _ in 0..<4 {
             try await append(all, rounds: 5, &versions, &generator, to: storage)

@@ -73,6 +73,7 @@ private final class SettlingJournal: FeedbackJournal {
     }
     func priors(from user: String) async throws -> [DerivedPrior] { try await inner.priors(from: user) }
     func isStale(_ prior: UInt64) async throws -> Bool { try await inner.isStale(prior) }
+    func stalePriors() async throws -> [StalePrior] { try await inner.stalePriors() }
 }
 
 @Suite("Contracts of a storage that settles", .timeLimit(.minutes(10)))

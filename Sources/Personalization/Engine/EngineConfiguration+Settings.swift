@@ -59,6 +59,9 @@ extension EngineConfiguration {
             integer("checkpoints.bytes", checkpoints.bytes, "the most bytes of entries that a recovery reads"),
             text("checkpoints.age", "\(checkpoints.age)", "how long an update stands in the journal alone"),
             text("retention", "\(retention)", "how long the journal keeps what a restart does not need"),
+            flag(
+                "replaysStarters", replaysStarters,
+                "whether forgetting makes those again who started from what is stale"),
             text("update.objective.like", update.objective.like.name, "what a like is contrasted with"),
         ]
         if let negatives = update.objective.like.negatives {

@@ -39,6 +39,9 @@ public struct EngineConfiguration: Sendable {
     /// How long the journal keeps what a restart does not need. With ``JournalRetention/untilCheckpoint`` adapters are never made
     /// again from a bank's better start; with ``JournalRetention/days(_:)``, as long as all of their entries are there.
     public var retention: JournalRetention
+    /// Whether forgetting a user also makes the adapters of those again who had started from priors that the user gave to
+    /// (``PersonalizationEngine/replayStarters(of:from:)``). Otherwise receipts list them.
+    public var replaysStarters: Bool
     /// The bank that a new engine is connected to; none by default, and the engine then works the same to the bit, except that
     /// nothing is looked up or stored. An engine's own ``PersonalizationEngine/configuration`` never holds it.
     public var reasoningBank: (any ReasoningBank)?
@@ -70,6 +73,7 @@ public struct EngineConfiguration: Sendable {
         durability: Durability? = nil,
         checkpoints: CheckpointPolicy = CheckpointPolicy(),
         retention: JournalRetention = .all,
+        replaysStarters: Bool = false,
         reasoningBank: (any ReasoningBank)? = nil,
         enableReasoningBankCache: Bool = true,
         reasoning: ReasoningConfiguration = ReasoningConfiguration()
@@ -88,6 +92,7 @@ public struct EngineConfiguration: Sendable {
         self.durability = durability
         self.checkpoints = checkpoints
         self.retention = retention
+        self.replaysStarters = replaysStarters
         self.reasoningBank = reasoningBank
         self.enableReasoningBankCache = enableReasoningBankCache
         self.reasoning = reasoning

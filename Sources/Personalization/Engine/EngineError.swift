@@ -95,6 +95,11 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
         EngineError(code, operation, message, user: user, position: position, cause: cause)
     }
 
+    /// The same error, of a user.
+    func naming(_ user: String) -> EngineError {
+        EngineError(code, operation, message, user: user, position: position, cause: cause)
+    }
+
     /// Operation, position and message, without the user.
     public var description: String {
         position.map { "\(operation), number \($0): \(message)" } ?? "\(operation): \(message)"

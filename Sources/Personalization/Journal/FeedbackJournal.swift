@@ -158,8 +158,9 @@ public protocol FeedbackJournal: Sendable {
     /// Makes an adapter the base of its user's entries, and removes those up to its version. Their ids stay known: feedback that
     /// comes again is a duplicate. Of a user who was forgotten it is refused with ``EngineError`` (`forgottenUser`).
     func trim(_ base: StoredAdapter) async throws
-    /// Replaces a user's entries and adapter after a piece of feedback was forgotten, and marks the priors stale that were merged
-    /// from the user's adapter of the removed entry's version or a later one.
+    /// Replaces entries and the adapter of a user, who has all those that the rewriting names. Where one is removed, the priors become
+    /// stale that were merged from the user's adapter of its version or a later one. From abandoned priors the user has started no
+    /// more; the bytes of one that is stale go with the last user who has.
     func rewrite(_ rewriting: JournalRewriting) async throws
     /// Removes a user's entries and base, and what names them. The priors that were merged from a user who is forgotten are marked
     /// stale; of one who is not, it stays known that they were merged, with version 0, so that the user can be forgotten later.
@@ -183,6 +184,9 @@ public protocol FeedbackJournal: Sendable {
     func priors(from user: String) async throws -> [DerivedPrior]
     /// Whether a prior is stale: it contains what was forgotten.
     func isStale(_ prior: UInt64) async throws -> Bool
+    /// The stale priors that users have started from, in ascending order of their hashes, with those users, ascending; they may have
+    /// no adapter any more.
+    func stalePriors() async throws -> [StalePrior]
 }
 
 extension FeedbackJournal {
@@ -209,24 +213,50 @@ extension FeedbackJournal {
     }
 }
 
-/// How a user's entries change when a piece of feedback is forgotten.
+/// How a user's entries change when something that their adapter contains is forgotten: a piece of their feedback, or what is in
+/// the prior that they started from.
 public struct JournalRewriting: Sendable {
-    /// The entry that goes, or what replaces it when only a part of its batch goes.
-    public var removed: JournalEntry
-    /// What stands in its place; `nil` for nothing.
-    public var replacement: JournalEntry?
+    /// The entry whose feedback is forgotten, whole or a part of its batch; `nil` where none of the user's own is.
+    public var removed: JournalEntry?
+    /// What stands in the place of the entries of the same versions, the removed one's included; those keep their ids.
+    public var replacements: [JournalEntry]
+    /// The stale priors that the user's entries name no more.
+    public var abandoned: [UInt64]
     /// Raises the version, so that no two states of an adapter share one.
     public var correction: JournalEntry
     /// The adapter that never saw what was forgotten.
     public var adapter: StoredAdapter
 
-    /// A rewriting; all of one user.
+    /// Without a piece of feedback; all of one user.
+    ///
+    /// - Parameter replacement: What stands in the removed entry's place; `nil` for nothing.
     public init(
         removed: JournalEntry, replacement: JournalEntry?, correction: JournalEntry, adapter: StoredAdapter
     ) {
         self.removed = removed
-        self.replacement = replacement
+        self.replacements = replacement.map { [$0] } ?? []
+        abandoned = []
         self.correction = correction
         self.adapter = adapter
+    }
+
+    /// With other starts; all of one user.
+    public init(
+        replacements: [JournalEntry], abandoned: [UInt64], correction: JournalEntry, adapter: StoredAdapter
+    ) {
+        removed = nil
+        self.replacements = replacements
+        self.abandoned = abandoned
+        self.correction = correction
+        self.adapter = adapter
+    }
+
+    /// Whose entries they are.
+    public var user: String { correction.user }
+
+    /// The id that is refused from now on: the removed entry's, unless a part of its batch stays.
+    public var forgottenID: FeedbackID? {
+        guard let removed, let id = removed.id else { return nil }
+        return replacements.contains { $0.version == removed.version && $0.id == id } ? nil : id
     }
 }

@@ -131,23 +131,35 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     /// Replaces a user's entries after a piece of feedback was forgotten.
     public func rewrite(_ rewriting: JournalRewriting) async throws {
         try state.withLock { state throws(EngineError) in
-            let key = UserKey(rewriting.removed.user)
-            guard var user = state.users[key],
-                let index = user.entries.firstIndex(where: { $0.version == rewriting.removed.version })
-            else {
-                throw EngineError(
-                    .unknownFeedback, "rewrite", "the entry is not in the journal", user: rewriting.removed.user)
+            let key = UserKey(rewriting.user)
+            guard var user = state.users[key] else { throw Self.notThere(rewriting) }
+            func place(_ entry: JournalEntry) throws(EngineError) -> Int {
+                guard let index = user.entries.firstIndex(where: { $0.version == entry.version }) else {
+                    throw Self.notThere(rewriting)
+                }
+                return index
             }
-            if let replacement = rewriting.replacement {
-                user.entries[index] = replacement
-            } else {
-                user.entries.remove(at: index)
+            for entry in rewriting.replacements { user.entries[try place(entry)] = entry }
+            if let removed = rewriting.removed {
+                let index = try place(removed)
+                if !rewriting.replacements.contains(where: { $0.version == removed.version }) {
+                    user.entries.remove(at: index)
+                }
             }
-            if let id = rewriting.removed.id, rewriting.replacement?.id != id { user.forgotten.insert(id) }
+            if let id = rewriting.forgottenID { user.forgotten.insert(id) }
             user.entries.append(rewriting.correction)
             state.users[key] = user
-            state.markStale(from: key, learnedAt: rewriting.removed.version)
+            if let removed = rewriting.removed { state.markStale(from: key, learnedAt: removed.version) }
+            for hash in rewriting.abandoned {
+                state.priors[hash]?.starters.remove(key)
+                guard let prior = state.priors[hash], prior.isStale, prior.starters.isEmpty else { continue }
+                state.contents[ContentKey(kind: .prior, hash: hash)] = nil
+            }
         }
+    }
+
+    private static func notThere(_ rewriting: JournalRewriting) -> EngineError {
+        EngineError(.unknownFeedback, "rewrite", "the entry is not in the journal", user: rewriting.user)
     }
 
     /// Removes a user's entries and base.
@@ -218,5 +230,14 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     /// Whether a prior is stale.
     public func isStale(_ prior: UInt64) async throws -> Bool {
         state.withLock { $0.priors[prior]?.isStale ?? false }
+    }
+
+    /// The stale priors that users have started from.
+    public func stalePriors() async throws -> [StalePrior] {
+        state.withLock { state in
+            state.priors.filter { $0.value.isStale && !$0.value.starters.isEmpty }
+                .map { StalePrior(hash: $0, users: $1.starters.sorted().map(\.user)) }
+                .sorted { $0.hash < $1.hash }
+        }
     }
 }

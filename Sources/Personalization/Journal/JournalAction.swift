@@ -41,6 +41,28 @@ struct JournalAction {
     /// The hash of the configuration.
     var configuration: UInt64
     var kind: Kind
+
+    /// The prior that an adapter was made from here, by its hash.
+    var prior: UInt64? {
+        get {
+            switch kind {
+            case .create(let start): start.prior
+            case .update(let update): update.start?.prior
+            case .consolidate, .correction: nil
+            }
+        }
+        set {
+            switch kind {
+            case .create(var start):
+                start.prior = newValue
+                kind = .create(start)
+            case .update(var update):
+                update.start?.prior = newValue
+                kind = .update(update)
+            case .consolidate, .correction: break
+            }
+        }
+    }
 }
 
 extension JournalAction {

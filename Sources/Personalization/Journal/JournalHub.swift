@@ -159,6 +159,12 @@ final class JournalHub: Sendable {
     /// Whether content is known to be in the journal, so that its bytes need not be made.
     func has(_ hash: UInt64) -> Bool { kept.withLock { $0.contains(hash) } }
 
+    /// Priors may be in the journal no more.
+    func forgetStarts(_ hashes: [UInt64]) {
+        kept.withLock { $0.subtract(hashes) }
+        replayer.forgetStarts(hashes)
+    }
+
     /// Counts an entry.
     ///
     /// - Parameter unsaved: The user's entries that stand in the journal alone.

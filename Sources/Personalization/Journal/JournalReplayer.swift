@@ -187,6 +187,11 @@ extension JournalReplayer {
         return made
     }
 
+    /// Lets go of priors that may be in the journal no more.
+    func forgetStarts(_ hashes: [UInt64]) {
+        contents.withLock { contents in for hash in hashes { contents.starts[hash] = nil } }
+    }
+
     private func start(_ hash: UInt64, _ shape: AdapterShape) async throws -> WarmStart {
         if let known = contents.withLock({ $0.starts[hash]?.first { $0.shape == shape } }) { return known }
         let made = try WarmStart(try AdapterPrior(encoded: try await bytes(.prior, hash)), shape: shape)

@@ -13,8 +13,10 @@ public struct ForgettingReceipt: Sendable {
     /// What the connected bank removed; `nil` without one.
     public var bank: ForgettingReport?
     /// The priors that were merged from the user's adapter, as far as the journal knows; those that were stale before too. Empty when
-    /// a call that failed half-way had removed the user already.
+    /// a call that failed half-way had removed the user already: see ``PersonalizationEngine/stalePriors()``.
     public var stalePriors: [StalePrior] = []
+    /// The users of ``stalePriors`` who were made again without them, where ``EngineConfiguration/replaysStarters`` asks for that.
+    public var starters = StarterReplay()
 }
 
 /// What was removed when a piece of feedback was forgotten.
@@ -37,7 +39,8 @@ public struct FeedbackReceipt: Sendable, Hashable {
 extension PersonalizationEngine {
     /// Forgets a user: adapter, stored adapter, the journal's entries, and all that the connected bank has of them; every skill
     /// that they gave to is made again without them, and every prior that was merged from their adapter
-    /// (``mergeAdapters(_:normalizing:shrinkage:)``) is stale from now on. With a journal the user stays forgotten: late or imported feedback of
+    /// (``mergeAdapters(_:normalizing:shrinkage:)``) is stale from now on: the receipt lists who started from it, or, with
+    /// ``EngineConfiguration/replaysStarters``, their adapters are made again without it. With a journal the user stays forgotten: late or imported feedback of
     /// theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
     ///
     /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
@@ -56,7 +59,7 @@ extension PersonalizationEngine {
         let connection = reasoning.connection
         var queued = 0
         for queue in reasoning.queues { queued += try await queue.forget(digest) }
-        guard let connection else { return receipt }
+        guard let connection else { return try await replaying(receipt) }
         // What others were told may rest on this user.
         connection.clearCache()
         let donors = try await donors()
@@ -65,6 +68,15 @@ extension PersonalizationEngine {
         connection.clearCache()
         reasoning.forgetStarts()
         receipt.bank = report
+        return try await replaying(receipt)
+    }
+
+    /// With the users who had started from what is stale made again, where that is wanted.
+    private func replaying(_ receipt: ForgettingReceipt) async throws -> ForgettingReceipt {
+        guard fixed.replaysStarters, receipt.stalePriors.contains(where: { !$0.users.isEmpty }) else { return receipt }
+        var receipt = receipt
+        receipt.starters = try await replayStarters(of: receipt.stalePriors, after: receipt.bank)
+        receipt.isErased = await isErased()
         return receipt
     }
 
@@ -142,56 +154,33 @@ extension PersonalizationEngine {
         func refuse(_ code: EngineError.Code, _ message: String) -> EngineError {
             EngineError(code, "forgetFeedback", message, user: user)
         }
-        let base = try await hub.journal.base(of: user)
-        let entries = try await hub.journal.entries(of: user, after: nil)
-        guard let index = entries.firstIndex(where: { $0.id == id }) else {
+        let life = try await life(of: user, shard, hub)
+        guard let index = life.entries.firstIndex(where: { $0.id == id }) else {
             // An adapter without entries or base has come from somewhere else.
-            let isUnjournalled = entries.isEmpty && shard.withLock { $0.withSlot(user) { $0.adapter != nil } ?? false }
-            if base != nil || isUnjournalled {
+            if life.base != nil || (life.entries.isEmpty && life.current != nil) {
                 throw refuse(.notRetained, "the journal has no such feedback, and does not reach back to the beginning")
             }
             throw refuse(.unknownFeedback, "the user has no feedback with this id")
         }
-        let current = shard.withLock { $0.withSlot(user) { $0.adapter } ?? nil }
-        guard let current, let last = entries.last else { throw refuse(.unknownFeedback, "the user has no adapter") }
-        // What the journal gives must be what there is, or something would be lost that it does not know of.
-        let whole = try await hub.replayer.replay(entries[...], onto: base?.adapter).adapter
-        guard whole?.snapshot() == current.snapshot() else {
-            throw refuse(
-                .notRetained, "the adapter has learned what is not in the journal: it cannot be made again without it")
+        guard let current = life.current, let last = life.entries.last else {
+            throw refuse(.unknownFeedback, "the user has no adapter")
         }
-        let replacement = try await replacement(of: entries[index], without: sample, hub)
-        var rest = entries
+        try await check(life, current, "forgetFeedback", hub)
+        let removed = life.entries[index]
+        let replacement = try await replacement(of: removed, without: sample, hub)
+        var rest = life.entries
         if let replacement { rest[index] = replacement } else { rest.remove(at: index) }
         let action = JournalAction(configuration: hub.configuration.hash, kind: .correction)
-        let correction = JournalEntry(
-            user: user, version: current.version + 1, recordedAt: last.recordedAt, action: action.encoded())
+        rest.append(
+            JournalEntry(
+                user: user, version: current.version + 1, recordedAt: last.recordedAt, action: action.encoded()))
         try await hub.journal.keep(hub.configuration)
-        rest.append(correction)
-        guard let adapter = try await hub.replayer.replay(rest[...], onto: base?.adapter, of: rest).adapter else {
-            throw refuse(.damagedJournal, "the entries make no adapter")
-        }
-        let record = StoredAdapter(
-            user: user, embeddingModel: fixed.embeddingModel, adapter: adapter, isJournalled: true)
-        let priors = try await priorsToBecomeStale(user, learnedAt: entries[index].version, isWhole: false, hub)
-        // A store that is not the journal gets the adapter first: its old one has seen what is forgotten.
-        if store as AnyObject !== hub.journal as AnyObject {
-            try await storing("forgetFeedback", user: user) { try await store.save([record]) }
-        }
-        try await hub.journal.rewrite(
-            JournalRewriting(
-                removed: entries[index], replacement: replacement, correction: correction, adapter: record))
-        hub.forgetReplayed([user])
-        shard.withLock { state in
-            _ = state.withSlot(user) { slot in
-                slot.adapter = adapter
-                slot.memory = nil
-                slot.isUnsaved = false
-                slot.unsavedEntries = 0
-            }
+        let priors = try await priorsToBecomeStale(user, learnedAt: removed.version, isWhole: false, hub)
+        let version = try await rewrite(life, as: rest, "forgetFeedback", shard, hub) { correction, adapter in
+            JournalRewriting(removed: removed, replacement: replacement, correction: correction, adapter: adapter)
         }
         return FeedbackReceipt(
-            user: user, learnedAt: entries[index].version, version: adapter.version, replayed: rest.count,
+            user: user, learnedAt: removed.version, version: version, replayed: rest.count,
             isErased: await isErased(), stalePriors: priors)
     }
 

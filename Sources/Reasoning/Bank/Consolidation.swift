@@ -1,3 +1,5 @@
+public import LoRA
+
 /// What a group of episodes must show to become a skill, and to stay one.
 public struct ConsolidationPolicy: Sendable, Hashable {
     /// What decides on promotion, beside the rates below.
@@ -89,6 +91,20 @@ public struct ConsolidationReport: Sendable, Hashable {
     public init() {}
 }
 
+/// A start that was made again without a user who was forgotten.
+public struct SuccessorStart: Sendable, Hashable {
+    /// What adapters start from.
+    public var prior: AdapterPrior
+    /// Those whose adapters are in it, ascending: none of them is to start from it.
+    public var donors: [UserDigest]
+
+    /// A start and its donors.
+    public init(prior: AdapterPrior, donors: [UserDigest]) {
+        self.prior = prior
+        self.donors = donors
+    }
+}
+
 /// What forgetting a user removed.
 public struct ForgettingReport: Sendable, Hashable {
     /// The episodes removed.
@@ -101,6 +117,9 @@ public struct ForgettingReport: Sendable, Hashable {
     public var populationRederived = false
     /// The starts that the user had given to and that users may have started from: theirs are stale.
     public var stalePriors: [PriorID] = []
+    /// What was made again in the place of starts that the user had given to, by the starts' identifiers: users who started from
+    /// one of those can be made again from it. Starts that had been replaced before have none.
+    public var successors: [PriorID: SuccessorStart] = [:]
 
     /// An empty report.
     public init() {}

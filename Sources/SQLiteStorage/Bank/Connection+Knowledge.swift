@@ -180,13 +180,10 @@ extension Connection {
             if !kept.contains(PriorID(row.version(0))) { unused.append((row.version(0), row.integer(1))) }
         }
         for start in unused {
-            let key: [Value] = [.integer(project), .integer(start.prior)]
-            try run("DELETE FROM bank_starts WHERE project = ? AND id = ?", [.integer(project), .version(start.id)])
+            try removeContent(of: UInt64(bitPattern: start.prior), project)
             try run(
-                "DELETE FROM contents WHERE project = ? AND hash = ? AND kind = ?",
-                key + [.integer(Int64(JournalContent.Kind.prior.rawValue))])
-            try run("DELETE FROM donors WHERE project = ? AND prior = ?", key)
-            try run("UPDATE merged_priors SET stale = 1 WHERE project = ? AND prior = ?", key)
+                "UPDATE merged_priors SET stale = 1 WHERE project = ? AND prior = ?",
+                [.integer(project), .integer(start.prior)])
         }
     }
 

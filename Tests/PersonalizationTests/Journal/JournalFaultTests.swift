@@ -81,6 +81,7 @@ final class FaultyJournal: FeedbackJournal {
     }
     func priors(from user: String) async throws -> [DerivedPrior] { try await inner.priors(from: user) }
     func isStale(_ prior: UInt64) async throws -> Bool { try await inner.isStale(prior) }
+    func stalePriors() async throws -> [StalePrior] { try await inner.stalePriors() }
 }
 
 struct JournalFaultTests {
