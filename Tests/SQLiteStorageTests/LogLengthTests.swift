@@ -22,7 +22,7 @@ struct LogLengthTests {
         let folder = try TemporaryFolder()
         let path = folder.newPath()
         let storage = try await SQLiteStorage(path: path)
-        let each = underSanitizer(4_000, otherwise: 100_000) / tasks
+        let each = underSanitizer(4_000, otherwise: 200_000) / tasks
         let longest = Shared<Int>(0)
         let isDone = Shared<Bool>(false)
         try await withThrowingTaskGroup(of: Void.self) { group in

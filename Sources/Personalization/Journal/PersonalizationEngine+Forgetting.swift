@@ -15,7 +15,8 @@ public struct ForgettingReceipt: Sendable {
     /// The priors that were merged from the user's adapter, as far as the journal knows; those that were stale before too. Empty when
     /// a call that failed half-way had removed the user already: see ``PersonalizationEngine/stalePriors()``.
     public var stalePriors: [StalePrior] = []
-    /// The users of ``stalePriors`` who were made again without them, where ``EngineConfiguration/replaysStarters`` asks for that.
+    /// The users who had started from stale priors, these or others before, and were made again without them, where
+    /// ``EngineConfiguration/replaysStarters`` asks for that.
     public var starters = StarterReplay()
 }
 
@@ -40,7 +41,7 @@ extension PersonalizationEngine {
     /// Forgets a user: adapter, stored adapter, the journal's entries, and all that the connected bank has of them; every skill
     /// that they gave to is made again without them, and every prior that was merged from their adapter
     /// (``mergeAdapters(_:normalizing:shrinkage:)``) is stale from now on: the receipt lists who started from it, or, with
-    /// ``EngineConfiguration/replaysStarters``, their adapters are made again without it. With a journal the user stays forgotten: late or imported feedback of
+    /// ``EngineConfiguration/replaysStarters``, makes the adapters of those who did again without it. With a journal the user stays forgotten: late or imported feedback of
     /// theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
     ///
     /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
@@ -73,9 +74,12 @@ extension PersonalizationEngine {
 
     /// With the users who had started from what is stale made again, where that is wanted.
     private func replaying(_ receipt: ForgettingReceipt) async throws -> ForgettingReceipt {
-        guard fixed.replaysStarters, receipt.stalePriors.contains(where: { !$0.users.isEmpty }) else { return receipt }
+        guard fixed.replaysStarters else { return receipt }
+        // Those that a call before left too, as it failed half-way.
+        let stale = try await stalePriors()
+        if stale.isEmpty { return receipt }
         var receipt = receipt
-        receipt.starters = try await replayStarters(of: receipt.stalePriors, after: receipt.bank)
+        receipt.starters = try await replayStarters(of: stale, after: receipt.bank)
         receipt.isErased = await isErased()
         return receipt
     }

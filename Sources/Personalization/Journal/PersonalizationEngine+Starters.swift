@@ -1,5 +1,5 @@
 public import LoRA
-public import Reasoning
+package import Reasoning
 
 extension PersonalizationEngine {
     /// The priors that contain what was forgotten and from which users have started who have an adapter still; of those that

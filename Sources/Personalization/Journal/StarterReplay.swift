@@ -1,5 +1,5 @@
-public import LoRA
-public import Reasoning
+internal import LoRA
+internal import Reasoning
 
 /// What became of the users who had started from priors that are stale.
 public struct StarterReplay: Sendable {

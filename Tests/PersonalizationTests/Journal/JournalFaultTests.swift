@@ -14,6 +14,7 @@ final class FaultyJournal: FeedbackJournal {
     private let behaviour = Lock<Behaviour>(.works)
     private let waiting = Lock<[CheckedContinuation<Void, Never>]>([])
     private let passes = Lock<Bool>(false)
+    private let failsToRewrite = Lock<Bool>(false)
     private let looksSlowly = Lock<Bool>(false)
 
     /// Whoever hangs now goes on hanging; who comes from now on goes through.
@@ -26,6 +27,8 @@ final class FaultyJournal: FeedbackJournal {
             return waiting
         }) { continuation.resume() }
     }
+
+    func failRewriting(_ fails: Bool) { failsToRewrite.withLock { $0 = fails } }
 
     /// Makes whoever looks for old entries wait for the next ``set(_:)``.
     func lookSlowly() { looksSlowly.withLock { $0 = true } }
@@ -66,7 +69,10 @@ final class FaultyJournal: FeedbackJournal {
         try await inner.content(kind, hash)
     }
     func trim(_ base: StoredAdapter) async throws { try await inner.trim(base) }
-    func rewrite(_ rewriting: JournalRewriting) async throws { try await inner.rewrite(rewriting) }
+    func rewrite(_ rewriting: JournalRewriting) async throws {
+        if failsToRewrite.withLock({ $0 }) { throw Fault() }
+        try await inner.rewrite(rewriting)
+    }
     func removeEntries(of user: String, isForgotten: Bool) async throws -> Int {
         try await inner.removeEntries(of: user, isForgotten: isForgotten)
     }
