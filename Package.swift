@@ -87,7 +87,9 @@ let package = Package(
                 "SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite",
                 "CPageChecksums",
             ]),
-        tests("AttuneCommandTests", ["AttuneCommand", "Attune", "Benchmarking", "TensorCore", "CSQLite"]),
+        tests(
+            "AttuneCommandTests",
+            ["AttuneCommand", "Attune", "Benchmarking", "StorageTesting", "TensorCore", "CSQLite"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

@@ -7,6 +7,8 @@ public struct EpisodeBuilder: Sendable {
     public var dimension = 32
     /// Their rank.
     public var rank = 4
+    /// The hash of their embedding model's name.
+    public var model: UInt64 = 0
     /// The objective.
     public var objective = ObjectiveKind.ranking
     /// Microseconds since 1970 of the first episode; each further version comes a second later.
@@ -19,7 +21,8 @@ public struct EpisodeBuilder: Sendable {
 
     /// A situation.
     public func context(taste: [Float] = [], seen: Int = 1) -> AdaptationContext {
-        AdaptationContext(objective: objective, seen: seen, taste: taste, dimension: dimension, rank: rank)
+        AdaptationContext(
+            objective: objective, seen: seen, taste: taste, dimension: dimension, rank: rank, model: model)
     }
 
     /// A resolved episode, or an open one when no gain is given.

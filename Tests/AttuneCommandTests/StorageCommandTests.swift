@@ -109,7 +109,7 @@ import Testing
         #expect(none.code == .success && none.output.contains("stale_priors       0\n"))
         let text = await forget("bob").output
         #expect(text.contains("stale_priors       1\nPrior "))
-        #expect(text.contains("Prior \(hash) is stale: merge again. 21 started from it: reader 0, reader 1, "))
+        #expect(text.contains("Prior \(hash) is stale. 21 started from it: reader 0, reader 1, "))
         #expect(text.hasSuffix(" and 1 more.\n"))
         #expect(await attune("verify", folder("a.db")).code == .success)
     }

@@ -16,6 +16,7 @@ struct Benchmark {
                Benchmark store [--quick] [--adapters N] [--shapes 64/4] [--folder DIR] [--format text|json]
                Benchmark merge [--quick] [--adapters N] [--shapes 384/8] [--format text|json]
                Benchmark retrieval [--quick] [--format text|json]
+               Benchmark bank [--quick] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
 
           kernels  Attune's cases, the fused reference's and the limit's, in turns; set-up is outside the timer, results are
@@ -32,6 +33,8 @@ struct Benchmark {
                    number in a process of its own. --quick merges 1,000.
           retrieval  similar episodes among 10^3 to 10^6, by graphs and by reading all; updates that ask a bank of 10^5.
                    Takes many minutes, and 2 GB. --quick ends at 32,000.
+          bank     a million episodes in a file: to store them, to open it, to consolidate it, and to go on after kill -9; time
+                   and memory. Takes minutes, and 2 GB in --folder. --quick takes 20,000.
           start    from the start of a process to its first personalized embedding.
 
         """
@@ -52,11 +55,15 @@ struct Benchmark {
             case "retrieval": try await retrieval(Options(arguments.dropFirst()))
             case "retrieval-one": try retrievalOne(arguments.dropFirst().map { Int($0) ?? 0 })
             case "retrieval-update": try await retrievalUpdate(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "bank": try bank(Options(arguments.dropFirst()))
+            case "bank-store": try await bankStore(Array(arguments.dropFirst()))
+            case "bank-run": try await bankRun(Array(arguments.dropFirst()))
             case "start": try start(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
             default:
-                throw UsageError("a subcommand is needed: kernels, scale, journal, store, merge, retrieval or start")
+                throw UsageError(
+                    "a subcommand is needed: kernels, scale, journal, store, merge, retrieval, bank or start")
             }
         } catch let error as UsageError {
             FileHandle.standardError.write(Data("Benchmark: \(error.description)\n\n\(usage)".utf8))

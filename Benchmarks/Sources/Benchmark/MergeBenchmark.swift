@@ -64,11 +64,13 @@ extension Benchmark {
         // What donors have in common, and as much of their own again.
         let common = (down: (0..<rank).map { _ in row() }, up: (0..<rank).map { _ in row() })
         func factor(_ common: [[Float]]) throws -> Matrix<Float> {
-            try Matrix(rows: common.map { values in values.map { $0 + random.uniform(in: -size..<size) } })
+            try Matrix(
+                rows: rank, columns: dimension,
+                elements: common.flatMap { values in values.map { $0 + random.uniform(in: -size..<size) } })
         }
         let probe = row()
         var mean = [Double](repeating: 0, count: dimension)
-        let before = try memory("VmRSS")
+        let before = try processMemory("VmRSS")
         let clock = ContinuousClock()
         var adding = Duration.zero
         var merger = try AdapterMerger(dimension: dimension)
@@ -105,17 +107,7 @@ extension Benchmark {
         let result = MergeResult(
             dimension: dimension, rank: rank, donors: donors, addSeconds: adding / .seconds(1),
             mergeSeconds: (middle - start) / .seconds(1), estimatedMergeSeconds: (end - middle) / .seconds(1),
-            peakBytes: try memory("VmHWM"), bytesBefore: before)
+            peakBytes: try processMemory("VmHWM"), bytesBefore: before)
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     }
-}
-
-/// A figure of the process's memory, in bytes.
-private func memory(_ name: String) throws -> Int {
-    let text = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
-    let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
-    guard let kilobytes = line?.split(whereSeparator: { !$0.isNumber }).first.flatMap({ Int($0) }) else {
-        throw WrongResult("/proc/self/status has no \(name)")
-    }
-    return kilobytes * 1024
 }

@@ -250,3 +250,13 @@ func residentMemory() throws -> Int {
     }
     return pages * 4096
 }
+
+/// A figure of the process's memory, in bytes.
+func processMemory(_ name: String) throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+    let line = text.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+    guard let kilobytes = line?.split(whereSeparator: { !$0.isNumber }).first.flatMap({ Int($0) }) else {
+        throw WrongResult("/proc/self/status has no \(name)")
+    }
+    return kilobytes * 1024
+}

@@ -154,6 +154,7 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
                 state.priors[hash]?.starters.remove(key)
                 guard let prior = state.priors[hash], prior.isStale, prior.starters.isEmpty else { continue }
                 state.contents[ContentKey(kind: .prior, hash: hash)] = nil
+                state.priors[hash]?.donors = [:]
             }
         }
     }

@@ -23,6 +23,13 @@ public protocol ReasoningBank: Sendable {
     /// - Returns: Its identifier, higher than those of all episodes before.
     func storePattern(_ episode: Episode) async throws -> EpisodeID
 
+    /// How many episodes the engine may hand over in one ``storePatterns(_:)``: 1, the default, for a bank that gains nothing by
+    /// having them together.
+    var storesTogether: Int { get }
+
+    /// Appends episodes in their order; what became of each. By default one after another.
+    func storePatterns(_ episodes: [Episode]) async -> [Result<EpisodeID, any Error>]
+
     /// The resolved episodes most like a context.
     ///
     /// - Throws: ``ReasoningError`` (`invalidQuery`) for a query that contradicts itself.
@@ -40,6 +47,20 @@ public protocol ReasoningBank: Sendable {
 
     /// Removes a user: episodes, and every skill they gave to is made again without them.
     func forget(_ user: UserDigest, donors: any DonorSource) async throws -> ForgettingReport
+}
+
+extension ReasoningBank {
+    /// 1.
+    public var storesTogether: Int { 1 }
+
+    /// One after another.
+    public func storePatterns(_ episodes: [Episode]) async -> [Result<EpisodeID, any Error>] {
+        var results: [Result<EpisodeID, any Error>] = []
+        for episode in episodes {
+            do { results.append(.success(try await storePattern(episode))) } catch { results.append(.failure(error)) }
+        }
+        return results
+    }
 }
 
 /// Gives a bank the adapters of users whom it knows by digest only.

@@ -6,7 +6,7 @@ internal import TensorCore
 ///
 /// The outcome of an episode is computed there too: it takes three passes over the next batch.
 ///
-/// One runner at a time stores, one episode after the other, where banks run. A watch looks after it from elsewhere: a runner
+/// One runner at a time stores, one episode after the other where banks do not ask for several at once, where banks run. A watch looks after it from elsewhere: a runner
 /// whose call does not come back within the deadline is given up on, and another one goes on. Those given up on end when their
 /// call does; when ``mostAbandoned`` are out, nothing is stored until one has ended.
 package final class EpisodeQueue: Sendable {
@@ -32,9 +32,9 @@ package final class EpisodeQueue: Sendable {
         /// The runner that counts.
         var runner: UInt64 = 0
         /// What it has in hand, and since when the bank has been asked to store it.
-        var inHand: (number: UInt64, user: UserDigest, since: ContinuousClock.Instant?)?
+        var inHand: (first: UInt64, users: Set<UserDigest>, since: ContinuousClock.Instant?)?
         /// Runners that were given up on, and whose episodes their calls hold: those may still be stored.
-        var abandoned: [UInt64: UserDigest] = [:]
+        var abandoned: [UInt64: Set<UserDigest>] = [:]
         /// The last gains, in a ring.
         var gains: [Double] = []
         var nextGain = 0
@@ -43,7 +43,7 @@ package final class EpisodeQueue: Sendable {
 
         /// Whether an episode that came no later than this is still here.
         func holds(upTo number: UInt64) -> Bool {
-            inHand?.number ?? .max <= number || (taken < items.count && items[taken].number <= number)
+            inHand?.first ?? .max <= number || (taken < items.count && items[taken].number <= number)
         }
 
         mutating func pop() -> (number: UInt64, item: Item)? {
@@ -161,7 +161,9 @@ package final class EpisodeQueue: Sendable {
         }
         let clock = ContinuousClock()
         let end = clock.now + configuration.storeDeadline
-        while state.withLock({ $0.inHand?.user == user || $0.abandoned.values.contains(user) }) {
+        while state.withLock({
+            $0.inHand?.users.contains(user) == true || $0.abandoned.values.contains { $0.contains(user) }
+        }) {
             guard clock.now < end else {
                 throw ReasoningError(.timedOut, "forget", "the bank has not come back from storing an episode")
             }
@@ -199,17 +201,36 @@ package final class EpisodeQueue: Sendable {
 
     private func drain(_ runner: UInt64) async {
         await gather()
-        while let item = next(runner) {
-            let episode = resolve(item)
+        let most = max(1, min(bank.storesTogether, Self.gathering))
+        while true {
+            let items = next(runner, most)
+            if items.isEmpty { return }
+            let episodes = items.map(resolve)
             state.withLock { $0.inHand?.since = .now }
-            do {
-                _ = try await bank.storePattern(episode)
-                guard hasReturned(runner) else { return }
-                totals.stored()
-            } catch {
-                guard hasReturned(runner) else { return }
-                totals.failed("storePattern", error)
+            let results: [Result<EpisodeID, any Error>]
+            if episodes.count == 1 {
+                do { results = [.success(try await bank.storePattern(episodes[0]))] } catch {
+                    results = [.failure(error)]
+                }
+            } else {
+                results = await bank.storePatterns(episodes)
             }
+            guard hasReturned(runner) else { return }
+            tell(results, of: episodes.count)
+        }
+    }
+
+    private func tell(_ results: [Result<EpisodeID, any Error>], of count: Int) {
+        for result in results.prefix(count) {
+            switch result {
+            case .success: totals.stored()
+            case .failure(let error): totals.failed("storePattern", error)
+            }
+        }
+        for _ in min(count, results.count)..<count {
+            totals.failed(
+                "storePattern",
+                ReasoningError(.malformedAnswer, "storePatterns", "the bank says nothing of what became of an episode"))
         }
     }
 
@@ -222,17 +243,19 @@ package final class EpisodeQueue: Sendable {
         }
     }
 
-    /// The next episode; without one, draining has ended. Nothing for a runner that was given up on.
-    private func next(_ runner: UInt64) -> Item? {
+    /// The next episodes; without any, draining has ended. None for a runner that was given up on.
+    private func next(_ runner: UInt64, _ most: Int) -> [Item] {
         state.withLock { state in
-            guard state.runner == runner else { return nil }
-            guard let next = state.pop() else {
+            guard state.runner == runner else { return [] }
+            guard let first = state.pop() else {
                 state.isDraining = false
                 state.isHurried = false
-                return nil
+                return []
             }
-            state.inHand = (next.number, next.item.pending.user, nil)
-            return next.item
+            var items = [first.item]
+            while items.count < most, let next = state.pop() { items.append(next.item) }
+            state.inHand = (first.number, Set(items.map(\.pending.user)), nil)
+            return items
         }
     }
 
@@ -269,7 +292,7 @@ package final class EpisodeQueue: Sendable {
             guard let inHand = state.inHand, let since = inHand.since, since + configuration.storeDeadline <= now else {
                 return (false, 0, nil)
             }
-            state.abandoned[state.runner] = inHand.user
+            state.abandoned[state.runner] = inHand.users
             state.inHand = nil
             state.runner += 1
             if state.isClosed { return (true, state.removeAll(), nil) }

@@ -4,6 +4,7 @@ extension SkillMaker {
     /// - Parameters:
     ///   - skills: Ascending by identifier, with all their members.
     ///   - populations: With all their trials.
+    ///   - report: Names what is stale.
     package func makeAgain(
         without user: UserDigest, skills: [SkillRecord], populations: [(kind: AdapterKind, record: PopulationRecord)],
         in store: any SkillStore, _ report: inout ForgettingReport
@@ -31,6 +32,9 @@ extension SkillMaker {
             if let old, let start = made.start { report.successors[old] = start }
             report.rederived.append(record.skill.id)
         }
+        // What the user's adapter was not in is made again as it was.
+        let stale = Set(report.stalePriors)
+        report.successors = report.successors.filter { stale.contains($0.key) }
     }
 }
 

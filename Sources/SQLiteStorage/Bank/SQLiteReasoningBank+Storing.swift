@@ -6,8 +6,8 @@ internal import TensorCore
 /// Episodes on their way into the file.
 struct Arrivals {
     struct Waiting {
-        let episode: Episode
-        let continuation: CheckedContinuation<EpisodeID, any Error>
+        let episodes: [Episode]
+        let continuation: CheckedContinuation<[Result<EpisodeID, any Error>], Never>
     }
     var waiting: [Waiting] = []
     var isWorking = false
@@ -22,15 +22,15 @@ private struct Stored: Sendable {
 }
 
 extension SQLiteReasoningBank {
-    /// So many episodes are stored in one transaction.
-    private static let largestGroup = 4096
+    /// With so many episodes a transaction is full.
+    static let largestGroup = 4096
 
     /// Those that come while others are being stored wait, and are stored together.
-    func append(_ episode: Episode) async throws -> EpisodeID {
-        try storage.refuseReading("storePattern")
-        return try await withCheckedThrowingContinuation { continuation in
+    func append(_ episodes: [Episode]) async -> [Result<EpisodeID, any Error>] {
+        if episodes.isEmpty { return [] }
+        return await withCheckedContinuation { continuation in
             let begins = arrivals.withLock { arrivals in
-                arrivals.waiting.append(Arrivals.Waiting(episode: episode, continuation: continuation))
+                arrivals.waiting.append(Arrivals.Waiting(episodes: episodes, continuation: continuation))
                 defer { arrivals.isWorking = true }
                 return !arrivals.isWorking
             }
@@ -41,14 +41,22 @@ extension SQLiteReasoningBank {
     private func work() async {
         while true {
             let group = arrivals.withLock { arrivals in
-                let group = Array(arrivals.waiting.prefix(Self.largestGroup))
+                var episodes = 0
+                let group = Array(
+                    arrivals.waiting.prefix { waiting in
+                        defer { episodes += waiting.episodes.count }
+                        return episodes < Self.largestGroup
+                    })
                 arrivals.waiting.removeFirst(group.count)
                 arrivals.isWorking = !group.isEmpty
                 return group
             }
             if group.isEmpty { return }
-            let results = await store(group.map(\.episode))
-            for (waiting, result) in zip(group, results) { waiting.continuation.resume(with: result) }
+            var results = await store(group.flatMap(\.episodes))[...]
+            for waiting in group {
+                waiting.continuation.resume(returning: Array(results.prefix(waiting.episodes.count)))
+                results.removeFirst(waiting.episodes.count)
+            }
             indexIfDue()
         }
     }

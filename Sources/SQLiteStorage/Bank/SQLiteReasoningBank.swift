@@ -95,8 +95,41 @@ public final class SQLiteReasoningBank: ReasoningBank {
     /// - Returns: Its identifier, higher than those of all before; the first one's for an episode that is held.
     /// - Throws: ``ReasoningError``: `invalidEpisode`; `forgottenUser`. ``StorageError``. Nothing was stored then.
     public func storePattern(_ episode: Episode) async throws -> EpisodeID {
+        try storage.refuseReading("storePattern")
         try episode.validate()
-        return try await append(episode)
+        return try await append([episode])[0].get()
+    }
+
+    /// 256: together they share a transaction.
+    public var storesTogether: Int { 256 }
+
+    /// Appends episodes, in one transaction for some thousand; what became of each, as of ``storePattern(_:)``.
+    public func storePatterns(_ episodes: [Episode]) async -> [Result<EpisodeID, any Error>] {
+        do { try storage.refuseReading("storePatterns") } catch {
+            return Array(repeating: .failure(error), count: episodes.count)
+        }
+        var results = [Result<EpisodeID, any Error>?](repeating: nil, count: episodes.count)
+        var (valid, places): ([Episode], [Int]) = ([], [])
+        for (place, episode) in episodes.enumerated() {
+            do {
+                try episode.validate()
+                valid.append(episode)
+                places.append(place)
+            } catch {
+                results[place] = .failure(error)
+            }
+        }
+        // Not all at once: what is in memory of a transaction is bounded, and others come in between.
+        for start in stride(from: 0, to: valid.count, by: Self.largestGroup) {
+            let end = min(start + Self.largestGroup, valid.count)
+            for (place, result) in zip(places[start..<end], await append(Array(valid[start..<end]))) {
+                results[place] = result
+            }
+        }
+        return results.map { result in
+            guard let result else { preconditionFailure("an episode without a result") }
+            return result
+        }
     }
 
     /// The resolved episodes most like a context, by the score of ``RetrievalWeights``, ties by identifier; through graphs as in

@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called thirteen times.
+    /// A suite for journals that a closure makes, each empty; called fourteen times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
@@ -35,6 +35,7 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("rewriting is whole") { try await run.checkRewriting() }
         try await found.check("forgotten users stay forgotten") { try await run.checkForgetting() }
         try await found.check("priors know their donors") { try await run.checkPriors() }
+        try await found.check("starts are replaced") { try await run.checkStarts() }
         try await found.check("all calls may be made from many tasks at once") { try await run.checkConcurrentCalls() }
         return found.violations
     }
@@ -380,6 +381,53 @@ private struct Run: Sendable {
         try await journal.recordDonors([PriorDonor(user: "eve", version: 1)], of: 3)
         expect("a start is not refused", try await journal.recordStart(of: "ada", from: 3), is: true)
         expect("but nothing names who was forgotten", try await journal.priors(from: "eve").last, is: prior(3, 1))
+    }
+
+    func checkStarts() async throws {
+        let journal = try await makeJournal()
+        let content = JournalContent(kind: .prior, hash: 5, bytes: [1, 2, 3])
+        try await journal.keep(content)
+        try await journal.recordDonors([PriorDonor(user: "ada", version: 1)], of: 5)
+        for user in ["zoe", "dan"] {
+            for version: UInt64 in 1...3 {
+                _ = try await journal.append(entry(user, version, id: FeedbackID("\(version)")), durability: .buffered)
+            }
+            expect("who starts from a prior may", try await journal.recordStart(of: user, from: 5), is: true)
+        }
+        expect("nothing is stale at first", try await journal.stalePriors(), is: [])
+        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
+        let stale = StalePrior(hash: 5, users: ["dan", "zoe"])
+        expect("stale priors have their starters", try await journal.stalePriors(), is: [stale])
+        func rewriting(_ user: String, _ versions: [UInt64], last: UInt64) throws -> JournalRewriting {
+            let replacements = versions.map { version -> JournalEntry in
+                var entry = entry(user, version, id: FeedbackID("\(version)"))
+                entry.action = [9]
+                return entry
+            }
+            return JournalRewriting(
+                replacements: replacements, abandoned: [5], correction: entry(user, last),
+                adapter: try adapter(user, last))
+        }
+        let error = try await found.failure("all replaced entries must be there", of: "versions 1 and 7") {
+            try await journal.rewrite(try rewriting("zoe", [1, 7], last: 8))
+        }
+        expect("all replaced entries must be there", (error as? EngineError)?.code, is: .unknownFeedback)
+        expect("a refused rewriting changes nothing", try await journal.stalePriors(), is: [stale])
+        expect(
+            "nor any entry", try await journal.entries(of: "zoe", after: 0).first,
+            is: entry("zoe", 1, id: FeedbackID("1")))
+        let whole = try rewriting("zoe", [1, 3], last: 4)
+        try await journal.rewrite(whole)
+        expect(
+            "entries are replaced, the others stay", try await journal.entries(of: "zoe", after: nil),
+            is: [whole.replacements[0], entry("zoe", 2, id: FeedbackID("2")), whole.replacements[1], entry("zoe", 4)])
+        let again = try await journal.append(entry("zoe", 5, id: FeedbackID("3")), durability: .buffered)
+        expect("their ids stay known", again, is: .duplicate)
+        expect("who started from another is named no more", try await journal.stalePriors().map(\.users), is: [["dan"]])
+        expect("a prior stays for those who are left", try await journal.content(.prior, 5), is: content.bytes)
+        try await journal.rewrite(try rewriting("dan", [1], last: 4))
+        expect("it goes with the last of them", try await journal.content(.prior, 5), is: nil)
+        expect("nobody starts from it any more", try await journal.recordStart(of: "eve", from: 5), is: false)
     }
 
     func checkConcurrentCalls() async throws {

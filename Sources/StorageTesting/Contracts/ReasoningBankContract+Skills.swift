@@ -200,6 +200,12 @@ extension ReasoningBankContract {
                         saw: "\(report.stalePriors)")
                 }
             }
+            for (start, successor) in report.successors {
+                journal.expect(
+                    "successors are those of stale starts, without the user",
+                    report.stalePriors.contains(start) && !successor.donors.contains(user), "not the user",
+                    saw: "\(start): \(successor.donors)")
+            }
             try await compare(bank, control, without: user, stale: Set(report.stalePriors), promise, journal)
             let again = try await bank.forget(user, donors: planted)
             journal.expect("who is forgotten is not found again", again, is: ForgettingReport())

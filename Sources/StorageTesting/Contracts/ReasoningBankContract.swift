@@ -86,6 +86,33 @@ extension ReasoningBankContract {
             journal.expect(once, found.count, is: 2)
             journal.expect(once, found.first { $0.id == id }?.loss ?? -1, is: first.lossAfter)
         }
+        let together = "episodes that are stored together are those that are stored alone, and each has its own answer"
+        try await journal.check(together) {
+            let bank = try await makeBank()
+            let first = try await bank.storePattern(builder.episode(user: "ada", gain: 0.3))
+            var wrong = builder.episode(user: "eve", gain: 0.1)
+            wrong.lossBefore = .nan
+            let results = await bank.storePatterns([
+                builder.episode(user: "bob", gain: 0.1), builder.episode(user: "ada", gain: 0.3), wrong,
+                builder.episode(user: "dan", gain: 0.2), builder.episode(user: "bob", gain: 0.1),
+            ])
+            journal.expect(together, results.count, is: 5)
+            guard results.count == 5 else { return }
+            let ids = [0, 1, 3, 4].map { place in try? results[place].get() }
+            journal.expect(together, ids[1], is: first)
+            journal.expect(together, ids[3], is: ids[0])
+            journal.expect(
+                together, ids[0].map { $0 > first } == true && ids[2].map { $0 > ids[0] ?? $0 } == true,
+                "identifiers that rise", saw: "\(ids)")
+            var code: ReasoningError.Code?
+            if case .failure(let error) = results[2] { code = (error as? ReasoningError)?.code }
+            journal.expect(
+                together, code == .invalidEpisode, "invalidEpisode for a loss that is none", saw: "\(results[2])")
+            let found = try await bank.retrievePatterns(
+                PatternQuery(context: builder.context(), limit: 10, minimumReward: 0))
+            journal.expect(together, Set(found.map(\.id)), is: Set([first] + ids.compactMap { $0 }))
+            journal.expect(together, await bank.storePatterns([]).count, is: 0)
+        }
         let another = "the same (user, version) at another time is another episode: of an adapter that began again"
         try await journal.check(another) {
             let bank = try await makeBank()

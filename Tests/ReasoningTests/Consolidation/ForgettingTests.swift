@@ -39,6 +39,17 @@ struct ForgettingTests {
         #expect(report.stalePriors.count == 4)
         #expect(Set(report.stalePriors).isSuperset(of: before.created.compactMap(\.initialization?.id)))
         #expect(report.stalePriors == report.stalePriors.sorted { $0.value < $1.value })
+        // In the place of each start stands what is given out now.
+        #expect(Set(report.successors.keys) == Set(report.stalePriors))
+        for skill in before.created {
+            let now = bank.skills.first { $0.id == skill.id }
+            let start = try #require(skill.initialization?.id)
+            let successor = try #require(report.successors[start])
+            #expect(successor.prior == now?.initialization?.prior)
+            #expect(
+                successor.donors == successor.donors.sorted() && !successor.donors.contains(population.digest(user)))
+            #expect(Set(successor.donors).isSuperset(of: now?.donors ?? []))
+        }
         #expect(bank.episodes(of: population.digest(user)).isEmpty)
         #expect(try await bank.forget(population.digest(user), donors: population) == ForgettingReport())
     }

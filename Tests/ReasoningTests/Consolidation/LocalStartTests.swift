@@ -81,8 +81,21 @@ struct LocalStartTests {
         let user = population.digest(population.users[7])
         let bank = try await population.bank()
         _ = try await bank.autoConsolidate(policy, donors: population)
+        let before = try #require(Snapshot(bank).populations.values.first)
         let report = try await bank.forget(user, donors: population)
         #expect(report.populationRederived && report.stalePriors.count > 1)
+        let made = try #require(Snapshot(bank).populations.values.first)
+        for start in before.local where start.donors.contains(user) {
+            // The local start of those who are most alike, in whose place it was made.
+            let successor = try #require(report.successors[start.initialization.id])
+            let kept = try #require(made.local.first { $0.initialization.prior == successor.prior })
+            #expect(
+                made.local.allSatisfy { cosine($0.centroid, start.centroid) <= cosine(kept.centroid, start.centroid) })
+            #expect(successor.donors == kept.donors)
+        }
+        let everybody = try #require(before.initialization)
+        #expect(report.successors[everybody.id]?.prior == made.initialization?.prior)
+        #expect(Set(report.successors.keys) == Set(report.stalePriors))
         var without = population
         without.users.removeAll { population.digest($0) == user }
         let never = try await without.bank()

@@ -5,6 +5,7 @@ struct BankStatsCommand: Command {
     let file: String
     let project: String
     let format: OutputFormat
+    let showsProgress: Bool
 
     static let specification = CommandSpecification(
         name: "bank stats",
@@ -13,7 +14,7 @@ struct BankStatsCommand: Command {
             "Prints the episodes, how many of them have an outcome, their users, skills and starts, and each kind of adapter: "
                 + "objective, dimension, rank and embedding model. The file isn't changed, and may be in use."
         ],
-        arguments: [.storageFile], options: [.project, .format],
+        arguments: [.storageFile], options: [.project, .format, .progress],
         examples: [.init(line: "attune bank stats attune.db", explanation: "A table of the counts.")],
         exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
 
@@ -21,11 +22,12 @@ struct BankStatsCommand: Command {
         file = arguments.storageFile
         project = arguments.project
         format = arguments.format
+        showsProgress = arguments.flag("progress")
     }
 
     func run(_ console: Console) async throws {
         let storage = try await existingProject(project, in: file, access: .reading)
-        let bank = try await SQLiteReasoningBank.opened(storage, console, showsProgress: true)
+        let bank = try await SQLiteReasoningBank.opened(storage, console, showsProgress: showsProgress)
         let statistics = try await bank.statistics()
         let overview = try await storage.bankOverview()
         let kinds = bank.kinds

@@ -1,0 +1,112 @@
+import Foundation
+import LoRA
+import Personalization
+import Reasoning
+import StorageTesting
+import TensorCore
+import TestSupport
+import Testing
+
+@testable import SQLiteStorage
+
+/// Users who started from what a bank in a file had made, when one of its donors is forgotten.
+@Suite("Users who started from a bank's start", .timeLimit(.minutes(5)))
+struct BankStarterTests {
+    let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
+    let policy = ConsolidationPolicy()
+
+    private func engine(_ storage: SQLiteStorage, _ bank: SQLiteReasoningBank?) throws -> PersonalizationEngine {
+        var configuration = EngineConfiguration(dimension: 32, rank: 4, reasoningBank: bank)
+        configuration.reasoning.deadline = .seconds(60)
+        configuration.reasoning.restartsAfter = []
+        return try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
+    }
+
+    private func learn(_ engine: PersonalizationEngine, _ user: String, _ steps: Range<Int>) async throws {
+        for step in steps {
+            var generator = PhiloxGenerator(seed: UInt64(step), stream: 7, purpose: .simulation)
+            func vector() -> [Float] { (0..<32).map { _ in generator.uniform(in: Float(-0.5)..<0.5) } }
+            let batch = [Feedback(embedding: vector(), signal: .ranking(.vector(vector()), among: [.vector(vector())]))]
+            try await engine.updateAdapter(
+                for: user, with: batch, overrides: UpdateOverrides(learningRate: 0.1, clipThreshold: 1),
+                id: FeedbackID("\(step)"))
+        }
+    }
+
+    private func priors(_ storage: SQLiteStorage) async throws -> Set<UInt64> {
+        try await storage.reading("test") { connection in
+            var all: Set<UInt64> = []
+            try connection.run("SELECT hash FROM contents WHERE kind = 1", []) { all.insert($0.version(0)) }
+            return all
+        }
+    }
+
+    @Test("become, to the byte, those of a file that never saw the donor")
+    func areMadeAgain() async throws {
+        let folder = try TemporaryFolder()
+        // Two files with one key, or users' digests would differ, and with them the order of donors.
+        let paths = (folder.newPath(), folder.newPath())
+        let empty = try await SQLiteStorage(path: paths.0)
+        await empty.close()
+        try FileManager.default.copyItem(atPath: paths.0, toPath: paths.1)
+        let storages = (try await SQLiteStorage(path: paths.0), try await SQLiteStorage(path: paths.1))
+        var builder = EpisodeBuilder.dayBefore(clock.now)
+        builder.model = StableHash.hash("unnamed")
+        builder.key = try #require(storages.0.digestKey)
+        try #require(storages.1.digestKey == builder.key)
+        let donors = try PlantedDonors(
+            builder,
+            [.init(name: "a", taste: 3, users: 12, gain: 0.3), .init(name: "b", taste: 20, users: 9, gain: 0.2)])
+        let donor = donors.digest("a 3")
+        let banks = (
+            try await SQLiteReasoningBank(storages.0, clock: clock),
+            try await SQLiteReasoningBank(storages.1, clock: clock)
+        )
+        try await donors.fill(banks.0)
+        try await donors.fill(banks.1, without: donor)
+        for bank in [banks.0, banks.1] { _ = try await bank.autoConsolidate(policy, donors: donors) }
+        let engines = (try engine(storages.0, banks.0), try engine(storages.1, banks.1))
+        for engine in [engines.0, engines.1] {
+            for user in ["zoe", "max"] {
+                try await engine.createAdapter(for: user)
+                try await learn(engine, user, 0..<4)
+            }
+            #expect(try await engine.adapter(for: "zoe")?.startedFrom != nil)
+            engine.disconnectReasoningBank()
+        }
+        let before = try await priors(storages.0)
+        _ = try await storages.0.removeEntries(of: "a 3", isForgotten: true)
+        let report = try await banks.0.forget(donor, donors: donors)
+        let stale = try await engines.0.stalePriors()
+        #expect(stale.count == 1 && stale.first?.users == ["max", "zoe"])
+        let replay = try await engines.0.replayStarters(of: stale, after: report)
+        #expect(replay.replayed == ["max", "zoe"] && replay.left.isEmpty)
+        for user in ["max", "zoe"] {
+            let made = try #require(try await engines.0.adapter(for: user))
+            var expected = try #require(try await engines.1.adapter(for: user))
+            #expect(made.version == expected.version + 1)
+            expected.version = made.version
+            #expect(made.snapshot() == expected.snapshot())
+        }
+        // What the file has of priors is what the other has: the old ones' bytes are gone.
+        let left = try await priors(storages.0)
+        #expect(left == (try await priors(storages.1)) && left.isDisjoint(with: before))
+        #expect(try await engines.0.stalePriors().isEmpty)
+        let verification = try await JournalVerification.run(storages.0, storages.0)
+        #expect(verification.mismatches.isEmpty && verification.users == 2)
+        // Opened again it is the same, and goes on the same.
+        for engine in [engines.0, engines.1] { _ = try await engine.shutdown() }
+        for storage in [storages.0, storages.1] { await storage.close() }
+        var snapshots: [[UInt8]] = []
+        for path in [paths.0, paths.1] {
+            let storage = try await SQLiteStorage(path: path)
+            let engine = try engine(storage, nil)
+            try await learn(engine, "zoe", 4..<6)
+            var adapter = try #require(try await engine.adapter(for: "zoe"))
+            adapter.version = 99
+            snapshots.append(adapter.snapshot())
+            await storage.close()
+        }
+        #expect(snapshots[0] == snapshots[1])
+    }
+}
