@@ -23,7 +23,7 @@ public struct FeedbackJournalContract: Sendable {
     public func violations() async throws -> [ContractViolation] {
         _ = try await makeJournal()
         let found = ContractJournal()
-        let run = Run(makeJournal: makeJournal, found: found)
+        let run = FeedbackJournalRun(makeJournal: makeJournal, found: found)
         try await found.check("entries come back as they were given") { try await run.checkEntries() }
         try await found.check("versions rise") { try await run.checkThatVersionsRise() }
         try await found.check("an id is learned once") { try await run.checkIDs() }
@@ -41,17 +41,18 @@ public struct FeedbackJournalContract: Sendable {
     }
 }
 
-private struct Run: Sendable {
+/// One run over the promises; each check makes journals of its own.
+struct FeedbackJournalRun: Sendable {
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
     let found: ContractJournal
 
-    private func entry(_ user: String, _ version: UInt64, id: FeedbackID? = nil) -> JournalEntry {
+    func entry(_ user: String, _ version: UInt64, id: FeedbackID? = nil) -> JournalEntry {
         JournalEntry(
             user: user, version: version, id: id, recordedAt: Int64(version) * 1_000_003 - 7,
             action: Array("\(user) \(version)".utf8) + [0, 255, 0])
     }
 
-    private func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
+    func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
         found.expect(promise, value, is: expected)
     }
 
@@ -164,7 +165,7 @@ private struct Run: Sendable {
         expect("content stays", try await journal.content(.prior, .max), is: [1, 2, 3])
     }
 
-    private func adapter(_ user: String, _ version: UInt64) throws -> StoredAdapter {
+    func adapter(_ user: String, _ version: UInt64) throws -> StoredAdapter {
         let script = try AdapterScript()
         let states = try script.history(user, steps: Int(version))
         return StoredAdapter(user: user, embeddingModel: "test", adapter: states[Int(version)], isJournalled: true)
@@ -230,7 +231,7 @@ private struct Run: Sendable {
             is: ["bob", "clock", "late", "long ago"])
     }
 
-    private func lastVersions(_ journal: any FeedbackJournal) async throws -> [LastVersion] {
+    func lastVersions(_ journal: any FeedbackJournal) async throws -> [LastVersion] {
         var all: [LastVersion] = []
         try await journal.withLastVersions { all += $0 }
         return all
@@ -329,105 +330,6 @@ private struct Run: Sendable {
         let next = try await journal.append(entry("ada", 1), durability: .buffered)
         expect("who was only removed begins again", next, is: .appended)
         expect("others stay", try await journal.entries(of: "bob", after: nil).count, is: 3)
-    }
-
-    func checkPriors() async throws {
-        let journal = try await makeJournal()
-        func prior(_ hash: UInt64, _ version: UInt64, isStale: Bool = false, _ starters: [String] = []) -> DerivedPrior
-        {
-            DerivedPrior(hash: hash, version: version, isStale: isStale, starters: starters)
-        }
-        expect("an empty journal knows no donors", try await journal.priors(from: "ada"), is: [])
-        expect("what is unknown is not stale", try await journal.isStale(1), is: false)
-        expect("who starts from the unknown may", try await journal.recordStart(of: "zoe", from: 1), is: true)
-        for version: UInt64 in 1...3 {
-            _ = try await journal.append(entry("ada", version, id: FeedbackID("\(version)")), durability: .buffered)
-        }
-        let donors = [PriorDonor(user: "ada", version: 3), PriorDonor(user: "bob", version: 7)]
-        try await journal.recordDonors(donors, of: .max)
-        try await journal.recordDonors([PriorDonor(user: "ada", version: 2)], of: .max)
-        try await journal.recordDonors([PriorDonor(user: "ada", version: 1)], of: 1)
-        for user in ["zoe", "dan"] {
-            expect("who starts from a prior may", try await journal.recordStart(of: user, from: .max), is: true)
-        }
-        expect(
-            "donors and starters come back, of a prior's donor the highest version",
-            try await journal.priors(from: "ada"), is: [prior(1, 1), prior(.max, 3, ["dan", "zoe"])])
-        expect("donors are told apart", try await journal.priors(from: "bob"), is: [prior(.max, 7, ["dan", "zoe"])])
-
-        try await journal.rewrite(
-            JournalRewriting(
-                removed: entry("ada", 2, id: FeedbackID("2")), replacement: nil, correction: entry("ada", 4),
-                adapter: try adapter("ada", 4)))
-        expect("what had learned the feedback is stale", try await journal.isStale(.max), is: true)
-        expect("what had not is fit", try await journal.isStale(1), is: false)
-        expect("nobody starts from a stale prior", try await journal.recordStart(of: "eve", from: .max), is: false)
-
-        _ = try await journal.removeEntries(of: "dan", isForgotten: false)
-        _ = try await journal.removeEntries(of: "ada", isForgotten: false)
-        expect(
-            "removed users start from nothing, and can be forgotten still", try await journal.priors(from: "ada"),
-            is: [prior(1, 0), prior(.max, 0, isStale: true, ["zoe"])])
-        expect("who is removed makes nothing stale", try await journal.isStale(1), is: false)
-        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
-        expect("a forgotten donor is not known", try await journal.priors(from: "ada"), is: [])
-        expect("a forgotten donor's priors are stale", try await journal.isStale(1), is: true)
-        expect("and stay so", try await journal.isStale(.max), is: true)
-
-        try await journal.recordDonors(
-            [PriorDonor(user: "ada", version: 1), PriorDonor(user: "eve", version: 1)], of: 2)
-        expect("who was forgotten is not recorded", try await journal.priors(from: "ada"), is: [])
-        expect("and what they are in is stale", try await journal.priors(from: "eve"), is: [prior(2, 1, isStale: true)])
-        try await journal.recordDonors([PriorDonor(user: "eve", version: 1)], of: 3)
-        expect("a start is not refused", try await journal.recordStart(of: "ada", from: 3), is: true)
-        expect("but nothing names who was forgotten", try await journal.priors(from: "eve").last, is: prior(3, 1))
-    }
-
-    func checkStarts() async throws {
-        let journal = try await makeJournal()
-        let content = JournalContent(kind: .prior, hash: 5, bytes: [1, 2, 3])
-        try await journal.keep(content)
-        try await journal.recordDonors([PriorDonor(user: "ada", version: 1)], of: 5)
-        for user in ["zoe", "dan"] {
-            for version: UInt64 in 1...3 {
-                _ = try await journal.append(entry(user, version, id: FeedbackID("\(version)")), durability: .buffered)
-            }
-            expect("who starts from a prior may", try await journal.recordStart(of: user, from: 5), is: true)
-        }
-        expect("nothing is stale at first", try await journal.stalePriors(), is: [])
-        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
-        let stale = StalePrior(hash: 5, users: ["dan", "zoe"])
-        expect("stale priors have their starters", try await journal.stalePriors(), is: [stale])
-        func rewriting(_ user: String, _ versions: [UInt64], last: UInt64) throws -> JournalRewriting {
-            let replacements = versions.map { version -> JournalEntry in
-                var entry = entry(user, version, id: FeedbackID("\(version)"))
-                entry.action = [9]
-                return entry
-            }
-            return JournalRewriting(
-                replacements: replacements, abandoned: [5], correction: entry(user, last),
-                adapter: try adapter(user, last))
-        }
-        let error = try await found.failure("all replaced entries must be there", of: "versions 1 and 7") {
-            try await journal.rewrite(try rewriting("zoe", [1, 7], last: 8))
-        }
-        expect("all replaced entries must be there", (error as? EngineError)?.code, is: .unknownFeedback)
-        expect("a refused rewriting changes nothing", try await journal.stalePriors(), is: [stale])
-        expect(
-            "nor any entry", try await journal.entries(of: "zoe", after: 0).first,
-            is: entry("zoe", 1, id: FeedbackID("1")))
-        let whole = try rewriting("zoe", [1, 3], last: 4)
-        try await journal.rewrite(whole)
-        expect(
-            "entries are replaced, the others stay", try await journal.entries(of: "zoe", after: nil),
-            is: [whole.replacements[0], entry("zoe", 2, id: FeedbackID("2")), whole.replacements[1], entry("zoe", 4)])
-        let again = try await journal.append(entry("zoe", 5, id: FeedbackID("3")), durability: .buffered)
-        expect("their ids stay known", again, is: .duplicate)
-        expect("who started from another is named no more", try await journal.stalePriors().map(\.users), is: [["dan"]])
-        expect("a prior stays for those who are left", try await journal.content(.prior, 5), is: content.bytes)
-        try await journal.rewrite(try rewriting("dan", [1], last: 4))
-        expect("it goes with the last of them", try await journal.content(.prior, 5), is: nil)
-        expect("nobody starts from it any more", try await journal.recordStart(of: "eve", from: 5), is: false)
     }
 
     func checkConcurrentCalls() async throws {
