@@ -39,6 +39,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private let checkpoints: LogCheckpoints
     let health = WriteHealth()
     private let lock: Lock<FileLock?>
+    /// Whether a bank of this storage is there.
+    let hasOpenBank = Lock<Bool>(false)
     /// The secret under which users' ids are hashed in this file: for tombstones, donors and a bank's episodes. An engine that has
     /// this storage as its store takes it, unless it was given another.
     public let digestKey: DigestKey?

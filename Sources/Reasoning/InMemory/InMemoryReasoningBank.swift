@@ -156,6 +156,8 @@ public struct ReasoningBankStatistics: Sendable, Hashable {
     public var graphEffort = 0
     /// The least share of the true ten best that a graph in use gave in its last check; `nil` without graphs.
     public var graphRecall: Double?
+    /// What a graph could not do when it was made or checked (no memory, as a rule), the last time that one failed.
+    public var graphFailure: String?
     /// The look-ups for which a graph was asked, since the bank was made.
     public var graphLookups = 0
     /// The look-ups that read every episode.
@@ -175,7 +177,7 @@ public struct ReasoningBankStatistics: Sendable, Hashable {
         var graphs = GraphStatistics()
         for kind in kinds { graphs.add(kind.index.graphStatistics) }
         (indexed, self.graphs, refusedGraphs) = (graphs.indexed, graphs.graphs, graphs.refused)
-        (graphEffort, graphRecall) = (graphs.effort, graphs.recall)
+        (graphEffort, graphRecall, graphFailure) = (graphs.effort, graphs.recall, graphs.failure)
         (graphLookups, exactLookups) = (lookups.byGraph, lookups.exact)
     }
 }

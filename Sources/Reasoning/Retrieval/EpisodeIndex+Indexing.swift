@@ -12,6 +12,7 @@ extension EpisodeIndex {
     package var graphStatistics: GraphStatistics {
         var statistics = GraphStatistics()
         if graphs.wasRefused { statistics.refused = 1 }
+        statistics.failure = graphs.failure?.description
         for range in graphs.ranges {
             if range.graph == nil { statistics.refused += 1 }
             guard let service = range.service else { continue }
@@ -44,10 +45,15 @@ extension EpisodeIndex {
     /// The rows added in one piece.
     private static var rowsInPiece: Int { 2 }
 
-    private func makeGraph(_ first: EpisodeID) -> NeighborGraph? {
-        try? NeighborGraph(
-            dimension: ContextFeatures.count, capacity: plan.mostRows, links: plan.links,
-            construction: plan.construction, seed: plan.seed &+ first.value)
+    private mutating func makeGraph(_ first: EpisodeID) -> NeighborGraph? {
+        do throws(GraphError) {
+            return try NeighborGraph(
+                dimension: ContextFeatures.count, capacity: plan.mostRows, links: plan.links,
+                construction: plan.construction, seed: plan.seed &+ first.value)
+        } catch {
+            graphs.failure = error
+            return nil
+        }
     }
 
     /// Adds the next rows of a range to its graph, which nobody else holds. Says whether it could.
@@ -60,10 +66,15 @@ extension EpisodeIndex {
         let width = ContextFeatures.count
         while left > 0, row < ids.count, end.map({ ids[row] < $0 }) ?? true, graph.count < plan.mostRows {
             if facts[row].reward >= 0 {
-                let isAdded = features.span.withBuffer { matrix in
-                    (try? graph.add(ids[row], matrix.slice((row * width)..<((row + 1) * width)))) != nil
+                range.failure = features.span.withBuffer { matrix in
+                    do throws(GraphError) {
+                        try graph.add(ids[row], matrix.slice((row * width)..<((row + 1) * width)))
+                        return nil
+                    } catch {
+                        return error
+                    }
                 }
-                guard isAdded else { return false }
+                guard range.failure == nil else { return false }
                 left -= 1
             }
             range.end = EpisodeID(ids[row].value + 1)
@@ -106,6 +117,7 @@ extension EpisodeIndex {
         let couldAdd = extend(&range, before: nil)
         guard couldAdd else {
             // No memory, as a rule: not at once again.
+            graphs.failure = range.failure
             refuseLast(range.graph?.count ?? 0)
             postpone(rows: graphs.waiting)
             return true
@@ -136,7 +148,9 @@ extension EpisodeIndex {
             graphs.ranges[last].service = service
             graphs.ranges[last].checkAt = 2 * (graphs.ranges[last].graph?.count ?? 0)
             (graphs.rowsToBegin, graphs.wasRefused) = (plan.leastRows, false)
-        case .refused: refuseLast(graphs.ranges[last].graph?.count ?? 0)
+        case .refused(_, let failure):
+            graphs.failure = failure ?? graphs.failure
+            refuseLast(graphs.ranges[last].graph?.count ?? 0)
         }
         return true
     }
@@ -196,11 +210,14 @@ extension EpisodeIndex {
                 renewal.service = service
                 renewal.checkAt = 2 * (renewal.graph?.count ?? 0)
                 replace(i, with: renewal)
-            case .refused: replace(i, with: nil)
+            case .refused(_, let failure):
+                graphs.failure = failure ?? graphs.failure
+                replace(i, with: nil)
             }
             return true
         }
         guard extend(&renewal, before: graphs.ranges[i].end) else {
+            graphs.failure = renewal.failure
             replace(i, with: nil)
             return true
         }

@@ -130,7 +130,10 @@ extension EpisodeIndex {
         let enough = 2 * kept.limit
         var fetch = max(service.effort(among: graph.count), enough)
         while fetch * plan.rowsPerCandidate <= graph.count {
-            guard let found = try? graph.search(vector, limit: fetch), found.count == fetch else { return false }
+            let found: NeighborGraph.Neighbors
+            // Without the graph the answer is the same, and true; what ails the graph is seen by its next check.
+            do throws(GraphError) { found = try graph.search(vector, limit: fetch) } catch { return false }
+            guard found.count == fetch else { return false }
             var attempt = kept
             let (passed, isCertain) = consider(found, scoring, into: &attempt)
             if isCertain || passed >= enough {

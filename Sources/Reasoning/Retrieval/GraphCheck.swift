@@ -10,8 +10,8 @@ struct GraphCheck: Sendable {
         /// There is more to do.
         case unfinished
         case passed(IndexedRange.Service)
-        /// With the best recall that was reached.
-        case refused(recall: Double)
+        /// With the best recall that was reached; with an error where the graph could not be asked.
+        case refused(recall: Double, failure: GraphError? = nil)
     }
 
     struct Question: Sendable {
@@ -84,7 +84,12 @@ extension EpisodeIndex {
         }
         let effort = plan.efforts[check.effort]
         let question = check.questions[check.question]
-        guard let found = try? graph.search(question.vector, limit: effort) else { return .refused(recall: 0) }
+        let found: NeighborGraph.Neighbors
+        do throws(GraphError) {
+            found = try graph.search(question.vector, limit: effort)
+        } catch {
+            return .refused(recall: 0, failure: error)
+        }
         var kept = BoundedHeap(limit: GraphCheck.answers)
         _ = consider(found, question.scoring, into: &kept)
         let given = Set(kept.sorted().map(\.id))

@@ -51,6 +51,8 @@ package struct GraphStatistics: Sendable, Hashable {
     package var effort = 0
     /// The least recall@10 measured among the graphs in use; `nil` where there are none.
     package var recall: Double?
+    /// What one could not do, the last time that one failed.
+    package var failure: String?
 
     package init() {}
 
@@ -59,6 +61,7 @@ package struct GraphStatistics: Sendable, Hashable {
         graphs += other.graphs
         refused += other.refused
         effort = max(effort, other.effort)
+        failure = other.failure ?? failure
         if let theirs = other.recall { recall = min(recall ?? 1, theirs) }
     }
 }

@@ -24,6 +24,8 @@ struct IndexedRange: Sendable {
     /// `nil` before the graph has passed a check.
     var service: Service?
     var check: GraphCheck?
+    /// What the last row could not be added for.
+    var failure: GraphError?
     /// The graph is checked when it holds so many vectors.
     var checkAt: Int
 
@@ -56,6 +58,8 @@ struct IndexedRanges: Sendable {
     var rowsToBegin = 0
     /// A graph was refused, and is tried again when there are more rows.
     var wasRefused = false
+    /// What a graph could not do when it was made or checked, the last time that one failed.
+    var failure: GraphError?
     var hasWorn = false
     /// Work was begun and is not done.
     var isBusy = false

@@ -101,10 +101,10 @@ extension Connection {
         }
     }
 
-    func put(_ record: SkillRecord, kind: Int64, _ project: Int64) throws(StorageError) {
+    func put(_ record: SkillRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws(StorageError) {
         if let start = record.skill.initialization {
             let donors = Set(record.skill.donors).union(record.populationDonors)
-            try keep(start.prior, donors.sorted(), project)
+            try keep(start.prior, donors.sorted(), project, noted)
         }
         try run(
             "INSERT OR REPLACE INTO skills (id, project, kind, content) VALUES (?, ?, ?, ?)",
@@ -112,10 +112,10 @@ extension Connection {
         try put(record.members, owner(record.skill.id))
     }
 
-    func put(_ record: PopulationRecord, kind: Int64, _ project: Int64) throws(StorageError) {
+    func put(_ record: PopulationRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws(StorageError) {
         try removePopulation(kind)
         if record.trials.isEmpty { return }
-        for start in record.priors { try keep(start.prior, start.donors, project) }
+        for start in record.priors { try keep(start.prior, start.donors, project, noted) }
         try run(
             "INSERT INTO populations (kind, project, content) VALUES (?, ?, ?)",
             [.integer(kind), .integer(project), .bytes(record.encoded())])
@@ -135,7 +135,12 @@ extension Connection {
     // MARK: Starts
 
     /// Keeps a prior under the hash of its bytes, and whose adapters are in it.
-    private func keep(_ prior: AdapterPrior, _ donors: [UserDigest], _ project: Int64) throws(StorageError) {
+    ///
+    /// Who was not asked for now gave to a part that was made before, whose row says of which version; the highest of theirs is
+    /// no lower. Where there is none, any feedback may be in it.
+    private func keep(
+        _ prior: AdapterPrior, _ donors: [UserDigest], _ project: Int64, _ noted: NotedDonors
+    ) throws(StorageError) {
         let kept = KeptPrior(prior)
         let hash = Value.integer(Int64(bitPattern: kept.hash))
         try run(
@@ -151,9 +156,17 @@ extension Connection {
             ON CONFLICT (project, prior) DO UPDATE SET stale = 0
             """, [.integer(project), hash])
         for donor in donors {
+            var version = noted.version(of: donor).map { Int64(clamping: $0) }
+            if version == nil {
+                version = try integer(
+                    "SELECT max(version) FROM donors WHERE project = ? AND donor = ? HAVING max(version) IS NOT NULL",
+                    [.integer(project), .bytes(donor.bytes)])
+            }
             try run(
-                "INSERT OR REPLACE INTO donors (project, donor, prior, version) VALUES (?, ?, ?, ?)",
-                [.integer(project), .bytes(donor.bytes), hash, .integer(Int64.max)])
+                """
+                INSERT INTO donors (project, donor, prior, version) VALUES (?, ?, ?, ?)
+                ON CONFLICT (project, donor, prior) DO UPDATE SET version = max(version, excluded.version)
+                """, [.integer(project), .bytes(donor.bytes), hash, .integer(version ?? .max)])
         }
     }
 

@@ -1,3 +1,4 @@
+internal import LoRA
 internal import Personalization
 internal import Reasoning
 internal import TensorCore
@@ -5,14 +6,17 @@ internal import TensorCore
 /// Where the skills of a bank in a file go: each in one transaction, then to what is in memory.
 struct FileShelf: SkillStore {
     let bank: SQLiteReasoningBank
+    /// Whose adapters were asked for, and of which versions.
+    let donors: NotedDonors
 
     func population(of kind: AdapterKind) async throws -> PopulationRecord? {
         bank.state.withLock { $0.knowledge.populations[kind] }
     }
 
     func put(_ record: PopulationRecord, for kind: AdapterKind, _ plan: KindPlan?) async throws {
+        let donors = donors
         try await change(kind) { connection, ref, project in
-            try connection.put(record, kind: ref, project)
+            try connection.put(record, kind: ref, project, donors)
             try connection.keep(plan, kind: ref, project)
         } then: { knowledge in
             knowledge.populations[kind] = record.trials.isEmpty ? nil : record.withoutTrials
@@ -20,8 +24,9 @@ struct FileShelf: SkillStore {
     }
 
     func put(_ record: SkillRecord, _ plan: KindPlan?) async throws {
+        let donors = donors
         try await change(record.skill.kind) { connection, ref, project in
-            try connection.put(record, kind: ref, project)
+            try connection.put(record, kind: ref, project, donors)
             try connection.keep(plan, kind: ref, project)
         } then: { knowledge in
             knowledge.put(record.withoutTrials)
@@ -72,16 +77,18 @@ struct FileShelf: SkillStore {
 final class FileWorkshop: Workshop {
     private let bank: SQLiteReasoningBank
     private let run: SQLiteReasoningBank.Run
+    private let shelf: FileShelf
     private let isDryRun: Bool
     /// What a dry run changes.
     private let draft: Lock<SkillShelf>
     private let progress: @Sendable (ConsolidationProgress) -> Void
 
     init(
-        bank: SQLiteReasoningBank, run: SQLiteReasoningBank.Run, isDryRun: Bool, draft: SkillShelf,
+        bank: SQLiteReasoningBank, donors: NotedDonors, run: SQLiteReasoningBank.Run, isDryRun: Bool, draft: SkillShelf,
         progress: @escaping @Sendable (ConsolidationProgress) -> Void
     ) {
         self.bank = bank
+        shelf = FileShelf(bank: bank, donors: donors)
         self.run = run
         self.isDryRun = isDryRun
         self.draft = Lock(draft)
@@ -126,14 +133,14 @@ final class FileWorkshop: Workshop {
 
     func begin(_ plan: KindPlan, for kind: AdapterKind) async throws -> KindPlan {
         if isDryRun { return draft.withLock { draft in plan.naming { draft.takeIdentifier() } } }
-        return try await FileShelf(bank: bank).begin(plan, for: kind)
+        return try await shelf.begin(plan, for: kind)
     }
 
     func put(_ record: PopulationRecord, for kind: AdapterKind, _ plan: KindPlan?) async throws {
         if isDryRun {
             draft.withLock { $0.populations[kind] = record.trials.isEmpty ? nil : record.withoutTrials }
         } else {
-            try await FileShelf(bank: bank).put(record, for: kind, plan)
+            try await shelf.put(record, for: kind, plan)
         }
     }
 
@@ -141,7 +148,7 @@ final class FileWorkshop: Workshop {
         if isDryRun {
             draft.withLock { $0.put(record.withoutTrials) }
         } else {
-            try await FileShelf(bank: bank).put(record, plan)
+            try await shelf.put(record, plan)
         }
     }
 
@@ -149,9 +156,26 @@ final class FileWorkshop: Workshop {
         if isDryRun {
             draft.withLock { draft in for id in skills { draft.remove(id) } }
         } else {
-            try await FileShelf(bank: bank).retire(skills, of: kind, plan)
+            try await shelf.retire(skills, of: kind, plan)
         }
     }
 
     func report(_ progress: ConsolidationProgress) { self.progress(progress) }
+}
+
+/// Donors who are asked for, with the versions of the adapters that were given: what is merged of a user is of no later one.
+final class NotedDonors: DonorSource {
+    private let source: any DonorSource
+    private let versions = Lock<[UserDigest: UInt64]>([:])
+
+    init(_ source: any DonorSource) { self.source = source }
+
+    func adapter(of user: UserDigest) async throws -> LoRAAdapter? {
+        guard let adapter = try await source.adapter(of: user) else { return nil }
+        versions.withLock { versions in versions[user] = max(versions[user] ?? 0, adapter.version) }
+        return adapter
+    }
+
+    /// The highest version that was given of a user's adapter; `nil` for a user of whom none was.
+    func version(of user: UserDigest) -> UInt64? { versions.withLock { $0[user] } }
 }

@@ -32,8 +32,9 @@ extension SQLiteReasoningBank {
         return try await turns.withTurn {
             try Task.checkCancellation()
             let run = try await begin(policy, isDryRun: isDryRun)
+            let donors = NotedDonors(donors)
             let workshop = FileWorkshop(
-                bank: self, run: run, isDryRun: isDryRun, draft: state.withLock { $0.knowledge },
+                bank: self, donors: donors, run: run, isDryRun: isDryRun, draft: state.withLock { $0.knowledge },
                 progress: progress)
             let maker = SkillMaker(donors: donors, configuration: configuration, now: run.startedAt)
             let report = try await Consolidator(workshop, maker).consolidate(policy)
@@ -113,10 +114,11 @@ extension SQLiteReasoningBank {
             let withdrawn = try await withdraw(user)
             report.episodes = withdrawn.episodes
             report.stalePriors = withdrawn.stale
+            let donors = NotedDonors(donors)
             let maker = SkillMaker(donors: donors, configuration: configuration, now: clock.now)
             try await maker.makeAgain(
-                without: user, skills: withdrawn.skills, populations: withdrawn.populations, in: FileShelf(bank: self),
-                &report)
+                without: user, skills: withdrawn.skills, populations: withdrawn.populations,
+                in: FileShelf(bank: self, donors: donors), &report)
             return report
         }
     }

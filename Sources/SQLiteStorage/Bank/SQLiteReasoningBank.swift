@@ -36,19 +36,21 @@ public final class SQLiteReasoningBank: ReasoningBank {
     /// Consolidations and forgettings, one at a time.
     let turns = TurnGate()
     let arrivals = Lock<Arrivals>(Arrivals())
+    private let claim: BankClaim?
     private let answers: BankAnswers
     private let indexing = BackgroundWork()
 
     /// Opens the bank of a storage's project. Traps at a capacity below 1.
     ///
     /// - Parameters:
-    ///   - storage: The file; one bank at a time writes to it. From one that was opened for reading a bank only answers.
+    ///   - storage: The file; it has one bank at a time. From one that was opened for reading a bank only answers.
     ///   - capacity: The most episodes that are held, of all kinds together.
     ///   - durability: How safe episodes and skills are when they are acknowledged; at least `buffered`.
     ///   - clock: Tells episodes' ages.
     ///   - configuration: How the bank weighs what it knows.
     ///   - progress: Told how many episodes were read.
-    /// - Throws: ``StorageError``, `damaged` for an episode or skill that is none; ``ReasoningError`` (`invalidConfiguration`).
+    /// - Throws: ``StorageError``: `inUse` where another bank of this storage is there still, `damaged` for an episode or skill that is
+    ///   none; ``ReasoningError`` (`invalidConfiguration`).
     /// - Complexity: O(episodes): each is read once.
     public convenience init(
         _ storage: SQLiteStorage, capacity: Int = 1_000_000, durability: Durability = .buffered,
@@ -71,6 +73,7 @@ public final class SQLiteReasoningBank: ReasoningBank {
     ) async throws {
         precondition(capacity >= 1, "SQLiteReasoningBank: the capacity \(capacity) is below 1")
         try configuration.validate()
+        claim = storage.access == .writing ? try BankClaim(storage) : nil
         self.storage = storage
         self.capacity = capacity
         self.durability = durability
@@ -174,6 +177,25 @@ public final class SQLiteReasoningBank: ReasoningBank {
         }
         return answers.advice(on: task, known)
     }
+}
+
+/// That a storage that writes has one bank: what is in memory of another would not be what is in the file.
+private final class BankClaim: Sendable {
+    private let storage: SQLiteStorage
+
+    init(_ storage: SQLiteStorage) throws(StorageError) {
+        let isFirst = storage.hasOpenBank.withLock { hasBank in
+            defer { hasBank = true }
+            return !hasBank
+        }
+        guard isFirst else {
+            throw StorageError(
+                .inUse, "bank", "the storage has a bank already: use that one, or let go of it", path: storage.path)
+        }
+        self.storage = storage
+    }
+
+    deinit { storage.hasOpenBank.withLock { $0 = false } }
 }
 
 /// What a bank holds in memory of what is in its file. Changed on the connection's queue alone, after each commit.

@@ -117,6 +117,19 @@ struct GraphAnswerTests {
         #expect(index.graphStatistics.refused == 1 && index.graphStatistics.graphs == 0)
     }
 
+    @Test("that cannot be made leave the answers as they are, and say why")
+    func cannotBeMade() {
+        var plan = GraphPlan.small
+        plan.links = 0
+        var (index, exact, made) = pair(450, groups: 20, seed: 6, plan: plan)
+        index.finishIndexing()
+        let statistics = index.graphStatistics
+        #expect(statistics.refused == 1 && statistics.graphs == 0 && statistics.failure?.contains("a setting") == true)
+        let queries = (0..<5).map { _ in made.query() }
+        #expect(recall(index, exact, queries) == 1)
+        #expect(pair(450, groups: 20, seed: 6).index.graphStatistics.failure == nil)
+    }
+
     @Test("stay away from few rows, and from all under a plan without")
     func areNotMadeForFew() {
         var (index, exact, _) = pair(399, groups: 20, seed: 7)

@@ -102,6 +102,25 @@ struct BankFaultTests {
         await writing.storage.close()
     }
 
+    @Test("a storage that writes has one bank at a time")
+    func one() async throws {
+        let folder = try TemporaryFolder()
+        let storage = try await SQLiteStorage(path: folder.newPath())
+        let builder = EpisodeBuilder()
+        for version: UInt64 in 1...2 {
+            // Let go of at the end of each round.
+            let bank = try await SQLiteReasoningBank(storage)
+            _ = try await bank.storePattern(builder.episode(user: "ada", version: version))
+            await #expect {
+                _ = try await SQLiteReasoningBank(storage)
+            } throws: { error in
+                (error as? StorageError)?.code == .inUse
+            }
+            #expect(bank.episodeCount == Int(version))
+        }
+        await storage.close()
+    }
+
     @Test("projects of one file never see each other's episodes")
     func projects() async throws {
         let folder = try TemporaryFolder()

@@ -109,4 +109,39 @@ struct BankStarterTests {
         }
         #expect(snapshots[0] == snapshots[1])
     }
+
+    @Test(
+        "may start from what was made before a piece of feedback was learned that is forgotten, and from nothing made after"
+    )
+    func versionsOfDonorsAreKnown() async throws {
+        let folder = try TemporaryFolder()
+        let storage = try await SQLiteStorage(path: folder.newPath())
+        var builder = EpisodeBuilder.dayBefore(clock.now)
+        builder.model = StableHash.hash("unnamed")
+        builder.key = try #require(storage.digestKey)
+        let planted = try PlantedDonors(builder, [.init(name: "a", taste: 3, users: 12, gain: 0.3)])
+        let bank = try await SQLiteReasoningBank(storage, clock: clock)
+        try await planted.fill(bank)
+        let engine = try engine(storage, nil)
+        for i in 0..<12 { try await learn(engine, "a \(i)", 0..<3) }
+        try await engine.checkpoint()
+        func consolidate() async throws -> ConsolidationReport {
+            try await bank.autoConsolidate(
+                policy, donors: try await JournalDonors(storage, storage, key: builder.key))
+        }
+        #expect(try await consolidate().populationDonors == 12)
+        let starts = try await storage.priors(from: "a 3")
+        #expect(starts.count == 2 && starts.allSatisfy { $0.version == 3 && !$0.isStale })
+        try await learn(engine, "a 3", 3..<5)
+        // Learned as version 4, after the merge.
+        #expect(try await engine.forgetFeedback(FeedbackID("3"), of: "a 3").stalePriors.isEmpty)
+        #expect(try await storage.priors(from: "a 3").allSatisfy { !$0.isStale })
+        let receipt = try await engine.forgetFeedback(FeedbackID("1"), of: "a 3")
+        #expect(Set(receipt.stalePriors.map(\.hash)) == Set(starts.map(\.hash)))
+        #expect(try await consolidate().populationDonors == 12)
+        let again = try await storage.priors(from: "a 3").filter { !$0.isStale }
+        #expect(again.count == 2 && again.allSatisfy { $0.version == 7 })
+        _ = try await engine.shutdown()
+        await storage.close()
+    }
 }
