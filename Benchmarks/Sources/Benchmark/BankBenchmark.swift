@@ -48,7 +48,7 @@ private struct MadeUsers: DonorSource {
             let norm = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return values.map { $0 / norm }
         }
-        centers = (0..<200).map { _ in direction(AdaptationContext.tasteDimension) }
+        centers = (0..<10).map { _ in direction(AdaptationContext.tasteDimension) }
         common = (direction(Self.shape.dimension * Self.shape.rank), direction(Self.shape.dimension * Self.shape.rank))
     }
 
@@ -70,7 +70,7 @@ private struct MadeUsers: DonorSource {
         let user = index % users
         let group = user % centers.count
         let taste = centers[group].map { $0 + 0.03 * Float(random.normal()) }
-        let gain = 0.05 + 0.001 * Double(group) + 0.1 * random.normal()
+        let gain = 0.05 + 0.01 * Double(group) + 0.1 * random.normal()
         let age = 86_400_000_000 * 20 * Int64(count - index) / Int64(count)
         return Episode(
             user: UserDigest(high: UInt64(user), low: 7), version: UInt64(index / users + 1), sessionID: "made",

@@ -97,7 +97,8 @@ extension Connection {
         return refs
     }
 
-    /// A page of a project's episodes, ascending by identifier.
+    /// A page of a project's episodes, ascending by identifier. By the table itself: the index on users begins with the project too, and
+    /// SQLite would read all of it for each page.
     func episodes(
         after id: EpisodeID, _ project: Int64, _ kinds: [Int64: AdapterKind], _ path: String,
         upTo bound: Int64 = .max, limit: Int = SQLiteReasoningBank.pageOfEpisodes, readsTexts: Bool = true
@@ -105,7 +106,7 @@ extension Connection {
         var page: [StoredEpisode] = []
         try run(
             """
-            SELECT id, kind, user, version, recorded_at, content FROM episodes
+            SELECT id, kind, user, version, recorded_at, content FROM episodes NOT INDEXED
             WHERE id > ? AND id <= ? AND project = ? ORDER BY id LIMIT ?
             """, [.version(id.value), .integer(bound), .integer(project), .integer(Int64(limit))]
         ) { row throws(StorageError) in
@@ -121,7 +122,7 @@ extension Connection {
         var page: [StoredEpisode] = []
         try run(
             """
-            SELECT id, kind, user, version, recorded_at, content FROM episodes
+            SELECT id, kind, user, version, recorded_at, content FROM episodes NOT INDEXED
             WHERE id > ? AND id <= ? AND project = ? AND kind = ? ORDER BY id LIMIT ?
             """,
             [

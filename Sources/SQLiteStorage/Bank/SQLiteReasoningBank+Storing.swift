@@ -65,13 +65,13 @@ extension SQLiteReasoningBank {
     private func store(_ episodes: [Episode]) async -> [Result<EpisodeID, any Error>] {
         do {
             let project = storage.projectRef
-            let (held, refs) = state.withLock { ($0.count, $0.refs) }
+            let (held, oldest, refs) = state.withLock { ($0.count, $0.oldest, $0.refs) }
             let capacity = capacity
             return try await storage.writing("storePattern", durability) { connection in
                 var stored = Stored(refs: refs)
                 for episode in episodes { try connection.store(episode, project, &stored) }
                 let excess = held + stored.added.count - capacity
-                if excess > 0 { try connection.evict(excess, project, &stored) }
+                if excess > 0 { try connection.evict(excess, from: oldest, project, &stored) }
                 return stored
             } then: { stored in
                 self.state.withLock { state in
@@ -153,15 +153,18 @@ extension Connection {
         return lastInsertedRow
     }
 
-    /// Removes the oldest episodes.
-    fileprivate func evict(_ count: Int, _ project: Int64, _ stored: inout Stored) throws(StorageError) {
+    /// Removes the oldest episodes; none is older than `oldest`.
+    fileprivate func evict(
+        _ count: Int, from oldest: EpisodeID, _ project: Int64, _ stored: inout Stored
+    ) throws(StorageError) {
         let kinds = Dictionary(uniqueKeysWithValues: stored.refs.map { ($1, $0) })
         let path = path
         var evicted: [StoredEpisode] = []
         try run(
             """
-            SELECT id, kind, user, version, recorded_at, content FROM episodes WHERE project = ? ORDER BY id LIMIT ?
-            """, [.integer(project), .integer(Int64(count))]
+            SELECT id, kind, user, version, recorded_at, content FROM episodes NOT INDEXED
+            WHERE id >= ? AND project = ? ORDER BY id LIMIT ?
+            """, [.version(oldest.value), .integer(project), .integer(Int64(count))]
         ) { row throws(StorageError) in
             let id = EpisodeID(row.version(0))
             guard let kind = kinds[row.integer(1)] else { throw .impossible("episode \(id) has no kind", path) }

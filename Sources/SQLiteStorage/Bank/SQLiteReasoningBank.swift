@@ -212,6 +212,9 @@ struct BankContents: Sendable {
 
     init(_ plan: GraphPlan) { self.plan = plan }
 
+    /// No episode has a lower identifier.
+    var oldest: EpisodeID { kinds.values.compactMap(\.index.oldest).min() ?? EpisodeID(0) }
+
     /// Whether graphs wait for work.
     var isIndexingDue: Bool { kinds.values.contains { $0.index.isIndexingDue } }
 
