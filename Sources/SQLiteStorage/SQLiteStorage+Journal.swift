@@ -104,23 +104,7 @@ extension SQLiteStorage {
     /// Keeps content that entries will refer to.
     public func keep(_ content: JournalContent) async throws {
         let project = projectRef
-        try await writing("keep") { connection in
-            var held: [UInt8]?
-            let key: [Value] = [
-                .integer(project), .integer(Int64(content.kind.rawValue)), .integer(Int64(bitPattern: content.hash)),
-            ]
-            try connection.run("SELECT bytes FROM contents WHERE project = ? AND kind = ? AND hash = ?", key) {
-                held = $0.bytes(0)
-            }
-            if let held {
-                guard held == content.bytes else {
-                    throw EngineError(.damagedJournal, "keep", "another \(content.kind) has the same hash")
-                }
-                return
-            }
-            try connection.run(
-                "INSERT INTO contents (project, kind, hash, bytes) VALUES (?, ?, ?, ?)", key + [.bytes(content.bytes)])
-        }
+        try await writing("keep") { try $0.keep(content, project) }
     }
 
     /// Content by its name.
@@ -181,6 +165,8 @@ extension SQLiteStorage {
             try connection.insert(rewriting.correction, of: ref)
             try connection.put(rewriting.adapter, snapshot, of: ref, in: .adapters)
             if let removed = rewriting.removed {
+                let digest = users.digest(of: user)
+                self.corrected.withLock { runs in for run in Array(runs.keys) { runs[run]?.insert(digest) } }
                 try connection.markStale(from: users.digest(user), learnedAt: removed.version, project)
             }
             for prior in rewriting.abandoned { try connection.abandon(prior, user, project) }

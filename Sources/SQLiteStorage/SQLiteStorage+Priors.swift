@@ -132,6 +132,22 @@ extension SQLiteStorage {
 }
 
 extension Connection {
+    /// Keeps content that entries name; once.
+    func keep(_ content: JournalContent, _ project: Int64) throws {
+        var held: [UInt8]?
+        let key: [Value] = [
+            .integer(project), .integer(Int64(content.kind.rawValue)), .integer(Int64(bitPattern: content.hash)),
+        ]
+        try run("SELECT bytes FROM contents WHERE project = ? AND kind = ? AND hash = ?", key) { held = $0.bytes(0) }
+        if let held {
+            guard held == content.bytes else {
+                throw EngineError(.damagedJournal, "keep", "another \(content.kind) has the same hash")
+            }
+            return
+        }
+        try run("INSERT INTO contents (project, kind, hash, bytes) VALUES (?, ?, ?, ?)", key + [.bytes(content.bytes)])
+    }
+
     /// Marks the priors stale that were merged from a user's adapter of a version or a later one.
     func markStale(from donor: Value, learnedAt version: UInt64, _ project: Int64) throws(StorageError) {
         try run(
@@ -141,18 +157,25 @@ extension Connection {
             """, [.integer(project), donor, .version(version)])
     }
 
-    /// A user's entries name a prior no more. What is stale goes with the last user who has started from it.
+    /// A user's entries name a prior no more.
     func abandon(_ prior: UInt64, _ user: String, _ project: Int64) throws(StorageError) {
-        let hash = Value.integer(Int64(bitPattern: prior))
         try run(
             "DELETE FROM starters WHERE project = ? AND prior = ? AND user = ?",
-            [.integer(project), hash, .text(user)])
+            [.integer(project), .integer(Int64(bitPattern: prior)), .text(user)])
+        try removeIfUnused(prior, project)
+    }
+
+    /// What is stale goes with the last user who has started from it, once no bank gives it out.
+    private func removeIfUnused(_ prior: UInt64, _ project: Int64) throws(StorageError) {
         let isUnused =
             try integer(
                 """
-                SELECT 1 FROM merged_priors WHERE project = ?1 AND prior = ?2 AND stale = 1 AND NOT EXISTS (
-                    SELECT 1 FROM starters WHERE starters.project = ?1 AND starters.prior = ?2)
-                """, [.integer(project), hash]) != nil
+                SELECT 1 FROM merged_priors WHERE project = ?1 AND prior = ?2 AND stale = 1
+                    AND NOT EXISTS (SELECT 1 FROM starters WHERE starters.project = ?1 AND starters.prior = ?2)
+                    AND NOT EXISTS (
+                        SELECT 1 FROM bank_starts
+                        WHERE bank_starts.project = ?1 AND bank_starts.prior = ?2 AND is_given = 1)
+                """, [.integer(project), .integer(Int64(bitPattern: prior))]) != nil
         if isUnused { try removeContent(of: prior, project) }
     }
 
@@ -173,9 +196,14 @@ extension Connection {
     func removeFromPriors(
         _ user: String, _ donor: Value, isForgotten: Bool, _ project: Int64
     ) throws(StorageError) {
+        var priors: [UInt64] = []
+        try run("SELECT prior FROM starters WHERE project = ? AND user = ?", [.integer(project), .text(user)]) {
+            priors.append($0.version(0))
+        }
         try run("DELETE FROM starters WHERE project = ? AND user = ?", [.integer(project), .text(user)])
+        if isForgotten { try markStale(from: donor, learnedAt: 0, project) }
+        for prior in priors { try removeIfUnused(prior, project) }
         if isForgotten {
-            try markStale(from: donor, learnedAt: 0, project)
             try run("DELETE FROM donors WHERE project = ? AND donor = ?", [.integer(project), donor])
         } else {
             // A later adapter of the user begins at version 0 again: no feedback of it is in these priors.

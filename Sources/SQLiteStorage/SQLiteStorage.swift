@@ -41,6 +41,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private let lock: Lock<FileLock?>
     /// Whether a bank of this storage is there.
     let hasOpenBank = Lock<Bool>(false)
+    /// Whose feedback was forgotten while starts are made, for each run of that, which may have read their adapters before.
+    let corrected = Lock<[ObjectIdentifier: Set<UserDigest>]>([:])
     /// The secret under which users' ids are hashed in this file: for tombstones, donors and a bank's episodes. An engine that has
     /// this storage as its store takes it, unless it was given another.
     public let digestKey: DigestKey?

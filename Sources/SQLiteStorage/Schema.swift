@@ -45,7 +45,8 @@ enum Schema {
             project INTEGER NOT NULL, user BLOB NOT NULL, prior INTEGER NOT NULL,
             PRIMARY KEY (project, user, prior)) STRICT, WITHOUT ROWID;
         """,
-        // A bank of episodes and skills. Trials are those of a skill, or of a population under the kind's number below zero.
+        // A bank of episodes and skills. Trials are those of a skill, or of a population under the kind's number below zero. Starts
+        // are given out, or were until they were made again.
         """
         CREATE TABLE bank_kinds (
             ref INTEGER PRIMARY KEY, project INTEGER NOT NULL, objective BLOB NOT NULL, dimension INTEGER NOT NULL,
@@ -64,8 +65,10 @@ enum Schema {
             owner INTEGER NOT NULL, user BLOB NOT NULL, content BLOB NOT NULL,
             PRIMARY KEY (owner, user)) STRICT, WITHOUT ROWID;
         CREATE TABLE bank_starts (
-            project INTEGER NOT NULL, id INTEGER NOT NULL, prior INTEGER NOT NULL,
+            project INTEGER NOT NULL, id INTEGER NOT NULL, prior INTEGER NOT NULL, is_given INTEGER NOT NULL,
             PRIMARY KEY (project, id)) STRICT, WITHOUT ROWID;
+        CREATE INDEX donors_by_prior ON donors (project, prior);
+        CREATE INDEX starters_by_prior ON starters (project, prior);
         CREATE TABLE consolidations (
             project INTEGER PRIMARY KEY, started_at INTEGER NOT NULL, last_episode INTEGER NOT NULL,
             episodes INTEGER NOT NULL, policy BLOB NOT NULL) STRICT;

@@ -31,6 +31,8 @@ final class UserTable: @unchecked Sendable {
     func forgetAll() { known.removeAll() }
     func forget(_ user: String) { known[UserKey(user)] = nil }
 
+    func digest(of user: String) -> UserDigest { key.digest(of: user) }
+
     func digest(_ user: String) -> Value {
         let digest = key.digest(of: user)
         var writer = ByteWriter(capacity: 16)

@@ -20,7 +20,8 @@ struct ForgetCommand: Command {
             "With --feedback one update is removed, and the adapter becomes, to the bit, the one that never saw it; its "
                 + "version rises by one. The update is refused when it comes again.",
             "Priors that were merged from an adapter which had learned what is forgotten become stale: no new user starts from "
-                + "them. They are listed, with the users who have started from them and have an adapter still. With "
+                + "them. They are listed, with the users who have started from them and have an adapter still, and so are those that "
+                + "were stale before and have such users. With "
                 + "--replay-starters those users' adapters are made again: from what the file's bank has made in the place of "
                 + "the prior, else from nothing, with all that they learned themselves.",
             "Nobody else may have the file open for writing. While somebody reads it bytes may stay in its log: 'erased' is "
@@ -90,16 +91,22 @@ struct ForgetCommand: Command {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
-            let bank = try await forgetInBank(storage, console)
-            if bank.episodes > 0 { isKnown = true }
-            // A start that was made again to the same bytes is fit again.
-            stale = try await Self.unfit(stale, storage)
-            if replaysStarters {
-                // What a run before left as well, should it have failed.
-                replay = try await replayed(try await storage.stalePriors(), bank, storage, console)
-                let done = Set(replay.replayed)
-                for i in stale.indices { stale[i].users.removeAll(where: done.contains) }
+            let bank: ForgettingReport
+            do {
+                bank = try await forgetInBank(storage, console)
+                // With what was stale before, as a run before may have left it; a start that was made again to the same bytes is fit.
+                stale = try await Self.unfit(stale, storage)
+                if replaysStarters {
+                    replay = try await replayed(try await storage.stalePriors(), bank, storage, console)
+                    let done = Set(replay.replayed)
+                    for i in stale.indices { stale[i].users.removeAll(where: done.contains) }
+                }
+            } catch {
+                // What is gone already is gone for good.
+                _ = try await Self.erase(storage)
+                throw error
             }
+            if bank.episodes > 0 { isKnown = true }
             isErased = try await Self.erase(storage)
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
@@ -168,11 +175,20 @@ struct ForgetCommand: Command {
         return try await bank.forget(storage.bankKey.digest(of: user), donors: try await storage.donors())
     }
 
-    /// Those of the priors that are stale: the bank may have made the same again without the user.
-    private static func unfit(_ priors: [StalePrior], _ storage: SQLiteStorage) async throws -> [StalePrior] {
+    /// The priors that are stale: those of the user, for the bank may have made the same again, and those from before from which
+    /// somebody has started.
+    private static func unfit(_ own: [StalePrior], _ storage: SQLiteStorage) async throws -> [StalePrior] {
         var all: [StalePrior] = []
-        for prior in priors where try await storage.isStale(prior.hash) { all.append(prior) }
-        return all
+        for prior in own where try await storage.isStale(prior.hash) { all.append(prior) }
+        let known = Set(all.map(\.hash))
+        let before = try await storage.stalePriors().filter { !known.contains($0.hash) }
+        if before.isEmpty { return all }
+        let present = Set(try await storage.users() + storage.journalledUsers())
+        all += before.compactMap { prior in
+            let users = prior.users.filter(present.contains)
+            return users.isEmpty ? nil : StalePrior(hash: prior.hash, users: users)
+        }
+        return all.sorted { $0.hash < $1.hash }
     }
 
     /// Makes the adapters of those again who had started from what is stale, each with the settings of their own updates.

@@ -87,7 +87,15 @@ public final class PersonalizationEngine: Sendable {
             dimension: configuration.dimension, embeddingModel: configuration.embeddingModel, clock: clock,
             reporting: reporting)
         resident = ResidentMemory(limit: configuration.residentLimit(shape))
-        if let bank = configuration.reasoningBank { _ = reasoning.swap(bank) }
+        if let bank = configuration.reasoningBank {
+            if let key = bank.digestKey, key != reasoning.digestKey {
+                throw EngineError(
+                    .invalidConfiguration, "configuration",
+                    "reasoning.digestKey: the bank knows users under its file's key; leave this out, and give the engine "
+                        + "the storage as its store")
+            }
+            _ = reasoning.swap(bank)
+        }
     }
 
     func shard(of key: UserKey) -> Shard { shards[key.hash] }

@@ -26,6 +26,14 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var contents: [ContentKey: [UInt8]] = [:]
         var priors: [UInt64: Prior] = [:]
 
+        /// A user's entries name a prior no more. What is stale goes with the last user who has started from it.
+        mutating func abandon(_ prior: UInt64, _ user: UserKey) {
+            priors[prior]?.starters.remove(user)
+            guard let known = priors[prior], known.isStale, known.starters.isEmpty else { return }
+            contents[ContentKey(kind: .prior, hash: prior)] = nil
+            priors[prior]?.donors = [:]
+        }
+
         mutating func markStale(from donor: UserKey, learnedAt version: UInt64) {
             for (hash, prior) in priors {
                 if let merged = prior.donors[donor], merged >= version { priors[hash]?.isStale = true }
@@ -150,12 +158,7 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
             user.entries.append(rewriting.correction)
             state.users[key] = user
             if let removed = rewriting.removed { state.markStale(from: key, learnedAt: removed.version) }
-            for hash in rewriting.abandoned {
-                state.priors[hash]?.starters.remove(key)
-                guard let prior = state.priors[hash], prior.isStale, prior.starters.isEmpty else { continue }
-                state.contents[ContentKey(kind: .prior, hash: hash)] = nil
-                state.priors[hash]?.donors = [:]
-            }
+            for hash in rewriting.abandoned { state.abandon(hash, key) }
         }
     }
 
@@ -172,7 +175,7 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
                 state.markStale(from: key, learnedAt: 0)
             }
             for hash in Array(state.priors.keys) {
-                state.priors[hash]?.starters.remove(key)
+                if state.priors[hash]?.starters.contains(key) == true { state.abandon(hash, key) }
                 guard state.priors[hash]?.donors[key] != nil else { continue }
                 state.priors[hash]?.donors[key] = isForgotten ? nil : 0
             }

@@ -124,10 +124,19 @@ extension PersonalizationEngine {
         guard let current = life.current, let last = life.entries.last else {
             throw EngineError(.notRetained, "replayStarters", "the journal has no entries of the user", user: user)
         }
-        var names: [UInt64: UInt64?] = [:]
+        let places = try life.entries.indices.filter { i in
+            try JournalAction(encoded: life.entries[i].action).prior.map { starts.keys.contains($0) } ?? false
+        }
+        // A start that was recorded, and then not made: nothing of the prior is in the adapter, and only the record goes.
+        guard !places.isEmpty || life.base == nil else {
+            throw EngineError(
+                .notRetained, "replayStarters", "the journal does not reach back to the start from the prior",
+                user: user)
+        }
+        try await check(life, current, "replayStarters", hub)
+        var names: [UInt64: UInt64] = [:]
         for (hash, successor) in starts {
-            names[hash] = .some(nil)
-            guard let successor else { continue }
+            guard let successor, !places.isEmpty else { continue }
             let content = content(successor)
             try await hub.journal.keep(content)
             // One that is stale by now is none.
@@ -135,19 +144,12 @@ extension PersonalizationEngine {
         }
         var rest = life.entries
         var replacements: [JournalEntry] = []
-        for i in rest.indices {
+        for i in places {
             var action = try JournalAction(encoded: rest[i].action)
-            guard let prior = action.prior, let successor = names[prior] else { continue }
-            action.prior = successor
+            action.prior = action.prior.flatMap { names[$0] }
             rest[i].action = action.encoded()
             replacements.append(rest[i])
         }
-        guard !replacements.isEmpty else {
-            throw EngineError(
-                .notRetained, "replayStarters", "the journal does not reach back to the start from the prior",
-                user: user)
-        }
-        try await check(life, current, "replayStarters", hub)
         let action = JournalAction(
             configuration: try JournalAction(encoded: last.action).configuration, kind: .correction)
         rest.append(

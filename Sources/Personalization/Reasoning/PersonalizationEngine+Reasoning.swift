@@ -47,8 +47,16 @@ extension PersonalizationEngine {
     ///
     /// The cache starts empty. Episodes of updates made so far go to the bank that gave their hints.
     ///
+    /// Traps where the bank needs to know users under another key than the engine's (``ReasoningBank/digestKey``): forgetting would
+    /// not reach it.
+    ///
     /// - Complexity: O(users in memory).
-    public func connectReasoningBank(_ bank: any ReasoningBank) { swapBank(bank) }
+    public func connectReasoningBank(_ bank: any ReasoningBank) {
+        if let key = bank.digestKey {
+            precondition(key == reasoning.digestKey, "connectReasoningBank: the bank knows users under another key")
+        }
+        swapBank(bank)
+    }
 
     /// Disconnects the bank: from now on the engine works as if it had never been there.
     ///

@@ -23,6 +23,10 @@ public protocol ReasoningBank: Sendable {
     /// - Returns: Its identifier, higher than those of all episodes before.
     func storePattern(_ episode: Episode) async throws -> EpisodeID
 
+    /// The secret under which the bank needs to know users, where it does: an engine with another one is refused. `nil`, the default,
+    /// for any.
+    var digestKey: DigestKey? { get }
+
     /// How many episodes the engine may hand over in one ``storePatterns(_:)``: 1, the default, for a bank that gains nothing by
     /// having them together.
     var storesTogether: Int { get }
@@ -50,6 +54,9 @@ public protocol ReasoningBank: Sendable {
 }
 
 extension ReasoningBank {
+    /// `nil`.
+    public var digestKey: DigestKey? { nil }
+
     /// 1.
     public var storesTogether: Int { 1 }
 

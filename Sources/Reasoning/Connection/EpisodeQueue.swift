@@ -32,7 +32,7 @@ package final class EpisodeQueue: Sendable {
         /// The runner that counts.
         var runner: UInt64 = 0
         /// What it has in hand, and since when the bank has been asked to store it.
-        var inHand: (first: UInt64, users: Set<UserDigest>, since: ContinuousClock.Instant?)?
+        var inHand: (first: UInt64, count: Int, users: Set<UserDigest>, since: ContinuousClock.Instant?)?
         /// Runners that were given up on, and whose episodes their calls hold: those may still be stored.
         var abandoned: [UInt64: Set<UserDigest>] = [:]
         /// The last gains, in a ring.
@@ -254,7 +254,7 @@ package final class EpisodeQueue: Sendable {
             }
             var items = [first.item]
             while items.count < most, let next = state.pop() { items.append(next.item) }
-            state.inHand = (first.number, Set(items.map(\.pending.user)), nil)
+            state.inHand = (first.number, items.count, Set(items.map(\.pending.user)), nil)
             return items
         }
     }
@@ -288,20 +288,21 @@ package final class EpisodeQueue: Sendable {
     }
 
     private func giveUpIfDue(at now: ContinuousClock.Instant) {
-        let (isDue, dropped, next) = state.withLock { state -> (Bool, Int, UInt64?) in
+        let (givenUp, dropped, next) = state.withLock { state -> (Int, Int, UInt64?) in
             guard let inHand = state.inHand, let since = inHand.since, since + configuration.storeDeadline <= now else {
-                return (false, 0, nil)
+                return (0, 0, nil)
             }
             state.abandoned[state.runner] = inHand.users
             state.inHand = nil
             state.runner += 1
-            if state.isClosed { return (true, state.removeAll(), nil) }
-            return (true, 0, state.abandoned.count < Self.mostAbandoned ? state.runner : nil)
+            if state.isClosed { return (inHand.count, state.removeAll(), nil) }
+            return (inHand.count, 0, state.abandoned.count < Self.mostAbandoned ? state.runner : nil)
         }
-        guard isDue else { return }
+        guard givenUp > 0 else { return }
         totals.failed(
             "storePattern",
-            ReasoningError(.timedOut, "storePattern", "no answer within \(configuration.storeDeadline)"))
+            ReasoningError(.timedOut, "storePattern", "no answer within \(configuration.storeDeadline)"), count: givenUp
+        )
         if dropped > 0 { totals.dropped(dropped) }
         if let next { start(next) }
     }

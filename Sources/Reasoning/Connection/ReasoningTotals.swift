@@ -47,12 +47,14 @@ package final class ReasoningTotals: Sendable {
     }
 
     /// Counts and logs a call that failed. A bank's own errors may say anything, so only their type goes into the log.
-    package func failed(_ operation: String, _ error: any Error) {
+    ///
+    /// - Parameter count: What it failed for: so many episodes that went together.
+    package func failed(_ operation: String, _ error: any Error, count: Int = 1) {
         let own = error as? ReasoningError
         if own?.code == .timedOut {
-            add("timeouts", 1) { $0.timedOut += 1 }
+            add("timeouts", count) { $0.timedOut += count }
         } else {
-            add("failures", 1) { $0.failed += 1 }
+            add("failures", count) { $0.failed += count }
         }
         reporting.log(
             .warning, "the reasoning bank failed; updates go on without it",

@@ -40,7 +40,8 @@ extension Connection {
         }
         // Identifiers are never used twice, those of an interrupted consolidation included.
         var last = UInt64(bitPattern: try integer("SELECT seq FROM sqlite_sequence WHERE name = 'skills'") ?? 0)
-        for plan in try plans(project).values { last = plan.newSkills.reduce(last) { max($0, $1.value) } }
+        // A file's skills are numbered together, whatever their project.
+        for plan in try plans(nil).values { last = plan.newSkills.reduce(last) { max($0, $1.value) } }
         shelf.startIdentifiers(after: SkillID(last))
         return shelf
     }
@@ -101,7 +102,7 @@ extension Connection {
         }
     }
 
-    func put(_ record: SkillRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws(StorageError) {
+    func put(_ record: SkillRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws {
         if let start = record.skill.initialization {
             let donors = Set(record.skill.donors).union(record.populationDonors)
             try keep(start.prior, donors.sorted(), project, noted)
@@ -112,7 +113,7 @@ extension Connection {
         try put(record.members, owner(record.skill.id))
     }
 
-    func put(_ record: PopulationRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws(StorageError) {
+    func put(_ record: PopulationRecord, kind: Int64, _ project: Int64, _ noted: NotedDonors) throws {
         try removePopulation(kind)
         if record.trials.isEmpty { return }
         for start in record.priors { try keep(start.prior, start.donors, project, noted) }
@@ -140,21 +141,21 @@ extension Connection {
     /// no lower. Where there is none, any feedback may be in it.
     private func keep(
         _ prior: AdapterPrior, _ donors: [UserDigest], _ project: Int64, _ noted: NotedDonors
-    ) throws(StorageError) {
+    ) throws {
         let kept = KeptPrior(prior)
         let hash = Value.integer(Int64(bitPattern: kept.hash))
+        try keep(JournalContent(kind: .prior, hash: kept.hash, bytes: kept.bytes), project)
         try run(
-            "INSERT OR IGNORE INTO contents (project, kind, hash, bytes) VALUES (?, ?, ?, ?)",
-            [.integer(project), .integer(Int64(JournalContent.Kind.prior.rawValue)), hash, .bytes(kept.bytes)])
-        try run(
-            "INSERT OR REPLACE INTO bank_starts (project, id, prior) VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO bank_starts (project, id, prior, is_given) VALUES (?, ?, ?, 1)",
             [.integer(project), .integer(Int64(bitPattern: prior.contentHash)), hash])
         // The same numbers again, of donors who are all there: what was stale of it is so no more.
+        // Unless one of them has forgotten feedback since their adapter may have been read.
+        let isStale = donors.contains(where: noted.haveForgotten)
         try run(
             """
-            INSERT INTO merged_priors (project, prior, stale) VALUES (?, ?, 0)
-            ON CONFLICT (project, prior) DO UPDATE SET stale = 0
-            """, [.integer(project), hash])
+            INSERT INTO merged_priors (project, prior, stale) VALUES (?1, ?2, ?3)
+            ON CONFLICT (project, prior) DO UPDATE SET stale = ?3
+            """, [.integer(project), hash, .integer(isStale ? 1 : 0)])
         for donor in donors {
             var version = noted.version(of: donor).map { Int64(clamping: $0) }
             if version == nil {
@@ -180,19 +181,28 @@ extension Connection {
         return all
     }
 
-    /// Lets go of starts that the bank gives out no more and nobody has started from. They are refused from now on: an answer that
-    /// was given before may still name one.
+    /// Lets go of starts that the bank gives out no more: of their bytes where nobody has started from them. Those are refused from
+    /// now on: an answer that was given before may still name one.
     func dropStarts(except kept: Set<PriorID>, _ project: Int64) throws(StorageError) {
-        var unused: [(id: UInt64, prior: Int64)] = []
+        var old: [(id: UInt64, prior: Int64, isUsed: Bool)] = []
         try run(
             """
-            SELECT id, prior FROM bank_starts WHERE project = ?1 AND NOT EXISTS (
+            SELECT id, prior, EXISTS (
                 SELECT 1 FROM starters WHERE starters.project = ?1 AND starters.prior = bank_starts.prior)
+            FROM bank_starts WHERE project = ?1
             """, [.integer(project)]
         ) { row in
-            if !kept.contains(PriorID(row.version(0))) { unused.append((row.version(0), row.integer(1))) }
+            if !kept.contains(PriorID(row.version(0))) {
+                old.append((row.version(0), row.integer(1), row.integer(2) != 0))
+            }
         }
-        for start in unused {
+        for start in old {
+            if start.isUsed {
+                try run(
+                    "UPDATE bank_starts SET is_given = 0 WHERE project = ? AND id = ?",
+                    [.integer(project), .integer(Int64(bitPattern: start.id))])
+                continue
+            }
             try removeContent(of: UInt64(bitPattern: start.prior), project)
             try run(
                 "UPDATE merged_priors SET stale = 1 WHERE project = ? AND prior = ?",
@@ -202,10 +212,12 @@ extension Connection {
 
     // MARK: An interrupted consolidation
 
-    func plans(_ project: Int64) throws(StorageError) -> [Int64: KindPlan] {
+    /// The plans of a project, or of all, by their kinds.
+    func plans(_ project: Int64?) throws(StorageError) -> [Int64: KindPlan] {
         var plans: [Int64: KindPlan] = [:]
         let path = path
-        try run("SELECT kind, plan FROM consolidation_plans WHERE project = ?", [.integer(project)]) {
+        let project = project.map { Value.integer($0) } ?? .null
+        try run("SELECT kind, plan FROM consolidation_plans WHERE ?1 IS NULL OR project = ?1", [project]) {
             row throws(StorageError) in
             guard let plan = KindPlan(encoded: row.bytes(1)) else {
                 throw .impossible("the plan of a consolidation is none", path)

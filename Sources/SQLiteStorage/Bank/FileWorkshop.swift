@@ -163,12 +163,20 @@ final class FileWorkshop: Workshop {
     func report(_ progress: ConsolidationProgress) { self.progress(progress) }
 }
 
-/// Donors who are asked for, with the versions of the adapters that were given: what is merged of a user is of no later one.
+/// Donors who are asked for while starts are made, with the versions of the adapters that were given: what is merged of a user is of no
+/// later one.
 final class NotedDonors: DonorSource {
     private let source: any DonorSource
+    private let storage: SQLiteStorage
     private let versions = Lock<[UserDigest: UInt64]>([:])
 
-    init(_ source: any DonorSource) { self.source = source }
+    init(_ source: any DonorSource, _ storage: SQLiteStorage) {
+        self.source = source
+        self.storage = storage
+        storage.corrected.withLock { $0[ObjectIdentifier(self)] = [] }
+    }
+
+    deinit { storage.corrected.withLock { $0[ObjectIdentifier(self)] = nil } }
 
     func adapter(of user: UserDigest) async throws -> LoRAAdapter? {
         guard let adapter = try await source.adapter(of: user) else { return nil }
@@ -178,4 +186,9 @@ final class NotedDonors: DonorSource {
 
     /// The highest version that was given of a user's adapter; `nil` for a user of whom none was.
     func version(of user: UserDigest) -> UInt64? { versions.withLock { $0[user] } }
+
+    /// Whether feedback of a user was forgotten since this began.
+    func haveForgotten(_ user: UserDigest) -> Bool {
+        storage.corrected.withLock { $0[ObjectIdentifier(self)]?.contains(user) ?? false }
+    }
 }

@@ -32,7 +32,7 @@ extension SQLiteReasoningBank {
         return try await turns.withTurn {
             try Task.checkCancellation()
             let run = try await begin(policy, isDryRun: isDryRun)
-            let donors = NotedDonors(donors)
+            let donors = NotedDonors(donors, storage)
             let workshop = FileWorkshop(
                 bank: self, donors: donors, run: run, isDryRun: isDryRun, draft: state.withLock { $0.knowledge },
                 progress: progress)
@@ -114,7 +114,7 @@ extension SQLiteReasoningBank {
             let withdrawn = try await withdraw(user)
             report.episodes = withdrawn.episodes
             report.stalePriors = withdrawn.stale
-            let donors = NotedDonors(donors)
+            let donors = NotedDonors(donors, storage)
             let maker = SkillMaker(donors: donors, configuration: configuration, now: clock.now)
             try await maker.makeAgain(
                 without: user, skills: withdrawn.skills, populations: withdrawn.populations,

@@ -103,6 +103,9 @@ public final class SQLiteReasoningBank: ReasoningBank {
         return try await append([episode])[0].get()
     }
 
+    /// That of the file: under it the file knows who was forgotten.
+    public var digestKey: DigestKey? { storage.digestKey }
+
     /// 256: together they share a transaction.
     public var storesTogether: Int { 256 }
 

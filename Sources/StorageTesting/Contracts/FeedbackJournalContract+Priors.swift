@@ -100,6 +100,13 @@ extension FeedbackJournalRun {
         expect("a prior stays for those who are left", try await journal.content(.prior, 5), is: content.bytes)
         try await journal.rewrite(try rewriting("dan", [1], last: 4))
         expect("it goes with the last of them", try await journal.content(.prior, 5), is: nil)
+        let other = JournalContent(kind: .prior, hash: 6, bytes: [4])
+        try await journal.keep(other)
+        try await journal.recordDonors([PriorDonor(user: "bob", version: 1)], of: 6)
+        expect("who starts from another may", try await journal.recordStart(of: "zoe", from: 6), is: true)
+        _ = try await journal.removeEntries(of: "bob", isForgotten: true)
+        _ = try await journal.removeEntries(of: "zoe", isForgotten: false)
+        expect("it goes with the last who is removed", try await journal.content(.prior, 6), is: nil)
         expect("nobody starts from it any more", try await journal.recordStart(of: "eve", from: 5), is: false)
     }
 }

@@ -56,6 +56,36 @@ struct BankConsolidationTests {
         await whole.storage.close()
     }
 
+    @Test("interrupted, goes on beside another project of the file, and neither takes the other's skills")
+    func projectsInterrupted() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.newPath()
+        let donors = try donors()
+        func open(_ project: String) async throws -> SQLiteReasoningBank {
+            try await SQLiteReasoningBank(try await SQLiteStorage(path: path, project: project), clock: clock)
+        }
+        var one = try await open("one")
+        try await donors.fill(one)
+        await #expect(throws: CountedDonors.Stopped.self) {
+            _ = try await one.autoConsolidate(policy, donors: CountedDonors(donors, limit: 90))
+        }
+        #expect(try await plans(one) > 0)
+        await one.storage.close()
+        let two = try await open("two")
+        try await donors.fill(two)
+        let other = try await two.autoConsolidate(policy, donors: donors)
+        #expect(other.created.count == 3)
+        await two.storage.close()
+        one = try await open("one")
+        let own = try await one.autoConsolidate(policy, donors: donors)
+        #expect(own.created.count == 3)
+        #expect(Set(own.created.map(\.id)).isDisjoint(with: other.created.map(\.id)))
+        await one.storage.close()
+        let again = try await open("two")
+        #expect(again.skills == other.created.sorted { $0.id < $1.id })
+        await again.storage.close()
+    }
+
     @Test("begins anew where the policy is another, or an episode is gone")
     func beginsAnew() async throws {
         let folder = try TemporaryFolder()

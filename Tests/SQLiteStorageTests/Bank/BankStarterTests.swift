@@ -15,8 +15,11 @@ struct BankStarterTests {
     let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
     let policy = ConsolidationPolicy()
 
-    private func engine(_ storage: SQLiteStorage, _ bank: SQLiteReasoningBank?) throws -> PersonalizationEngine {
-        var configuration = EngineConfiguration(dimension: 32, rank: 4, reasoningBank: bank)
+    private func engine(
+        _ storage: SQLiteStorage, _ bank: SQLiteReasoningBank?, replaysStarters: Bool = false
+    ) throws -> PersonalizationEngine {
+        var configuration = EngineConfiguration(
+            dimension: 32, rank: 4, replaysStarters: replaysStarters, reasoningBank: bank)
         configuration.reasoning.deadline = .seconds(60)
         configuration.reasoning.restartsAfter = []
         return try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
@@ -90,7 +93,9 @@ struct BankStarterTests {
         }
         // What the file has of priors is what the other has: the old ones' bytes are gone.
         let left = try await priors(storages.0)
-        #expect(left == (try await priors(storages.1)) && left.isDisjoint(with: before))
+        let expected = try await priors(storages.1)
+        #expect(left == expected)
+        #expect(left.isDisjoint(with: before), "\(before)")
         #expect(try await engines.0.stalePriors().isEmpty)
         let verification = try await JournalVerification.run(storages.0, storages.0)
         #expect(verification.mismatches.isEmpty && verification.users == 2)
@@ -142,6 +147,123 @@ struct BankStarterTests {
         let again = try await storage.priors(from: "a 3").filter { !$0.isStale }
         #expect(again.count == 2 && again.allSatisfy { $0.version == 7 })
         _ = try await engine.shutdown()
+        await storage.close()
+    }
+
+    /// A file with twelve users who have learned and given to a bank's starts, and one who started from them.
+    private func taught(
+        _ path: String, replaysStarters: Bool = false
+    ) async throws -> (storage: SQLiteStorage, engine: PersonalizationEngine) {
+        let storage = try await SQLiteStorage(path: path)
+        var builder = EpisodeBuilder.dayBefore(clock.now)
+        builder.model = StableHash.hash("unnamed")
+        builder.key = try #require(storage.digestKey)
+        let planted = try PlantedDonors(builder, [.init(name: "a", taste: 3, users: 12, gain: 0.3)])
+        let bank = try await SQLiteReasoningBank(storage, clock: clock)
+        try await planted.fill(bank)
+        let engine = try engine(storage, nil, replaysStarters: replaysStarters)
+        for i in 0..<12 { try await learn(engine, "a \(i)", 0..<3) }
+        try await engine.checkpoint()
+        _ = try await bank.autoConsolidate(policy, donors: try await JournalDonors(storage, storage, key: builder.key))
+        engine.connectReasoningBank(bank)
+        try await engine.createAdapter(for: "zoe")
+        engine.disconnectReasoningBank()
+        try await learn(engine, "zoe", 0..<3)
+        try #require(try await engine.adapter(for: "zoe")?.startedFrom != nil)
+        return (storage, engine)
+    }
+
+    @Test("are made again without a start that the bank gives out still, which stays until it is made again")
+    func theBankKeepsItsStarts() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.newPath()
+        let (storage, engine) = try await taught(path)
+        let receipt = try await engine.forgetFeedback(FeedbackID("1"), of: "a 3")
+        #expect(receipt.stalePriors.count == 2)
+        let stale = Set(receipt.stalePriors.map(\.hash))
+        #expect(try await engine.replayStarters(of: receipt.stalePriors).replayed == ["zoe"])
+        #expect(try await engine.adapter(for: "zoe")?.startedFrom == nil)
+        #expect(try await priors(storage).isSuperset(of: stale))
+        let bank = try await SQLiteReasoningBank(storage, clock: clock)
+        #expect(bank.skills.count == 1)
+        let key = try #require(storage.digestKey)
+        _ = try await bank.autoConsolidate(policy, donors: try await JournalDonors(storage, storage, key: key))
+        #expect(try await priors(storage).isDisjoint(with: stale))
+        _ = try await engine.shutdown()
+        await storage.close()
+    }
+
+    @Test("are made again where no bank is open, and the bank forgets when it is")
+    func withoutTheBank() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.newPath()
+        let (storage, engine) = try await taught(path, replaysStarters: true)
+        let before = try await priors(storage)
+        let receipt = try await engine.forget("a 3")
+        #expect(receipt.starters.replayed == ["zoe"] && receipt.bank == nil)
+        #expect(try await engine.adapter(for: "zoe")?.startedFrom == nil)
+        _ = try await engine.shutdown()
+        await storage.close()
+        let again = try await SQLiteStorage(path: path)
+        let bank = try await SQLiteReasoningBank(again, clock: clock)
+        #expect(bank.skills.isEmpty && bank.episodeCount == 22)
+        #expect(try await priors(again).isDisjoint(with: before))
+        await again.close()
+    }
+
+    /// A source in whose midst something happens, once.
+    private final class Interrupted: DonorSource {
+        private let source: any DonorSource
+        private let event: @Sendable () async throws -> Void
+        private let asked = Lock<Int>(0)
+        private let at: Int
+
+        init(_ source: any DonorSource, at: Int, _ event: @escaping @Sendable () async throws -> Void) {
+            (self.source, self.at, self.event) = (source, at, event)
+        }
+
+        func adapter(of user: UserDigest) async throws -> LoRAAdapter? {
+            let number = asked.withLock { asked -> Int in
+                asked += 1
+                return asked
+            }
+            let adapter = try await source.adapter(of: user)
+            if number == at { try await event() }
+            return adapter
+        }
+    }
+
+    @Test("may not start from what was made while its donor forgot feedback")
+    func forgettingWhileStartsAreMade() async throws {
+        let folder = try TemporaryFolder()
+        let (storage, engine) = try await taught(folder.newPath())
+        let bank = try await SQLiteReasoningBank(storage, clock: clock)
+        let donors = try await JournalDonors(storage, storage, key: try #require(storage.digestKey))
+        // In the midst of the merge, all sizes are known and some adapters are added.
+        let source = Interrupted(donors, at: 20) {
+            for i in 0..<12 { _ = try await engine.forgetFeedback(FeedbackID("0"), of: "a \(i)") }
+        }
+        _ = try await bank.autoConsolidate(policy, donors: source)
+        let starts = try await storage.priors(from: "a 3")
+        #expect(!starts.isEmpty && starts.allSatisfy(\.isStale))
+        let next = try await JournalDonors(storage, storage, key: try #require(storage.digestKey))
+        _ = try await bank.autoConsolidate(policy, donors: next)
+        #expect(try await storage.priors(from: "a 3").contains { !$0.isStale })
+        _ = try await engine.shutdown()
+        await storage.close()
+    }
+
+    @Test("are served by an engine that knows users as the file does, and by no other")
+    func oneKey() async throws {
+        let folder = try TemporaryFolder()
+        let storage = try await SQLiteStorage(path: folder.newPath())
+        let bank = try await SQLiteReasoningBank(storage)
+        var configuration = EngineConfiguration(dimension: 32, rank: 4, reasoningBank: bank)
+        configuration.reasoning.digestKey = DigestKey(1, 2)
+        let error = #expect(throws: EngineError.self) {
+            try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
+        }
+        #expect(error?.code == .invalidConfiguration && error?.message.contains("digestKey") == true)
         await storage.close()
     }
 }
