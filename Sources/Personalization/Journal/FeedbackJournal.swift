@@ -162,8 +162,9 @@ public protocol FeedbackJournal: Sendable {
     /// stale that were merged from the user's adapter of its version or a later one. From abandoned priors the user has started no
     /// more; the bytes of one that is stale go with the last user who has.
     func rewrite(_ rewriting: JournalRewriting) async throws
-    /// Removes a user's entries and base, and what names them; a stale prior's bytes go with the last user who has started from it. The
-    /// priors that were merged from a user who is forgotten are marked stale; of one who is not, it stays known that they were merged, with version 0, so that the user can be forgotten later.
+    /// Removes a user's entries and base, and what names them; a stale prior's bytes go with the last user who has started from it.
+    /// The priors that were merged from a user who is forgotten are marked stale; of one who is not, it stays known that they were
+    /// merged, with version 0, so that the user can be forgotten later.
     ///
     /// - Parameter isForgotten: Whether later entries of the user are refused, until ``readmit(_:)``.
     /// - Returns: How many entries were removed.

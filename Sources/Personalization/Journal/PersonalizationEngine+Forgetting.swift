@@ -41,8 +41,8 @@ extension PersonalizationEngine {
     /// Forgets a user: adapter, stored adapter, the journal's entries, and all that the connected bank has of them; every skill
     /// that they gave to is made again without them, and every prior that was merged from their adapter
     /// (``mergeAdapters(_:normalizing:shrinkage:)``) is stale from now on: the receipt lists who started from it, or, with
-    /// ``EngineConfiguration/replaysStarters``, makes the adapters of those who did again without it. With a journal the user stays forgotten: late or imported feedback of
-    /// theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
+    /// ``EngineConfiguration/replaysStarters``, makes the adapters of those who did again without it. With a journal the user stays
+    /// forgotten: late or imported feedback of theirs is refused with ``EngineError`` (`forgottenUser`), until ``readmit(_:)``.
     ///
     /// Episodes on their way are caught, to banks that were exchanged or disconnected too. What such a bank holds already is not
     /// reached: connect it and forget again.

@@ -137,8 +137,8 @@ extension Connection {
 
     /// Keeps a prior under the hash of its bytes, and whose adapters are in it.
     ///
-    /// Who was not asked for now gave to a part that was made before, whose row says of which version; the highest of theirs is
-    /// no lower. Where there is none, any feedback may be in it.
+    /// A donor who was not asked for now gave to a part that was made earlier, such as a population's start in a skill's. The row of
+    /// that part has the version; the highest of the donor's rows is at least that. Without a row any of their feedback may be in it.
     private func keep(
         _ prior: AdapterPrior, _ donors: [UserDigest], _ project: Int64, _ noted: NotedDonors
     ) throws {
