@@ -30,7 +30,7 @@ extension SQLiteStorage {
         }
     }
 
-    /// Records that a user starts from a prior whose donors are known.
+    /// Records that a user starts from a prior, whose donors may become known later.
     public func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
         let users = commits.users
         let project = projectRef
@@ -38,8 +38,7 @@ extension SQLiteStorage {
             let hash = Value.integer(Int64(bitPattern: prior))
             let stale = try connection.integer(
                 "SELECT stale FROM merged_priors WHERE project = ? AND prior = ?", [.integer(project), hash])
-            guard let stale else { return true }
-            guard stale == 0 else { return false }
+            guard stale ?? 0 == 0 else { return false }
             // Their adapter is refused later, and nothing is to name them until then.
             if try users.isForgotten(user, connection) { return true }
             try connection.run(

@@ -4,6 +4,7 @@ import StorageTesting
 import Testing
 
 @testable import AttuneCommand
+@testable import SQLiteStorage
 
 /// The commands on a file's bank, from the command line to the file and back.
 @Suite struct BankCommandTests {
@@ -130,9 +131,24 @@ import Testing
         let after = try #require(try await reader.load("zoe")?.adapter)
         #expect(after.version == before.version + 1 && after.startedFrom == nil)
         await reader.close()
-        #expect(await attune("verify", file).code == .success)
+        let verified = await attune("verify", file)
+        #expect(verified.code == .success && verified.output.contains("A bank of 39 episodes and 2 skills."))
         let text = await attune("forget", file, "--user", "red 4", "--replay-starters")
         #expect(text.code == .success && text.output.contains(/adapters_made_again +0\n/))
+    }
+
+    @Test func aBankThatCannotBeReadIsNotClean() async throws {
+        let folder = try TestFolder()
+        let file = folder("a.db")
+        try await made(file)
+        let clean = try object(await attune("verify", file, "--format", "json"))
+        #expect(clean["episodes"] as? Int == 43 && (clean["bank_faults"] as? [Any])?.isEmpty == true)
+        let storage = try await SQLiteStorage(path: file)
+        try await storage.writing("test") { try $0.run("UPDATE episodes SET content = x'01FF' WHERE id = 3") }
+        await storage.close()
+        let verified = await attune("verify", file)
+        #expect(verified.code == .mismatch && verified.errors.contains("The bank can't be read: restore a backup."))
+        #expect(verified.output.contains("BANK ") && !verified.output.contains("Clean"), "\(verified.output)")
     }
 
     @Test func whatABankDoesNotHoldIsSaid() async throws {

@@ -15,7 +15,7 @@ struct Benchmark {
                Benchmark journal [--quick] [--cases a,b] [--folder DIR] [--format text|json]
                Benchmark store [--quick] [--adapters N] [--shapes 64/4] [--folder DIR] [--format text|json]
                Benchmark merge [--quick] [--adapters N] [--shapes 384/8] [--format text|json]
-               Benchmark retrieval [--quick] [--format text|json]
+               Benchmark retrieval [--quick] [--folder DIR] [--format text|json]
                Benchmark bank [--quick] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
 
@@ -31,8 +31,8 @@ struct Benchmark {
                    of the file in memory and when it has; 5 GB in --folder. --quick takes 20,000.
           merge    a prior of 1,000, 10,000 and 100,000 adapters, none of which is held: time, and the peak of memory. Each
                    number in a process of its own. --quick merges 1,000.
-          retrieval  similar episodes among 10^3 to 10^6, by graphs and by reading all; updates that ask a bank of 10^5.
-                   Takes many minutes, and 2 GB. --quick ends at 32,000.
+          retrieval  similar episodes among 10^3 to 10^6, by graphs and by reading all; updates that ask a bank of 10^5, in
+                   memory and in a file in --folder. Takes many minutes, and 2 GB. --quick ends at 32,000.
           bank     a million episodes in a file: to store them, to open it, to consolidate it, and to go on after kill -9; time
                    and memory. Takes minutes, and 2 GB in --folder. --quick takes 20,000.
           start    from the start of a process to its first personalized embedding.
@@ -54,7 +54,7 @@ struct Benchmark {
             case "merge-one": try mergeOne(arguments.dropFirst().map { Int($0) ?? 0 })
             case "retrieval": try await retrieval(Options(arguments.dropFirst()))
             case "retrieval-one": try retrievalOne(arguments.dropFirst().map { Int($0) ?? 0 })
-            case "retrieval-update": try await retrievalUpdate(arguments.dropFirst().map { Int($0) ?? 0 })
+            case "retrieval-update": try await retrievalUpdate(Array(arguments.dropFirst()))
             case "bank": try bank(Options(arguments.dropFirst()))
             case "bank-store": try await bankStore(Array(arguments.dropFirst()))
             case "bank-run": try await bankRun(Array(arguments.dropFirst()))

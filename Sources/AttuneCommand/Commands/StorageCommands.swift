@@ -65,6 +65,7 @@ struct VerifyCommand: Command {
             "Reads every page of the file, replays the updates of every user from the beginning of the journal and compares the "
                 + "adapter that comes of them with the saved one, byte by byte. Needs nothing but the file, doesn't change it, and "
                 + "may run while it is in use. Prints nothing of what users did.",
+            "Of a reasoning bank in the file every episode, skill and start is read.",
             "A damaged page is a mismatch, as are the users whose adapters or updates stand on it; the others are checked all the "
                 + "same. Where the file can't be opened, or its users can't be listed, that is an error (65).",
         ],
@@ -89,6 +90,7 @@ struct VerifyCommand: Command {
         let result = try await JournalVerification.run(storage, storage) { done, _ in
             console.advanceProgress(to: min(done, total))
         }
+        let bank = try await storage.verifyBank()
         console.endProgress()
         await storage.close()
         switch format {
@@ -100,17 +102,22 @@ struct VerifyCommand: Command {
                 JSONText.object([
                     ("users", .integer(result.users)), ("entries", .integer(result.entries)),
                     ("unsaved_entries", .integer(result.unsavedEntries)), ("mismatches", .array(mismatches)),
-                    ("damaged_pages", .array(pages.map { .string($0) })),
+                    ("damaged_pages", .array(pages.map { .string($0) })), ("episodes", .integer(bank.episodes)),
+                    ("skills", .integer(bank.skills)), ("bank_faults", .array(bank.faults.map { .string($0) })),
                 ]).text + "\n")
         case .text:
             console.write(
                 "\(result.users) users, \(result.entries) updates in the journal, \(result.unsavedEntries) of them not yet in "
                     + "a saved adapter.\n")
+            if bank.episodes > 0 || bank.skills > 0 {
+                console.write("A bank of \(bank.episodes) episodes and \(bank.skills) skills.\n")
+            }
             for page in pages { console.write("DAMAGED   \(printable(page))\n") }
             for mismatch in result.mismatches {
                 console.write("MISMATCH  user \(printable(mismatch.user)): \(printable(mismatch.reason))\n")
             }
-            if result.mismatches.isEmpty, pages.isEmpty {
+            for fault in bank.faults { console.write("BANK      \(printable(fault))\n") }
+            if result.mismatches.isEmpty, pages.isEmpty, bank.faults.isEmpty {
                 console.write("Clean: every page is whole, and every adapter is what its journal gives.\n")
             }
         }
@@ -118,6 +125,12 @@ struct VerifyCommand: Command {
             throw CommandFailure(
                 .mismatch,
                 "The file is damaged: restore a backup. \(result.mismatches.count) of \(result.users) users have a mismatch."
+            )
+        }
+        if !bank.faults.isEmpty {
+            throw CommandFailure(
+                .mismatch,
+                "The bank can't be read: restore a backup. \(result.mismatches.count) of \(result.users) users have a mismatch."
             )
         }
         if !result.mismatches.isEmpty {

@@ -177,7 +177,7 @@ public protocol FeedbackJournal: Sendable {
     /// Records whose adapters a prior was merged from, by the hash of its bytes. Others that are known of it stay, and of the same
     /// user the highest version; a donor who was forgotten is not recorded, and makes the prior stale.
     func recordDonors(_ donors: [PriorDonor], of prior: UInt64) async throws
-    /// Records that a user starts from a prior, where its donors are known and the user was not forgotten.
+    /// Records that a user starts from a prior, also where its donors are not known yet; of a user who was forgotten, nothing.
     ///
     /// - Returns: Whether they may: `false` for a stale prior, and nothing is recorded then.
     func recordStart(of user: String, from prior: UInt64) async throws -> Bool

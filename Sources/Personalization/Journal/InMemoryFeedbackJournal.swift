@@ -207,13 +207,12 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         }
     }
 
-    /// Records that a user starts from a prior whose donors are known.
+    /// Records that a user starts from a prior, whose donors may become known later.
     public func recordStart(of user: String, from prior: UInt64) async throws -> Bool {
         state.withLock { state in
-            guard let known = state.priors[prior] else { return true }
-            if known.isStale { return false }
+            if state.priors[prior]?.isStale == true { return false }
             let key = UserKey(user)
-            if !state.forgottenUsers.contains(key) { state.priors[prior]?.starters.insert(key) }
+            if !state.forgottenUsers.contains(key) { state.priors[prior, default: Prior()].starters.insert(key) }
             return true
         }
     }

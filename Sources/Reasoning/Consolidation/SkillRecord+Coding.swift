@@ -22,7 +22,7 @@ extension UserTrial {
         writer.append(sums.gain)
         writer.append(sums.benefit)
         writer.append(UInt8(sums.arms.count))
-        for (index, arm) in sums.arms.sorted(by: { $0.key < $1.key }) {
+        for (index, arm) in sums.arms {
             writer.append(Int8(index))
             writer.append(short: UInt(arm.episodes))
             writer.append(arm.gain)

@@ -9,8 +9,33 @@ struct UserSums: Sendable, Hashable {
     var episodes = 0
     var gain: Int64 = 0
     var benefit: Int64 = 0
-    /// By number in ``RateGrid``; episodes whose rate was 0 are in none.
-    var arms: [Int: Arm] = [:]
+    /// Episodes whose rate was 0 are in none.
+    var arms = Arms()
+
+    /// The sums by number in ``RateGrid``, ascending. An array and no dictionary: there is one for each of very many users, mostly of
+    /// a rate or two.
+    struct Arms: Sendable, Hashable, Sequence {
+        private struct Entry: Hashable {
+            let index: Int
+            var arm: Arm
+        }
+        private var entries: [Entry] = []
+
+        var count: Int { entries.count }
+
+        subscript(index: Int) -> Arm? {
+            get { entries.first { $0.index == index }?.arm }
+            set {
+                let place = entries.firstIndex { $0.index >= index } ?? entries.endIndex
+                if place < entries.endIndex, entries[place].index == index { entries.remove(at: place) }
+                if let newValue { entries.insert(Entry(index: index, arm: newValue), at: place) }
+            }
+        }
+
+        func makeIterator() -> some IteratorProtocol<(index: Int, arm: Arm)> {
+            entries.lazy.map { (index: $0.index, arm: $0.arm) }.makeIterator()
+        }
+    }
 }
 
 extension AdaptationAction {

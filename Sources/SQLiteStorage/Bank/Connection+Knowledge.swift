@@ -93,6 +93,17 @@ extension Connection {
         try trials(owner(kind), configuration)
     }
 
+    /// Reads the trials of a project's skills and populations, and forgets them.
+    func verifyTrials(_ project: Int64) throws(StorageError) {
+        var owners: [Value] = []
+        try run(
+            """
+            SELECT id FROM skills WHERE project = ?1 UNION ALL SELECT -kind FROM populations WHERE project = ?1
+            """, [.integer(project)]
+        ) { owners.append(.integer($0.integer(0))) }
+        for owner in owners { _ = try trials(owner, ReasoningBankConfiguration()) }
+    }
+
     private func put(_ trials: [UserTrial], _ owner: Value) throws(StorageError) {
         try run("DELETE FROM trials WHERE owner = ?", [owner])
         for trial in trials {

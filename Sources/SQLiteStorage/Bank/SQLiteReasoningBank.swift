@@ -44,7 +44,8 @@ public final class SQLiteReasoningBank: ReasoningBank {
     ///
     /// - Parameters:
     ///   - storage: The file; it has one bank at a time. From one that was opened for reading a bank only answers.
-    ///   - capacity: The most episodes that are held, of all kinds together.
+    ///   - capacity: The most episodes that are held, of all kinds together. Not kept in the file: with a smaller one than before the
+    ///     oldest beyond it go with the next episode that is stored.
     ///   - durability: How safe episodes and skills are when they are acknowledged; at least `buffered`.
     ///   - clock: Tells episodes' ages.
     ///   - configuration: How the bank weighs what it knows.

@@ -60,4 +60,46 @@ extension SQLiteStorage {
             return try connection.knowledge(project, try connection.bankKinds(project)).list
         }
     }
+
+    /// What reading all of a project's bank showed.
+    package struct BankVerification: Sendable {
+        package var episodes = 0
+        package var skills = 0
+        /// What cannot be read: of episodes, skills and trials the first each; empty for a clean bank.
+        package var faults: [String] = []
+    }
+
+    /// Reads every episode, skill, start and trial.
+    ///
+    /// - Throws: `CancellationError`. What cannot be read is a fault.
+    package func verifyBank() async throws -> BankVerification {
+        var result = BankVerification()
+        func reading(_ body: () async throws -> Void) async throws {
+            do { try await body() } catch let error as CancellationError { throw error } catch {
+                result.faults.append("\(error)")
+            }
+        }
+        let project = projectRef
+        try await reading {
+            result.skills = try await self.bankSkills().count
+        }
+        try await reading {
+            try await self.reading("trials") { connection in
+                guard try Schema.knowsBank(connection) else { return }
+                try connection.verifyTrials(project)
+            }
+        }
+        try await reading {
+            var last = EpisodeID(0)
+            var isMore = true
+            while isMore {
+                try Task.checkCancellation()
+                let page = try await self.bankEpisodes(after: last, limit: SQLiteReasoningBank.pageOfEpisodes)
+                result.episodes += page.count
+                last = page.last?.id ?? last
+                isMore = page.count == SQLiteReasoningBank.pageOfEpisodes
+            }
+        }
+        return result
+    }
 }

@@ -44,7 +44,7 @@ struct BankFaultTests {
         }
     }
 
-    @Test("content that is none is refused when the bank is opened, and says so")
+    @Test("content that is none is found by verifying, and refused when the bank is opened")
     func impossibleContent() async throws {
         let statements: [StaticString] = [
             "UPDATE episodes SET content = x'01FF' WHERE id = 3", "UPDATE episodes SET user = x'01' WHERE id = 2",
@@ -62,7 +62,10 @@ struct BankFaultTests {
             let bank = try await folder.bank(at: path, clock: clock)
             try await donors.fill(bank)
             _ = try await bank.autoConsolidate(ConsolidationPolicy(), donors: donors)
+            let clean = try await bank.storage.verifyBank()
+            #expect((clean.episodes, clean.skills) == (bank.episodeCount, 1) && clean.faults.isEmpty)
             try await bank.storage.writing("test") { try $0.run(statement) }
+            #expect(try await bank.storage.verifyBank().faults.isEmpty == false)
             await bank.storage.close()
             let storage = try await SQLiteStorage(path: path)
             await #expect {

@@ -97,8 +97,8 @@ struct BankStrategyCommand: Command {
         discussion: [
             "TASK is what adapters learn from: \(ObjectiveKind.allCases.map(\.rawValue).joined(separator: ", ")). Prints, for each "
                 + "kind of adapter that learned from it, the advised learning rate with its confidence, the episodes behind "
-                + "it, their mean gain with its 95 % interval, the rates to try with their probabilities, and the start. The file "
-                + "isn't changed, and may be in use."
+                + "it, the mean gain of their updates over the adapter before with its 95 % interval, the rates to try with "
+                + "their probabilities, and the start. The file isn't changed, and may be in use."
         ],
         arguments: [
             PositionalSpecification(name: "TASK", help: "What adapters learn from; 'ranking' for likes."), .storageFile,
@@ -170,7 +170,7 @@ struct BankStrategyCommand: Command {
                 table.add(["learning rate", advice.learningRate.map { "\($0)" } ?? "none"])
                 table.add(["confidence", ConfidenceInterval.rounded(advice.confidence)])
                 table.add(["episodes", "\(advice.episodes)"])
-                table.add(["gain, 95 %", advice.gain?.words ?? "unknown"])
+                table.add(["gain of an update, 95 %", advice.gain?.words ?? "unknown"])
                 for arm in advice.rateArms {
                     table.add(["try \(arm.learningRate)", ConfidenceInterval.rounded(arm.probability)])
                 }

@@ -69,7 +69,8 @@ extension Skill {
     }
 
     static let heading = [
-        "skill", "kind", "users", "episodes", "success rate", "gain, 95 %", "learning rate", "donors", "start",
+        "skill", "kind", "users", "episodes", "success rate", "gain over no adapter, 95 %", "learning rate", "donors",
+        "start",
     ]
 
     var cells: [String] {
