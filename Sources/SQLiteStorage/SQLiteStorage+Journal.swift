@@ -3,6 +3,20 @@ public import Personalization
 internal import LoRA
 internal import TensorCore
 
+extension SQLiteStorage: JournallingStore {
+    /// The user's adapter and the entries that it has not seen; where none is stored, the base of the entries and all that follow.
+    package func loadWithEntries(_ user: String) async throws -> (record: StoredAdapter?, entries: [JournalEntry]) {
+        let project = projectRef
+        return try await reading("load") { connection in
+            let record =
+                try connection.adapter(of: user, in: .adapters, project)
+                ?? connection.adapter(of: user, in: .bases, project)
+            let version = record.map { Int64(clamping: $0.adapter.version) } ?? -1
+            return (record, try connection.entries(of: user, after: version, project))
+        }
+    }
+}
+
 extension SQLiteStorage {
     /// Appends an entry; with others that come at the same time, in one transaction.
     ///

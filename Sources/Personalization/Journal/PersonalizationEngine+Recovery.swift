@@ -13,6 +13,13 @@ public struct RecoveryReport: Sendable, Hashable {
 extension PersonalizationEngine {
     /// A user's adapter as store and journal have it, and how many entries were replayed to it.
     func recovered(_ user: String, _ operation: String) async throws -> (record: StoredAdapter, entries: Int)? {
+        if let known = await loadedAtOnce(user) {
+            if let record = known.record { try check(record, of: user, operation) }
+            if known.entries.isEmpty { return known.record.map { ($0, 0) } }
+            return try await journalling(operation, user) {
+                try await replayed(known.entries, onto: known.record, of: user, operation)
+            }
+        }
         var record: StoredAdapter?
         var isHealing = false
         do {
@@ -28,24 +35,40 @@ extension PersonalizationEngine {
             if record == nil { record = try await hub.journal.base(of: user) }
             let entries = try await hub.journal.entries(of: user, after: record?.adapter.version)
             if entries.isEmpty, !isHealing { return record.map { ($0, 0) } }
-            let replayed = try await hub.replayer.replay(entries[...], onto: record?.adapter)
-            if let gap = replayed.gap {
-                throw EngineError(
-                    .damagedJournal, operation,
-                    "version \(gap) does not follow on the one before: entries between them are missing", user: user)
-            }
-            guard let adapter = replayed.adapter else {
-                throw EngineError(
-                    .damagedJournal, operation,
-                    "the adapter is damaged, and the journal has no entries to make it from",
-                    user: user)
-            }
-            let made = StoredAdapter(
-                user: user, embeddingModel: replayed.embeddingModel ?? fixed.embeddingModel, adapter: adapter,
-                isJournalled: true)
-            try check(made, of: user, operation)
-            return (made, entries.count)
+            return try await replayed(entries, onto: record, of: user, operation)
         }
+    }
+
+    /// What a store that is the journal too has of a user, in one look; `nil` for others, and where that fails: looking at both apart
+    /// tells which of them did, and may do with the other.
+    private func loadedAtOnce(_ user: String) async -> (record: StoredAdapter?, entries: [JournalEntry])? {
+        guard let both = store as? any JournallingStore, let journal = journalHub?.journal,
+            both as AnyObject === journal as AnyObject
+        else { return nil }
+        do { return try await both.loadWithEntries(user) } catch { return nil }
+    }
+
+    /// The adapter that entries give, and how many they are.
+    private func replayed(
+        _ entries: [JournalEntry], onto record: StoredAdapter?, of user: String, _ operation: String
+    ) async throws -> (record: StoredAdapter, entries: Int) {
+        guard let hub = journalHub else { preconditionFailure("entries without a journal") }
+        let replayed = try await hub.replayer.replay(entries[...], onto: record?.adapter)
+        if let gap = replayed.gap {
+            throw EngineError(
+                .damagedJournal, operation,
+                "version \(gap) does not follow on the one before: entries between them are missing", user: user)
+        }
+        guard let adapter = replayed.adapter else {
+            throw EngineError(
+                .damagedJournal, operation, "the adapter is damaged, and the journal has no entries to make it from",
+                user: user)
+        }
+        let made = StoredAdapter(
+            user: user, embeddingModel: replayed.embeddingModel ?? fixed.embeddingModel, adapter: adapter,
+            isJournalled: true)
+        try check(made, of: user, operation)
+        return (made, entries.count)
     }
 
     func journalling<R>(_ operation: String, _ user: String?, _ body: () async throws -> R) async throws -> R {

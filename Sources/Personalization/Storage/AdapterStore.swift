@@ -64,6 +64,12 @@ extension AdapterStore {
     }
 }
 
+/// A store that is the journal as well, and looks at both at once.
+package protocol JournallingStore: AdapterStore, FeedbackJournal {
+    /// The user's adapter and the entries that it has not seen; where none is stored, the base of the entries and all that follow.
+    func loadWithEntries(_ user: String) async throws -> (record: StoredAdapter?, entries: [JournalEntry])
+}
+
 /// A store in memory: for tests, examples and engines that need not outlive their process.
 public final class InMemoryAdapterStore: AdapterStore {
     private let records = Lock<[UserKey: StoredAdapter]>([:])
