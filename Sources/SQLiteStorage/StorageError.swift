@@ -1,3 +1,5 @@
+internal import Personalization
+
 /// Why a storage file could not be opened, read or written. What was stored before is as it was.
 public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kind of failure. More may be added; switch with a default.
@@ -55,4 +57,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
 
     /// Operation, file and message.
     public var description: String { "\(operation), \(path): \(message)" }
+}
+
+extension StorageError: TellingDamage {
+    package var tellsDamage: Bool { code == .damaged }
 }

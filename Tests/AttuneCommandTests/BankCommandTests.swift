@@ -127,6 +127,7 @@ import Testing
         #expect(
             next["made_again"] as? [String] == ["max", "zoe"] && (next["not_made_again"] as? [Any])?.isEmpty == true)
         #expect(next["adapters_made_again"] as? Int == 2 && next["erased"] as? Bool == true)
+        #expect(next["made_again_from_nothing"] as? Int == 2)
         let reader = try await SQLiteStorage(path: file, access: .reading)
         let after = try #require(try await reader.load("zoe")?.adapter)
         #expect(after.version == before.version + 1 && after.startedFrom == nil)
@@ -135,6 +136,49 @@ import Testing
         #expect(verified.code == .success && verified.output.contains("A bank of 39 episodes and 2 skills."))
         let text = await attune("forget", file, "--user", "red 4", "--replay-starters")
         #expect(text.code == .success && text.output.contains(/adapters_made_again +0\n/))
+    }
+
+    @Test func whoseAdapterIsDamagedGivesNothingAndKeepsNobodyElseFromIt() async throws {
+        let folder = try TestFolder()
+        let file = folder("a.db")
+        try await made(file)
+        #expect(await attune("consolidate", file).code == .success)
+        let storage = try await SQLiteStorage(path: file)
+        try await storage.writing("test") { connection in
+            for statement: StaticString in [
+                "UPDATE adapters SET snapshot = x'01' WHERE user = (SELECT ref FROM users WHERE id = CAST('red 5' AS BLOB))",
+                "UPDATE bases SET snapshot = x'01' WHERE user = (SELECT ref FROM users WHERE id = CAST('red 5' AS BLOB))",
+            ] { try connection.run(statement) }
+        }
+        await storage.close()
+        let forgotten = await attune("forget", file, "--user", "red 3", "--format", "json")
+        #expect(forgotten.errors.contains("1 adapters are damaged and gave nothing: 'red 5'."), "\(forgotten.errors)")
+        #expect(try object(forgotten)["skills_made_again"] as? Int == 2)
+        let again = await attune("consolidate", file, "--format", "json")
+        #expect(again.errors.contains("'red 5'"))
+        #expect((try object(again)["updated"] as? [Any])?.count == 2, "\(again.output)\(again.errors)")
+    }
+
+    @Test func whoIsForgottenIsGoneAlsoWhereTheBankCannotBeOpened() async throws {
+        let folder = try TestFolder()
+        let file = folder("a.db")
+        try await made(file)
+        let document = folder("red.json")
+        #expect(await attune("export", file, "--user", "red 3", "--as", "json", "--to", document).code == .success)
+        let exported = try #require(
+            try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: document))) as? [String: Any])
+        let episodes = try #require(exported["episodes"] as? [[String: Any]])
+        #expect(episodes.count == 2 && (episodes[0]["taste"] as? [Any])?.count == AdaptationContext.tasteDimension)
+        #expect(await attune("consolidate", file).code == .success)
+        var storage = try await SQLiteStorage(path: file)
+        try await storage.writing("test") { try $0.run("UPDATE skills SET content = x'01'") }
+        await storage.close()
+        let run = await attune("forget", file, "--user", "red 3")
+        #expect(run.code == .badData && run.errors.contains("are gone, and later ones are refused"), "\(run.errors)")
+        #expect(run.errors.contains("Of their episodes there 2 more were removed."), "\(run.errors)")
+        storage = try await SQLiteStorage(path: file, access: .reading)
+        #expect(try await storage.bankEpisodes(of: storage.bankKey.digest(of: "red 3")).isEmpty)
+        await storage.close()
     }
 
     @Test func aBankThatCannotBeReadIsNotClean() async throws {

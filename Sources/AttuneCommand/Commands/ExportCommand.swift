@@ -92,7 +92,8 @@ struct ExportCommand: Command {
             let derived = try await storage.priors(from: user)
             let starts = try await storage.priors(startedFromBy: user)
             document = try await UserDocument(
-                project: project, record: record, current: current, derived: derived, starts: starts
+                project: project, record: record, current: current, derived: derived,
+                episodes: try await storage.bankEpisodes(of: storage.bankKey.digest(of: user)), starts: starts
             ).text(reader)
         }
         await storage.close()

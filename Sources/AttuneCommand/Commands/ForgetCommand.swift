@@ -101,10 +101,8 @@ struct ForgetCommand: Command {
                     let done = Set(replay.replayed)
                     for i in stale.indices { stale[i].users.removeAll(where: done.contains) }
                 }
-            } catch {
-                // What is gone already is gone for good.
-                _ = try await Self.erase(storage)
-                throw error
+            } catch let error where !(error is CancellationError) {
+                throw try await failure(error, entries, storage)
             }
             if bank.episodes > 0 { isKnown = true }
             isErased = try await Self.erase(storage)
@@ -113,7 +111,10 @@ struct ForgetCommand: Command {
                 ("removed_entries", .integer(entries)), ("removed_episodes", .integer(bank.episodes)),
                 ("skills_made_again", .integer(bank.rederived.count)), ("skills_retired", .integer(bank.retired.count)),
             ]
-            if replaysStarters { facts.append(("adapters_made_again", .integer(replay.replayed.count))) }
+            if replaysStarters {
+                facts.append(("adapters_made_again", .integer(replay.replayed.count)))
+                facts.append(("made_again_from_nothing", .integer(replay.fromNothing.count)))
+            }
             facts.append(("erased", .bool(isErased)))
         }
         await storage.close()
@@ -144,7 +145,13 @@ struct ForgetCommand: Command {
             var table = TextTable()
             for (name, value) in facts { table.add([name, TextTable.plain(value)]) }
             table.add(["stale_priors", "\(stale.count)"])
-            console.write(table.text + stale.map(Self.line).joined())
+            console.write(table.text + stale.map { line($0) }.joined())
+        }
+        if !replay.fromNothing.isEmpty {
+            console.writeError(
+                "Warning: \(replay.fromNothing.count) adapters were made again from nothing, since the file's bank has no start in "
+                    + "the place of the one that they had: it made none, or a forgetting before this one was interrupted.\n"
+            )
         }
         for error in replay.left.prefix(Self.mostNamed) {
             console.writeError(
@@ -167,12 +174,33 @@ struct ForgetCommand: Command {
         }
     }
 
+    /// What is left to say where the user is gone and the bank, or those who started from them, cannot be reached.
+    private func failure(_ error: any Error, _ entries: Int, _ storage: SQLiteStorage) async throws -> CommandFailure {
+        var text =
+            "The adapter and \(entries) updates of the user \(quoted(user)) are gone, and later ones are refused. What others have of "
+            + "them in the file's bank could not be reached: \(error)."
+        do {
+            let episodes = try await storage.removeBankEpisodes(of: storage.bankKey.digest(of: user))
+            text += " Of their episodes there \(episodes) more were removed."
+            if try await !Self.erase(storage) {
+                text += " Bytes are in the file's log still, because somebody reads the file."
+            }
+        } catch {
+            text += " Their episodes there could not be removed: \(error)."
+        }
+        text += " A backup holds the user still: mend the file, and give the command again."
+        return CommandFailure(ExitCode(for: error), text)
+    }
+
     /// Takes the user out of the file's bank, if it holds anything: what others have of them there is made again without them.
     private func forgetInBank(_ storage: SQLiteStorage, _ console: Console) async throws -> ForgettingReport {
         guard try await storage.hasBank() else { return ForgettingReport() }
         // Without the user, whose tombstone is there already.
         let bank = try await SQLiteReasoningBank.opened(storage, console, showsProgress: showsProgress, forgets: false)
-        return try await bank.forget(storage.bankKey.digest(of: user), donors: try await storage.donors())
+        let donors = try await storage.donors()
+        let report = try await bank.forget(storage.bankKey.digest(of: user), donors: donors)
+        console.warnOfDamage(donors)
+        return report
     }
 
     /// The priors that are stale: those of the user, for the bank may have made the same again, and those from before from which
@@ -207,6 +235,7 @@ struct ForgetCommand: Command {
                 let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
                 let one = try await engine.replayStarters(of: concerned, after: report)
                 result.replayed += one.replayed
+                result.fromNothing += one.fromNothing
                 result.left += one.left
             } catch let error as EngineError where error.user != nil {
                 result.left.append(error)
@@ -259,11 +288,14 @@ struct ForgetCommand: Command {
     /// So many users of a prior are named in a text; JSON names all.
     private static let mostNamed = 20
 
-    private static func line(_ prior: StalePrior) -> String {
+    private func line(_ prior: StalePrior) -> String {
         let start = "Prior \(fixedHex(prior.hash)) is stale. "
-        if prior.users.isEmpty { return start + "No user with an adapter has started from it.\n" }
-        let names = prior.users.prefix(mostNamed).map { printable($0) }.joined(separator: ", ")
-        let rest = prior.users.count - mostNamed
+        if prior.users.isEmpty {
+            return start
+                + "No adapter \(replaysStarters ? "" : "that is there ")contains it\(replaysStarters ? " any more" : "").\n"
+        }
+        let names = prior.users.prefix(Self.mostNamed).map { printable($0) }.joined(separator: ", ")
+        let rest = prior.users.count - Self.mostNamed
         return start + "\(prior.users.count) started from it: \(names)\(rest > 0 ? " and \(rest) more" : "").\n"
     }
 }

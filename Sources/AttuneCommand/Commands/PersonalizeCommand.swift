@@ -83,7 +83,8 @@ struct PersonalizeCommand: Command {
             embeddingModel: data.embeddingsName.isEmpty ? data.name : data.embeddingsName)
         let engine: PersonalizationEngine
         if usesBank, let storage {
-            configuration.reasoningBank = try await SQLiteReasoningBank(storage)
+            configuration.reasoningBank = try await SQLiteReasoningBank.opened(
+                storage, console, showsProgress: showsProgress)
             // Nobody waits for the single update: what comes of a run is not to depend on how busy the machine is.
             configuration.reasoning.deadline = .seconds(60)
             // An update takes less than storing an episode: all of them may have to wait.

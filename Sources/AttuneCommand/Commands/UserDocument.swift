@@ -8,6 +8,8 @@ struct UserDocument {
     let current: StoredAdapter
     /// The priors that the user's adapter was merged into.
     let derived: [DerivedPrior]
+    /// The user's episodes in the file's bank.
+    let episodes: [StoredEpisode]
     /// The priors that the user was recorded to start from.
     let starts: [(hash: UInt64, isStale: Bool)]
 
@@ -66,12 +68,23 @@ struct UserDocument {
             ("configurations", .object(settings)),
             ("priors", .array(priors.sorted().map { .string(fixedHex($0)) })),
             ("merged_into", .array(mergedInto)),
-            ("starts_from", .array(startsFrom)),
+            ("starts_from", .array(startsFrom)), ("episodes", .array(episodes.map(Self.json))),
         ]).text + "\n"
     }
 }
 
 extension UserDocument {
+    /// An episode with all that it says of the user.
+    private static func json(_ stored: StoredEpisode) -> JSONText {
+        let (episode, context) = (stored.episode, stored.episode.context)
+        return .object(
+            EpisodeRow(stored: stored).members + [
+                ("taste", numbers(context.taste)), ("taste_likes", .integer(context.tasteLikes)),
+                ("input", .string(episode.input)), ("output", .string(episode.output)),
+                ("critique", .string(episode.critique)),
+            ])
+    }
+
     /// Whether entries say under which value of the setting they were made; the others are an engine's own affair.
     private static func isRecorded(_ setting: Setting) -> Bool {
         setting.name.hasPrefix("update.") || recorded.contains(setting.name)

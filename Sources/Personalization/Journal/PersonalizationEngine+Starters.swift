@@ -97,8 +97,9 @@ extension PersonalizationEngine {
             let user = key.user
             let starts = Dictionary(hashes.map { ($0, successor($0, user)) }, uniquingKeysWith: { first, _ in first })
             do {
-                try await restart(user, starts)
+                let hasStart = try await restart(user, starts)
                 result.replayed.append(user)
+                if !hasStart { result.fromNothing.append(user) }
             } catch let error as EngineError {
                 result.left.append(error.user == nil ? error.naming(user) : error)
             }
@@ -106,12 +107,13 @@ extension PersonalizationEngine {
         return result
     }
 
-    private func restart(_ user: String, _ starts: [UInt64: AdapterPrior?]) async throws {
-        guard let hub = journalHub else { return }
+    /// - Returns: Whether the adapter starts from something now, or never did.
+    private func restart(_ user: String, _ starts: [UInt64: AdapterPrior?]) async throws -> Bool {
+        guard let hub = journalHub else { return true }
         try Self.check(user, "replayStarters")
-        try await withLine(user, "replayStarters") { shard in
+        return try await withLine(user, "replayStarters") { shard in
             try await load(user, "replayStarters", shard)
-            try await storeGate.pass {
+            return try await storeGate.pass {
                 try await journalling("replayStarters", user) { try await restartInTurn(user, starts, shard, hub) }
             }
         }
@@ -119,7 +121,7 @@ extension PersonalizationEngine {
 
     private func restartInTurn(
         _ user: String, _ starts: [UInt64: AdapterPrior?], _ shard: Shard, _ hub: JournalHub
-    ) async throws {
+    ) async throws -> Bool {
         let life = try await life(of: user, shard, hub)
         guard let current = life.current, let last = life.entries.last else {
             throw EngineError(.notRetained, "replayStarters", "the journal has no entries of the user", user: user)
@@ -161,5 +163,6 @@ extension PersonalizationEngine {
                 replacements: replacements, abandoned: abandoned, correction: correction, adapter: adapter)
         }
         hub.forgetStarts(abandoned)
+        return places.isEmpty || !names.isEmpty
     }
 }

@@ -5,6 +5,8 @@ internal import Reasoning
 public struct StarterReplay: Sendable {
     /// Those whose adapters were made again from another start, or from none, ascending. They contain nothing of the stale priors.
     public var replayed: [String] = []
+    /// Those of them who start from nothing now: nothing stands in the place of what they had started from.
+    public var fromNothing: [String] = []
     /// Those whose adapters are as they were, each with the reason; ``EngineError/user`` names them.
     public var left: [EngineError] = []
 

@@ -333,7 +333,13 @@ struct EngineDonors: DonorSource {
 
     func adapter(of digest: UserDigest) async throws -> LoRAAdapter? {
         guard let user = users[digest] else { return nil }
-        return try await engine.peek(user)
+        do {
+            return try await engine.peek(user)
+        } catch let error as EngineError where error.tellsDamage {
+            // One user's damage keeps nobody else from giving.
+            engine.report(error)
+            return nil
+        }
     }
 }
 

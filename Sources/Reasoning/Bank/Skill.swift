@@ -8,6 +8,9 @@ public struct SkillID: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// An identifier.
     public init(_ value: UInt64) { self.value = value }
 
+    /// All identifiers are below it, so that counting on never overflows.
+    package static let limit: UInt64 = 1 << 62
+
     /// The number.
     public var description: String { "\(value)" }
 

@@ -37,13 +37,13 @@ extension UserTrial {
         var reader = ByteReader(bytes)
         var sums = UserSums()
         guard let episodes = reader.takeCount(), let gain: Int64 = reader.take(), let benefit: Int64 = reader.take(),
-            let arms: UInt8 = reader.take(), episodes > 0
+            let arms: UInt8 = reader.take(), UserSums.isPossible(episodes, gain, benefit)
         else { return nil }
         (sums.episodes, sums.gain, sums.benefit) = (episodes, gain, benefit)
         for _ in 0..<arms {
             guard let index: Int8 = reader.take(), RateGrid.indices.contains(Int(index)),
                 let episodes = reader.takeCount(), let gain: Int64 = reader.take(), let benefit: Int64 = reader.take(),
-                episodes > 0
+                UserSums.isPossible(episodes, gain, benefit)
             else { return nil }
             sums.arms[Int(index)] = UserSums.Arm(episodes: episodes, gain: gain, benefit: benefit)
         }
@@ -202,7 +202,9 @@ extension KindPlan {
         else { return nil }
         var fates: [Fate] = []
         for _ in 0..<count {
-            guard let kind: UInt8 = reader.take(), kind <= 2, let id = reader.takeShort() else { return nil }
+            guard let kind: UInt8 = reader.take(), kind <= 2, let id = reader.takeShort(), id < SkillID.limit else {
+                return nil
+            }
             let skill = id == 0 ? nil : SkillID(id)
             switch (kind, skill) {
             case (0, _): fates.append(.refused(skill))
@@ -214,7 +216,7 @@ extension KindPlan {
         guard let retiredCount = reader.takeCount(), retiredCount <= reader.remaining else { return nil }
         var retired: [SkillID] = []
         for _ in 0..<retiredCount {
-            guard let id = reader.takeShort() else { return nil }
+            guard let id = reader.takeShort(), id < SkillID.limit else { return nil }
             retired.append(SkillID(id))
         }
         guard reader.remaining == 0 else { return nil }

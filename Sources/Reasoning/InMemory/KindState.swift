@@ -12,6 +12,13 @@ struct UserSums: Sendable, Hashable {
     /// Episodes whose rate was 0 are in none.
     var arms = Arms()
 
+    /// Whether sums may be those of so many episodes; with more than 2²⁹ of one user nobody comes.
+    static func isPossible(_ episodes: Int, _ gain: Int64, _ benefit: Int64) -> Bool {
+        guard (1...1 << 29).contains(episodes) else { return false }
+        let largest = OutcomeUnits.units(OutcomeUnits.limit) * Int64(episodes)
+        return max(gain.magnitude, benefit.magnitude) <= largest.magnitude
+    }
+
     /// The sums by number in ``RateGrid``, ascending. An array and no dictionary: there is one for each of very many users, mostly of
     /// a rate or two.
     struct Arms: Sendable, Hashable, Sequence {

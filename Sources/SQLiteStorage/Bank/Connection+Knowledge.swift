@@ -42,6 +42,7 @@ extension Connection {
         var last = UInt64(bitPattern: try integer("SELECT seq FROM sqlite_sequence WHERE name = 'skills'") ?? 0)
         // A file's skills are numbered together, whatever their project.
         for plan in try plans(nil).values { last = plan.newSkills.reduce(last) { max($0, $1.value) } }
+        guard last < SkillID.limit else { throw StorageError.impossible("skills are numbered up to \(last)", path) }
         shelf.startIdentifiers(after: SkillID(last))
         return shelf
     }

@@ -74,7 +74,7 @@ public final class SQLiteReasoningBank: ReasoningBank {
     ) async throws {
         precondition(capacity >= 1, "SQLiteReasoningBank: the capacity \(capacity) is below 1")
         try configuration.validate()
-        claim = storage.access == .writing ? try BankClaim(storage) : nil
+        claim = storage.access == .writing ? try await BankClaim.made(storage) : nil
         self.storage = storage
         self.capacity = capacity
         self.durability = durability
@@ -187,7 +187,17 @@ public final class SQLiteReasoningBank: ReasoningBank {
 private final class BankClaim: Sendable {
     private let storage: SQLiteStorage
 
-    init(_ storage: SQLiteStorage) throws(StorageError) {
+    /// A claim; waits a moment for a bank that was let go of just now, which a thread that ends its work may still hold.
+    static func made(_ storage: SQLiteStorage) async throws -> BankClaim {
+        for _ in 0..<200 {
+            do throws(StorageError) { return try BankClaim(storage) } catch {
+                try await Task.sleep(for: .milliseconds(1))
+            }
+        }
+        return try BankClaim(storage)
+    }
+
+    private init(_ storage: SQLiteStorage) throws(StorageError) {
         let isFirst = storage.hasOpenBank.withLock { hasBank in
             defer { hasBank = true }
             return !hasBank

@@ -42,6 +42,17 @@ extension SQLiteStorage {
         }
     }
 
+    /// Removes a user's episodes where the bank cannot be opened; says how many there were. What others have of the user stays.
+    package func removeBankEpisodes(of user: UserDigest) async throws -> Int {
+        let project = projectRef
+        return try await writing("forget") { connection in
+            guard try Schema.knowsBank(connection) else { return 0 }
+            try connection.run(
+                "DELETE FROM episodes WHERE project = ? AND user = ?", [.integer(project), .bytes(user.bytes)])
+            return Int(connection.changes)
+        }
+    }
+
     /// Up to `limit` episodes that come after an identifier, ascending; fewer at the end.
     package func bankEpisodes(after id: EpisodeID, limit: Int) async throws -> [StoredEpisode] {
         let (project, path) = (projectRef, path)

@@ -52,6 +52,7 @@ struct BankFaultTests {
             "UPDATE skills SET content = x'01'", "UPDATE populations SET content = x'0100'",
             "UPDATE contents SET bytes = x'00' WHERE kind = 1", "DELETE FROM contents",
             "UPDATE trials SET user = x'' WHERE user = (SELECT min(user) FROM trials)",
+            "UPDATE sqlite_sequence SET seq = -1 WHERE name = 'skills'",
         ]
         let folder = try TemporaryFolder()
         let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
@@ -75,6 +76,34 @@ struct BankFaultTests {
             }
             await storage.close()
         }
+    }
+
+    @Test("sums that no episodes have are found by verifying, and forgetting refuses them")
+    func impossibleSums() async throws {
+        let folder = try TemporaryFolder()
+        let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
+        let donors = try PlantedDonors(
+            EpisodeBuilder.dayBefore(clock.now), [.init(name: "a", taste: 3, users: 12, gain: 0.3)])
+        // One episode with a gain of 2⁶³ − 1; 2⁶² episodes; and a skill's plan with the number 2⁶⁴ − 1.
+        let statements: [StaticString] = [
+            "UPDATE trials SET content = x'01FFFFFFFFFFFFFF7F000000000000000000'",
+            "UPDATE trials SET content = x'8080808080808080400000000000000000000000000000000000'",
+        ]
+        for statement in statements {
+            let bank = try await folder.bank(at: folder.newPath(), clock: clock)
+            try await donors.fill(bank)
+            _ = try await bank.autoConsolidate(ConsolidationPolicy(), donors: donors)
+            try await bank.storage.writing("test") { try $0.run(statement) }
+            #expect(try await bank.storage.verifyBank().faults.count == 1)
+            await #expect {
+                _ = try await bank.forget(donors.digest("a 3"), donors: donors)
+            } throws: { error in
+                (error as? StorageError)?.code == .damaged
+            }
+            await bank.storage.close()
+        }
+        #expect(KindPlan(encoded: [0, 0, 0, 1, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0]) == nil)
+        #expect(KindPlan(encoded: [0, 0, 0, 1, 1, 7, 0])?.newSkills == [SkillID(7)])
     }
 
     @Test("a bank that was opened for reading answers, and stores nothing")

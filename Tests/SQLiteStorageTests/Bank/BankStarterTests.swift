@@ -233,6 +233,27 @@ struct BankStarterTests {
         }
     }
 
+    @Test("may not start from what the bank has let go of, though an answer of before names it")
+    func droppedStarts() async throws {
+        let folder = try TemporaryFolder()
+        let (storage, engine) = try await taught(folder.newPath())
+        let bank = try await SQLiteReasoningBank(storage, clock: clock)
+        func consolidate() async throws -> Set<UInt64> {
+            let donors = try await JournalDonors(storage, storage, key: try #require(storage.digestKey))
+            _ = try await bank.autoConsolidate(policy, donors: donors)
+            return try await priors(storage)
+        }
+        let before = try await consolidate()
+        try await learn(engine, "a 3", 100..<101)
+        let after = try await consolidate()
+        let gone = before.subtracting(after)
+        #expect(!gone.isEmpty && !after.isEmpty)
+        for hash in gone { #expect(try await storage.recordStart(of: "zoe", from: hash) == false) }
+        for hash in after { #expect(try await storage.recordStart(of: "zoe", from: hash)) }
+        _ = try await engine.shutdown()
+        await storage.close()
+    }
+
     @Test("may not start from what was made while its donor forgot feedback")
     func forgettingWhileStartsAreMade() async throws {
         let folder = try TemporaryFolder()

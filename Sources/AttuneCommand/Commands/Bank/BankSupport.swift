@@ -13,9 +13,23 @@ extension SQLiteReasoningBank {
         if showsProgress { console.beginProgress("reading episodes", total: overview.episodes) }
         defer { console.endProgress() }
         let progress: @Sendable (Int) -> Void = { console.advanceProgress(to: $0) }
+        // A service may keep more than is usual: a command lets go of nothing of that.
+        let capacity = max(1_000_000, overview.episodes)
         return forgets
-            ? try await SQLiteReasoningBank(storage, progress: progress)
-            : try await SQLiteReasoningBank(unsettled: storage, progress: progress)
+            ? try await SQLiteReasoningBank(storage, capacity: capacity, progress: progress)
+            : try await SQLiteReasoningBank(unsettled: storage, capacity: capacity, progress: progress)
+    }
+}
+
+extension Console {
+    /// Names those who could give nothing.
+    func warnOfDamage(_ donors: JournalDonors) {
+        let damaged = donors.damaged
+        guard !damaged.isEmpty else { return }
+        let names = damaged.prefix(5).map { quoted($0) }.joined(separator: ", ")
+        writeError(
+            "Warning: \(damaged.count) adapters are damaged and gave nothing: \(names)\(damaged.count > 5 ? " and more" : ""). "
+                + "'attune verify' says more.\n")
     }
 }
 
@@ -86,9 +100,11 @@ extension Skill {
 struct EpisodeRow {
     let stored: StoredEpisode
 
-    var json: JSONText {
+    var json: JSONText { .object(members) }
+
+    var members: [(String, JSONText)] {
         let episode = stored.episode
-        return .object([
+        return [
             ("episode", .string("\(stored.id)")),
             ("recorded_at", .string(timestamp(microseconds: episode.recordedAt.microseconds))),
             ("user", .string("\(episode.user)")), ("version", .string("\(episode.version)")),
@@ -108,7 +124,7 @@ struct EpisodeRow {
                     ])
                 } ?? .null
             ),
-        ])
+        ]
     }
 
     static let heading = ["episode", "recorded", "user", "version", "kind", "rate", "gain", "benefit", "reward"]

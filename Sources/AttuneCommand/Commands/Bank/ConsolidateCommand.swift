@@ -16,7 +16,7 @@ struct ConsolidateCommand: Command {
             "Reads the episodes of a storage file's bank, groups their users by taste, and makes a skill of each group that "
                 + "passes: enough users and episodes, enough users who gained, and a mean gain whose 95 % interval lies "
                 + "above 0. New users then start from the skills, and from what all donors have in common. Skills that help "
-                + "no more are retired. Every group that is refused is listed with its numbers and the reason.",
+                + "no more, or whose group is there no more, are retired. Every group that is refused is listed with its numbers and the reason.",
             "Each skill is stored in one transaction. Where the command is interrupted, give it again: it goes on. The same "
                 + "episodes, adapters and options make the same skills, to the byte. Nobody else may have the file open for "
                 + "writing; a service calls the engine's consolidateAdaptationPatterns() instead.",
@@ -71,8 +71,14 @@ struct ConsolidateCommand: Command {
         let report = try await bank.consolidate(policy, donors: donors, isDryRun: isDryRun) { stage.show($0) }
         console.endProgress()
         await storage.close()
-        if isResumed, !isDryRun {
-            console.writeError("A consolidation had been interrupted; with the same options it was gone on with.\n")
+        console.warnOfDamage(donors)
+        if isResumed {
+            console.writeError(
+                isDryRun
+                    ? "A consolidation was interrupted: with its options, and its episodes still there, the next one goes on with it, "
+                        + "and makes what is left of that; this shows a new one.\n"
+                    : "A consolidation had been interrupted; with its options, and its episodes still there, it was gone on with, else "
+                        + "begun anew.\n")
         }
         switch format {
         case .json: console.write(json(report).text + "\n")
@@ -130,10 +136,15 @@ struct ConsolidateCommand: Command {
     private func text(_ report: ConsolidationReport) -> String {
         var text = "\(report.episodes) episodes with an outcome, of \(report.users) users"
         text += isDryRun ? "; nothing was written.\n" : ".\n"
+        if report.episodes == 0 {
+            text +=
+                "Episodes come from an engine with a reasoning bank in the file, or from 'attune personalize --store FILE --bank'.\n"
+        }
         text +=
             report.populationDonors > 0
             ? "New users start from what \(report.populationDonors) donors have in common.\n"
-            : "No start for new users: too few donors, or what users gain is not surely above 0.\n"
+            : "No start for new users: fewer than \(policy.minimumUsers) users gained and have an adapter of that kind, there are fewer "
+                + "than \(policy.minimumUses) episodes, or the users' mean gain is not surely above 0.\n"
         var table = TextTable()
         let made = [("created", report.created), ("updated", report.updated), ("retired", report.retired)]
         table.add([""] + Skill.heading)
