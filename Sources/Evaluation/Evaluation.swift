@@ -127,9 +127,11 @@ public struct Evaluation: Sendable {
         all: [EvaluationMethod], choices: [Tuner.Choice], tables: [EventTable], durations: [Duration]
     ) -> EvaluationResult {
         let positions = Dictionary(uniqueKeysWithValues: all.enumerated().map { ($1, $0) })
+        let none = positions[.none] ?? 0
+        let records = tables.map { UserRecords($0, over: tables[none]) }
+        let events = (0..<tables[none].userCount).map { tables[none].events(of: $0).count }
         let measures = PairedMeasures(
-            tables: tables, reference: positions[.none] ?? 0, resamples: configuration.resamples,
-            seed: configuration.seed)
+            records, reference: none, events: events, resamples: configuration.resamples, seed: configuration.seed)
         let cold = positions[.cold]
         let methods = configuration.methods.map { method in
             let m = positions[method] ?? 0
@@ -146,8 +148,9 @@ public struct Evaluation: Sendable {
         return EvaluationResult(
             dataset: data.name, embeddings: data.embeddingsName, items: data.itemCount, dimension: data.dimension,
             donors: data.donors.count, users: data.users.count, events: measures.events,
-            activeUsers: measures.activeUsers, configuration: configuration, methods: methods, measures: measures,
-            positions: positions)
+            activeUsers: measures.activeUsers, configuration: configuration, methods: methods,
+            dataHash: data.contentHash, userHashes: data.users.map { StableHash.hash($0.userID) },
+            eventsPerUser: events, records: records, measures: measures, positions: positions)
     }
 }
 

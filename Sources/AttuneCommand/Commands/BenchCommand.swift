@@ -21,8 +21,8 @@ struct BenchCommand: Command {
         name: "bench",
         abstract: "Time the kernels on this machine: updates and forwards.",
         discussion: [
-            "'attune bench' says how fast the arithmetic is; 'attune evaluate' says how well adapters learn, and is the "
-                + "one to ask whether a setting helps.",
+            "'attune bench' times kernels: how fast the arithmetic is. 'attune evaluate' and 'attune benchmark' judge learning: how "
+                + "well adapters do for users, and whether a setting helps.",
             "Every case is first checked against plain arithmetic in Float64, then timed in many short chunks of calls, "
                 + "in turns with the other cases of its shape (dimension/rank). The adapters stay in the cache, but "
                 + "for update-stream, which goes through many in random order. 'update-sgd' and 'forward' are the "

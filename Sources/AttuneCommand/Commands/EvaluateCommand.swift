@@ -24,6 +24,8 @@ struct EvaluateCommand: Command {
     let seeds: Int
     /// The HTML file to write, if any.
     let report: String?
+    /// The record to write, if any.
+    let record: String?
     let format: OutputFormat
     let showsProgress: Bool
 
@@ -53,6 +55,9 @@ struct EvaluateCommand: Command {
                 "report", "FILE.html", .path(suffix: ".html"),
                 help: "Write a self-contained report with the learning curves to this file, and the curves as CSV "
                     + "beside it."),
+            .value(
+                "record", "FILE.json", .path(suffix: ".json"),
+                help: "Write what each method did for each user to this new file, for 'attune benchmark compare'."),
             .format, .progress,
         ],
         examples: [
@@ -78,6 +83,7 @@ struct EvaluateCommand: Command {
         methods = arguments.list("methods")
         seeds = arguments.integer("seeds")
         report = arguments.text("report")
+        record = arguments.text("record")
         format = arguments.format
         showsProgress = arguments.flag("progress")
     }
@@ -93,6 +99,7 @@ struct EvaluateCommand: Command {
         let evaluation = try Evaluation(data, configuration: configuration)
         // What would fail at the end of a long run is tried before it.
         let files = try report.map { try ReportFiles(html: $0) }
+        if let record { try requireNewOutput(record) }
         if showsProgress { console.beginProgress("evaluating", total: Self.progressSteps) }
         let result = try await evaluation.run { progress in
             console.advanceProgress(to: Int(progress.fraction * Double(Self.progressSteps)))
@@ -104,7 +111,37 @@ struct EvaluateCommand: Command {
         case .text: console.write(printable(result.table, except: ["\n"]) + "\n")
         }
         try files?.write(result)
+        if let record { try ReportFiles.write(result.record(version: App.version, command: line).json, to: record) }
+    }
+
+    /// The command line that gives the same result.
+    private var line: String {
+        var words = ["attune", "evaluate"]
+        switch source {
+        case .synthetic: words.append("--synthetic")
+        case .folder(let path, let embeddings):
+            words.append(quotedForShell(path))
+            if let embeddings { words += ["--embeddings", quotedForShell(embeddings)] }
+        }
+        if let rank { words += ["--rank", "\(rank)"] }
+        words += ["--query", query.rawValue, "--methods", methods.joined(separator: ","), "--seeds", "\(seeds)"]
+        return words.joined(separator: " ")
     }
 
     private static let progressSteps = 1000
+}
+
+/// A word as a shell takes it: in single quotes where it holds anything but letters, digits and the usual signs of paths.
+private func quotedForShell(_ word: String) -> String {
+    let isPlain = word.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+    if isPlain, !word.isEmpty { return word }
+    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -59,12 +59,17 @@ struct ReportFiles {
     ///
     /// - Throws: ``CommandFailure`` (`ioError`).
     func write(_ result: EvaluationResult) throws(CommandFailure) {
-        for (path, text) in [(html, result.html), (csv, result.curvesCSV)] {
-            do throws(TensorFileError) {
-                try AtomicFile.write(to: path) { file throws(TensorFileError) in try file.append(Array(text.utf8)) }
-            } catch {
-                throw CommandFailure(.ioError, "can't write the report: \(error)")
-            }
+        for (path, text) in [(html, result.html), (csv, result.curvesCSV)] { try Self.write(text, to: path) }
+    }
+
+    /// Writes a file, which appears whole or not at all.
+    ///
+    /// - Throws: ``CommandFailure`` (`ioError`).
+    static func write(_ text: String, to path: String) throws(CommandFailure) {
+        do throws(TensorFileError) {
+            try AtomicFile.write(to: path) { file throws(TensorFileError) in try file.append(Array(text.utf8)) }
+        } catch {
+            throw CommandFailure(.ioError, "can't write the report: \(error)")
         }
     }
 }

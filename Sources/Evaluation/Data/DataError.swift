@@ -8,6 +8,7 @@ public struct DataError: Error, Sendable, Equatable, CustomStringConvertible, Cu
         private enum Kind: String {
             case unreadable, missingFile, missingColumn, malformedRow, invalidEncoding, invalidNumber, unknownItem
             case duplicateItem, emptyIdentifier, embeddings, limitExceeded, notEnoughData, invalidConfiguration
+            case malformedRecord, incomparable
         }
         private let kind: Kind
 
@@ -37,6 +38,11 @@ public struct DataError: Error, Sendable, Equatable, CustomStringConvertible, Cu
         public static let notEnoughData = Code(kind: .notEnoughData)
         /// A setting of a synthetic population or of an evaluation outside its range.
         public static let invalidConfiguration = Code(kind: .invalidConfiguration)
+
+        /// A benchmark's record that is none.
+        public static let malformedRecord = Code(kind: .malformedRecord)
+        /// Two benchmarks of other data or other users.
+        public static let incomparable = Code(kind: .incomparable)
 
         /// The code's name.
         public var description: String { kind.rawValue }

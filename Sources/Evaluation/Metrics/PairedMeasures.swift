@@ -1,3 +1,24 @@
+/// What two methods are compared in.
+public enum ComparedMeasure: String, Sendable, Hashable, CaseIterable {
+    /// The mean share of other candidates below the next like.
+    case auc
+    /// Mean reciprocal rank.
+    case mrr
+    /// NDCG at 10.
+    case ndcg10
+    /// How often the next like is among the first ten.
+    case hit10
+    /// The area under the curve of AUC gained over no adapter, in AUC · steps.
+    case area
+    /// The known likes until nine tenths of what the first method ends with are gained.
+    case t90
+    /// The share of users whose mean AUC is below that without an adapter.
+    case worse
+
+    /// Whether more of it is better.
+    public var isGain: Bool { self != .t90 && self != .worse }
+}
+
 /// All measures of several methods on the same users and events, with intervals from the same resamples.
 struct PairedMeasures: Sendable {
     /// What is averaged over events.
@@ -35,36 +56,43 @@ struct PairedMeasures: Sendable {
         let none = tables[reference]
         precondition(
             tables.allSatisfy { $0.offsets == none.offsets }, "PairedMeasures: tables of different users or events")
-        let users = none.userCount
-        let steps = (0..<users).map { none.events(of: $0).count }.max() ?? 0
-        let layout = Layout(steps: steps, methods: tables.count)
+        self.init(
+            tables.map { UserRecords($0, over: none) }, reference: reference,
+            events: (0..<none.userCount).map { none.events(of: $0).count }, resamples: resamples, seed: seed)
+    }
+
+    /// - Parameters:
+    ///   - records: One per method, of the same users and events.
+    ///   - reference: The position of `none`.
+    ///   - events: How many events each user has.
+    init(_ records: [UserRecords], reference: Int, events counts: [Int], resamples: Int, seed: UInt64) {
+        let users = counts.count
+        let steps = counts.max() ?? 0
+        let layout = Layout(steps: steps, methods: records.count)
         var rows = [Double](repeating: 0, count: users * layout.width)
         for user in 0..<users {
-            let range = none.events(of: user)
             let row = user * layout.width
-            rows[row + layout.events] = Double(range.count)
-            for step in 0..<range.count { rows[row + layout.active(step: step)] = 1 }
-            for (m, table) in tables.enumerated() {
-                var difference = 0.0
-                for (step, event) in range.enumerated() {
-                    let quality = table.quality[event]
-                    let gain = quality.auc - none.quality[event].auc
-                    rows[row + layout.measure(.auc, m)] += quality.auc
-                    rows[row + layout.measure(.reciprocalRank, m)] += quality.reciprocalRank
-                    rows[row + layout.measure(.ndcg10, m)] += quality.ndcg10
-                    rows[row + layout.measure(.hit10, m)] += quality.hit10
-                    if !table.regret.isEmpty { rows[row + layout.measure(.regret, m)] += table.regret[event] }
-                    rows[row + layout.gain(step: step, m)] = gain
-                    difference += gain
+            rows[row + layout.events] = Double(counts[user])
+            for step in 0..<counts[user] { rows[row + layout.active(step: step)] = 1 }
+        }
+        for (m, record) in records.enumerated() {
+            for measure in EventMeasure.allCases {
+                for (user, sum) in record.sums(measure).enumerated() {
+                    rows[user * layout.width + layout.measure(measure, m)] = sum
                 }
-                // Rounding alone must not make a user worse off.
-                if difference / Double(max(range.count, 1)) < -1e-12 { rows[row + layout.worse(m)] = 1 }
+            }
+            for user in 0..<users {
+                let row = user * layout.width
+                for (step, gain) in record.gains[user].enumerated() { rows[row + layout.gain(step: step, m)] = gain }
+                if record.isWorse(user, than: records[reference], events: counts[user]) {
+                    rows[row + layout.worse(m)] = 1
+                }
             }
         }
         self.users = users
         self.steps = steps
         self.layout = layout
-        events = none.eventCount
+        events = counts.reduce(0, +)
         bootstrap = ClusterBootstrap(table: rows, users: users, resamples: resamples, seed: seed)
     }
 
@@ -103,6 +131,43 @@ struct PairedMeasures: Sendable {
             return [step, 1 - step / Double(reference.firstStep(reaching: level))]
         }
         return (both[0], both[1])
+    }
+
+    /// How two methods differ in a measure, the second less the first, with its two-sided p; and their own values.
+    ///
+    /// The level of t90 is that of the first: nine tenths of what it ends with.
+    func comparison(
+        of first: Int, with second: Int, in measure: ComparedMeasure
+    ) -> (first: Double, second: Double, difference: Interval, p: Double) {
+        func values(_ sums: ArraySlice<Double>) -> (Double, Double) {
+            switch measure {
+            case .auc, .mrr, .ndcg10, .hit10:
+                let event: EventMeasure =
+                    switch measure {
+                    case .mrr: .reciprocalRank
+                    case .ndcg10: .ndcg10
+                    case .hit10: .hit10
+                    default: .auc
+                    }
+                let count = sums.at(layout.events)
+                return (
+                    sums.at(layout.measure(event, first)) / count, sums.at(layout.measure(event, second)) / count
+                )
+            case .worse:
+                return (sums.at(layout.worse(first)) / Double(users), sums.at(layout.worse(second)) / Double(users))
+            case .area: return (curve(sums, first).area, curve(sums, second).area)
+            case .t90:
+                let (own, other) = (curve(sums, first), curve(sums, second))
+                let level = own.convergenceLevel
+                return (Double(own.firstStep(reaching: level)), Double(other.firstStep(reaching: level)))
+            }
+        }
+        let (own, other) = values(bootstrap.totals[...])
+        let (difference, p) = bootstrap.test { sums in
+            let (own, other) = values(sums)
+            return other - own
+        }
+        return (own, other, difference, p)
     }
 
     /// The mean gain at each step, with intervals for each step on its own.

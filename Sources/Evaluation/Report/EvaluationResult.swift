@@ -56,6 +56,12 @@ public struct EvaluationResult: Sendable {
     /// The methods in the order of ``EvaluationConfiguration/methods``.
     public let methods: [Method]
 
+    /// A hash of the data that the result depends on.
+    public let dataHash: UInt64
+    let userHashes: [UInt64]
+    let eventsPerUser: [Int]
+    /// What each method did for each user, in the order of ``positions``.
+    let records: [UserRecords]
     let measures: PairedMeasures
     /// Where each method lies in ``measures``.
     let positions: [EvaluationMethod: Int]

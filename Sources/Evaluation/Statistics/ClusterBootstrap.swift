@@ -58,6 +58,19 @@ struct ClusterBootstrap: Sendable {
             resampled: (0..<resamples).map { b in statistic(sums[(b * width)..<((b + 1) * width)]) })
     }
 
+    /// A difference's interval, and the two-sided p of there being none: the least level at which the percentile interval would
+    /// leave out 0, twice the smaller share of resamples on either side of it, those at 0 on both. One is added to both counts, so
+    /// that p is never 0.
+    ///
+    /// **Source.** Davison & Hinkley 1997, §4.2.5 (tests from intervals), §4.2.1 (the one that is added).
+    func test(_ difference: (ArraySlice<Double>) -> Double) -> (interval: Interval, p: Double) {
+        let values = (0..<resamples).map { b in difference(sums[(b * width)..<((b + 1) * width)]) }
+        let below = values.count { $0 <= 0 }
+        let above = values.count { $0 >= 0 }
+        let p = min(1, 2 * Double(min(below, above) + 1) / Double(resamples + 1))
+        return (Interval(mean: difference(totals[...]), resampled: values), p)
+    }
+
     /// Several statistics of the sums at once, with their intervals.
     func intervals(_ statistics: (ArraySlice<Double>) -> [Double]) -> [Interval] {
         let estimates = statistics(totals[...])
