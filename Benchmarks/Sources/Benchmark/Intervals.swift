@@ -14,11 +14,12 @@ extension Benchmark {
             "\(study.replicates) evaluations of \(study.users) users, \(study.resamples) resamples: nominal 95 % intervals\n"
                 + "measure: truth; share that holds it [its 95 % interval]; below it, above it; mean length")
         for result in results {
+            func fine(_ value: Double) -> String { "\((value * 10_000).rounded() / 10_000)" }
             func percent(_ share: Double) -> String { "\((share * 1_000).rounded() / 10) %" }
             print(
-                "\(result.measure): \(rounded(result.truth)); \(percent(result.coverage.mean)) "
+                "\(result.measure): \(fine(result.truth)); \(percent(result.coverage.mean)) "
                     + "[\(percent(result.coverage.low)), \(percent(result.coverage.high))]; \(percent(result.below)), "
-                    + "\(percent(result.above)); \(rounded(result.length))")
+                    + "\(percent(result.above)); \(fine(result.length))")
         }
     }
 }
