@@ -17,18 +17,21 @@ public struct BenchmarkComparison: Sendable {
 
     /// One measure of two runs.
     public struct Row: Sendable, Hashable {
-        /// The names of the runs.
+        /// The name of the run that is compared with.
         public let first: String
+        /// The name of the run that is judged.
         public let second: String
         /// What is compared.
         public let measure: ComparedMeasure
-        /// The values of both.
+        /// The first's value.
         public let firstValue: Double
+        /// The second's value.
         public let secondValue: Double
         /// The second less the first, with its own 95 % interval.
         public let difference: Interval
-        /// The two-sided p of the difference alone, and adjusted for all rows.
+        /// The two-sided p of the difference alone.
         public let p: Double
+        /// The same, adjusted for all rows.
         public let adjusted: Double
         /// What follows.
         public let verdict: Verdict
@@ -39,8 +42,9 @@ public struct BenchmarkComparison: Sendable {
 
     /// One row for each pair of runs and measure.
     public let rows: [Row]
-    /// The users and events that both have.
+    /// The users that both have.
     public let users: Int
+    /// Their ranked events.
     public let events: Int
     /// The bootstrap's resamples.
     public let resamples: Int

@@ -21,8 +21,9 @@ public struct CoverageStudy: Sendable {
         public let truth: Double
         /// The share of the intervals that hold it, with the 95 % interval of that share (Wilson).
         public let coverage: Interval
-        /// The shares of the intervals that lie below it, and above it.
+        /// The share of the intervals that lie below it.
         public let below: Double
+        /// The share of the intervals that lie above it.
         public let above: Double
         /// The mean length of the intervals.
         public let length: Double
