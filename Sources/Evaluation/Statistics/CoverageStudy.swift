@@ -69,8 +69,7 @@ public struct CoverageStudy: Sendable {
     public func run(threads: Int = 2, progress: (Int) -> Void = { _ in }) async throws -> [Result] {
         // Without resamples: the estimate on very many users is the truth.
         let truth = values(users: population, stream: .max, resamples: 1).map(\.mean)
-        var hits = [[Int]](repeating: [0, 0, 0], count: truth.count)
-        var lengths = [Double](repeating: 0, count: truth.count)
+        var found = [[Interval]](repeating: [], count: replicates)
         try await withThrowingTaskGroup(of: (Int, [Interval]).self) { group in
             var next = 0
             func startNext() {
@@ -83,14 +82,20 @@ public struct CoverageStudy: Sendable {
             }
             while next < min(max(threads, 1), replicates) { startNext() }
             var done = 0
-            for try await (_, intervals) in group {
-                for (m, interval) in intervals.enumerated() {
-                    hits[m][interval.high < truth[m] ? 0 : interval.low > truth[m] ? 2 : 1] += 1
-                    lengths[m] += interval.high - interval.low
-                }
+            for try await (replicate, intervals) in group {
+                found[replicate] = intervals
                 done += 1
                 progress(done)
                 if next < replicates { startNext() }
+            }
+        }
+        // Added up in the order of the replicates, in whatever order they ended.
+        var hits = [[Int]](repeating: [0, 0, 0], count: truth.count)
+        var lengths = [Double](repeating: 0, count: truth.count)
+        for intervals in found {
+            for (m, interval) in intervals.enumerated() {
+                hits[m][interval.high < truth[m] ? 0 : interval.low > truth[m] ? 2 : 1] += 1
+                lengths[m] += interval.high - interval.low
             }
         }
         let n = Double(replicates)
