@@ -120,19 +120,10 @@ struct BankStarterTests {
     )
     func versionsOfDonorsAreKnown() async throws {
         let folder = try TemporaryFolder()
-        let storage = try await SQLiteStorage(path: folder.newPath())
-        var builder = EpisodeBuilder.dayBefore(clock.now)
-        builder.model = StableHash.hash("unnamed")
-        builder.key = try #require(storage.digestKey)
-        let planted = try PlantedDonors(builder, [.init(name: "a", taste: 3, users: 12, gain: 0.3)])
-        let bank = try await SQLiteReasoningBank(storage, clock: clock)
-        try await planted.fill(bank)
-        let engine = try engine(storage, nil)
-        for i in 0..<12 { try await learn(engine, "a \(i)", 0..<3) }
-        try await engine.checkpoint()
+        let (storage, bank, engine) = try await twelve(folder.newPath())
+        let key = try #require(storage.digestKey)
         func consolidate() async throws -> ConsolidationReport {
-            try await bank.autoConsolidate(
-                policy, donors: try await JournalDonors(storage, storage, key: builder.key))
+            try await bank.autoConsolidate(policy, donors: try await JournalDonors(storage, storage, key: key))
         }
         #expect(try await consolidate().populationDonors == 12)
         let starts = try await storage.priors(from: "a 3")
@@ -150,10 +141,10 @@ struct BankStarterTests {
         await storage.close()
     }
 
-    /// A file with twelve users who have learned and given to a bank's starts, and one who started from them.
-    private func taught(
+    /// Twelve users whose adapters are saved and whose episodes are in the file's bank; the engine has none.
+    private func twelve(
         _ path: String, replaysStarters: Bool = false
-    ) async throws -> (storage: SQLiteStorage, engine: PersonalizationEngine) {
+    ) async throws -> (storage: SQLiteStorage, bank: SQLiteReasoningBank, engine: PersonalizationEngine) {
         let storage = try await SQLiteStorage(path: path)
         var builder = EpisodeBuilder.dayBefore(clock.now)
         builder.model = StableHash.hash("unnamed")
@@ -164,7 +155,16 @@ struct BankStarterTests {
         let engine = try engine(storage, nil, replaysStarters: replaysStarters)
         for i in 0..<12 { try await learn(engine, "a \(i)", 0..<3) }
         try await engine.checkpoint()
-        _ = try await bank.autoConsolidate(policy, donors: try await JournalDonors(storage, storage, key: builder.key))
+        return (storage, bank, engine)
+    }
+
+    /// A file with twelve users who have learned and given to a bank's starts, and one who started from them.
+    private func taught(
+        _ path: String, replaysStarters: Bool = false
+    ) async throws -> (storage: SQLiteStorage, engine: PersonalizationEngine) {
+        let (storage, bank, engine) = try await twelve(path, replaysStarters: replaysStarters)
+        let key = try #require(storage.digestKey)
+        _ = try await bank.autoConsolidate(policy, donors: try await JournalDonors(storage, storage, key: key))
         engine.connectReasoningBank(bank)
         try await engine.createAdapter(for: "zoe")
         engine.disconnectReasoningBank()
