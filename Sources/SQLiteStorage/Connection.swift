@@ -152,6 +152,14 @@ final class Connection: @unchecked Sendable {
         self.isSynced = isSynced
     }
 
+    /// Runs `body` in a transaction that reads: it sees one state of the file.
+    func reading<R>(_ body: (Connection) throws -> R) throws -> R {
+        try run("BEGIN")
+        // Nothing was written: to end it is to let go of what was read.
+        defer { rollback() }
+        return try body(self)
+    }
+
     /// Runs `body` in a transaction that writes: all of it stands or nothing.
     func transaction<R>(_ body: () throws -> R) throws -> R {
         try run("BEGIN IMMEDIATE")

@@ -169,12 +169,23 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     func reading<R: Sendable>(_ operation: String, _ body: @escaping @Sendable (Connection) throws -> R) async throws
         -> R
     {
-        try await readers[Int.random(in: 0..<readers.count)].run(operation, path) { connection in
-            try connection.execute("BEGIN")
-            // Nothing was written: to end it is to let go of what was read.
-            defer { connection.rollback() }
-            return try body(connection)
+        try await readers[Int.random(in: 0..<readers.count)].run(operation, path) { try $0.reading(body) }
+    }
+
+    /// The same at once, on the caller's thread, where a connection is free: for what takes less time than a thread to wake, in
+    /// callers whose thread may wait for a disk.
+    func readingNow<R: Sendable>(
+        _ operation: String, _ body: @escaping @Sendable (Connection) throws -> R
+    ) async throws -> R {
+        var result: Result<R, any Error>?
+        for reader in readers {
+            // One that was closed says so in the queue.
+            let hasRun = reader.runNow { connection in
+                if let connection { result = Result { try connection.reading(body) } }
+            }
+            if hasRun, let result { return try result.get() }
         }
+        return try await reading(operation, body)
     }
 
     /// Runs `body` on the connection that writes, in a transaction.

@@ -95,7 +95,7 @@ extension SQLiteReasoningBank {
     /// Episodes of a kind by their identifiers; `nil` where one is not there any more.
     func episodes(_ ids: [EpisodeID], of kind: AdapterKind, _ operation: String) async throws -> [Episode?] {
         let path = storage.path
-        return try await storage.reading(operation) { connection in
+        return try await storage.readingNow(operation) { connection in
             try ids.map { id in
                 var found: Episode?
                 try connection.run(
