@@ -10,6 +10,7 @@ final class AdapterExtras: @unchecked Sendable {
         var optimizerState: OptimizerState?
         var protection: ProtectionState?
         var plateau: PlateauState?
+        var experts: Experts?
     }
 
     fileprivate let contents: UnsafeMutablePointer<Contents>
@@ -32,6 +33,8 @@ final class AdapterExtras: @unchecked Sendable {
     var protection: ProtectionState? { unsafe contents.pointee.protection }
     var isProtected: Bool { unsafe contents.pointee.protection != nil }
     var plateau: PlateauState? { unsafe contents.pointee.plateau }
+    var experts: Experts? { unsafe contents.pointee.experts }
+    var isMixing: Bool { unsafe contents.pointee.experts?.isMixing ?? false }
 
     /// Lends everything to whoever owns the only reference. Nobody asks again inside.
     @inline(__always)

@@ -62,6 +62,37 @@ extension LoRAAdapter {
         scratch: UpdateScratch, trace: StepTrace? = nil, judging judged: StepTrace? = nil
     ) throws(LoRAError) -> UpdateReport {
         try overrides.validate()
+        guard configuration.weighs || extras?.experts != nil, !feedback.isEmpty else {
+            return try step(feedback, configuration, overrides, scratch, trace, judged)
+        }
+        guard configuration.weighs else {
+            let report = try step(feedback, configuration, overrides, scratch, trace, judged)
+            experts = nil
+            return report
+        }
+        var (experts, hasChanged) = try observed(feedback, configuration, scratch)
+        let previous = hasChanged ? self : nil
+        if hasChanged {
+            experts.fork(parameters)
+            beginAnew()
+        }
+        do throws(LoRAError) {
+            // A step that is set aside is not judged: its adapter is another one.
+            let report = try step(
+                feedback, configuration, overrides, scratch, trace, hasChanged ? nil : judged)
+            self.experts = experts
+            return report
+        } catch {
+            if let previous { self = previous }
+            throw error
+        }
+    }
+
+    /// One step of the adapter in use.
+    private mutating func step(
+        _ feedback: [Feedback], _ configuration: UpdateConfiguration, _ overrides: UpdateOverrides,
+        _ scratch: UpdateScratch, _ trace: StepTrace?, _ judged: StepTrace?
+    ) throws(LoRAError) -> UpdateReport {
         if feedback.count == 1 {
             let hasTarget = feedback[0].hasPlausibleTarget(shape)
             if configuration.usesFactors(hasPlainTarget: hasTarget) {

@@ -191,6 +191,7 @@ extension LoRAAdapter {
         AlignedStorage<Float>.byteCount(for: parameters.count)
             + (optimizerState.map { AlignedStorage<Float>.byteCount(for: $0.storage.count) } ?? 0)
             + (protection.map { AlignedStorage<Float>.byteCount(for: $0.storage.count) } ?? 0)
+            + (experts?.frozen.map { AlignedStorage<Float>.byteCount(for: $0.count) } ?? 0)
     }
 
     /// A hash of shape, parameters and all state, for telling whether two adapters are bit-identical.
@@ -216,6 +217,7 @@ extension LoRAAdapter {
             hash.combine(UInt64(plateau.badSteps))
             hash.combine(UInt64(plateau.cooldown))
         }
+        experts?.combine(into: &hash)
         return hash.finalized()
     }
 
@@ -256,7 +258,7 @@ extension LoRAAdapter {
         var isFinite = false
         let y = unsafe [Float](unsafeUninitializedCapacity: d) { memory, count in
             guard let base = memory.baseAddress else { preconditionFailure("an array without memory") }
-            isFinite = x.withFloats { forward($0, output: unsafe FloatBuffer(base: base, count: d)) }
+            isFinite = x.withFloats { read($0, output: unsafe FloatBuffer(base: base, count: d)) }
             count = d
         }
         guard isFinite else { throw nonFinite(x.span) }
@@ -277,7 +279,9 @@ extension LoRAAdapter {
                 x.count == d ? "the output" : "the embedding", "forward", expected: d,
                 actual: x.count == d ? output.count : x.count)
         }
-        guard parameters.withBuffer({ Self.forward(x, shape, $0, &output) }) else { throw nonFinite(x) }
+        guard parameters.withBuffer({ Self.forward(x, shape, $0, &output) }), mix(x, &output) else {
+            throw nonFinite(x)
+        }
     }
 
     /// The output of a map with these parameters; says whether it is finite.
@@ -302,7 +306,7 @@ extension LoRAAdapter {
         let d = shape.dimension
         let shape = shape
         guard x.count == d, output.count == d,
-            lendParameters({ Self.forward(x, shape, $0, &output) })
+            lendParameters({ Self.forward(x, shape, $0, &output) }), mix(x, &output)
         else {
             // Seldom, and then it says what is wrong.
             try forward(x, into: &output)
@@ -318,7 +322,7 @@ extension LoRAAdapter {
         var isFinite = false
         let y = unsafe [Float](unsafeUninitializedCapacity: shape.dimension) { memory, count in
             var span = unsafe MutableSpan(_unsafeElements: memory)
-            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) }
+            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) } && mix(x.span, &span)
             count = shape.dimension
         }
         return isFinite ? (y, version) : (try forward(x), version)
@@ -330,9 +334,28 @@ extension LoRAAdapter {
         return Self.overflow("forward")
     }
 
-    /// The output, in memory that may not overlap the input; says whether it is finite.
-    package func forward(_ input: FloatBuffer, output: FloatBuffer) -> Bool {
-        FloatBuffer.temporary(shape.rank) { forward(input, hidden: $0, output: output) }
+    /// What is read, in memory that may not overlap the input; says whether it is finite.
+    package func read(_ input: FloatBuffer, output: FloatBuffer) -> Bool {
+        FloatBuffer.temporary(shape.rank) { read(input, hidden: $0, output: output) }
+    }
+
+    private func read(_ input: FloatBuffer, hidden: FloatBuffer, output: FloatBuffer) -> Bool {
+        forward(input, hidden: hidden, output: output) && mix(input, hidden: hidden, output: output)
+    }
+
+    @inline(__always)
+    private func mix(_ x: Span<Float>, _ output: inout MutableSpan<Float>) -> Bool {
+        guard let extras, extras.isMixing else { return true }
+        return mixed(x, &output)
+    }
+
+    @inline(never)
+    private func mixed(_ x: Span<Float>, _ output: inout MutableSpan<Float>) -> Bool {
+        unsafe output.withUnsafeMutableBufferPointer { memory in
+            guard let base = memory.baseAddress else { return false }
+            let y = unsafe FloatBuffer(base: base, count: shape.dimension)
+            return x.withFloats { x in FloatBuffer.temporary(shape.rank) { mix(x, hidden: $0, output: y) } }
+        }
     }
 
     /// Personalizes many embeddings; each row's result is the same, to the bit, as ``forward(_:)-([Float])``'s.
@@ -355,7 +378,7 @@ extension LoRAAdapter {
                             guard let base = memory.baseAddress else { return }
                             for i in 0..<inputs.rows where failed == nil {
                                 let y = unsafe FloatBuffer(base: base + i * d, count: d)
-                                if !forward(x.slice((i * d)..<((i + 1) * d)), hidden: hidden, output: y) { failed = i }
+                                if !read(x.slice((i * d)..<((i + 1) * d)), hidden: hidden, output: y) { failed = i }
                             }
                         }
                     }
@@ -368,8 +391,8 @@ extension LoRAAdapter {
         return outputs
     }
 
-    /// `output ← map(input)`, `hidden ← A·input`; says whether the output is finite, which it is only where the input is. `output`
-    /// may not overlap `input`.
+    /// The adapter's own output, unweighed: `output ← map(input)`, `hidden ← A·input`; says whether the output is finite, which it
+    /// is only where the input is. `output` may not overlap `input`.
     package func forward(_ input: FloatBuffer, hidden: FloatBuffer, output: FloatBuffer) -> Bool {
         parameters.withBuffer { Self.forward(input, shape, $0, hidden: hidden, output: output) }
     }

@@ -20,8 +20,9 @@ extension LoRAAdapter {
     /// do bias, identity, updates counted so far, and what a schedule remembers of the loss. The version rises by one.
     ///
     /// What the factors are to each other is another thing afterwards, so what belongs to them is dropped: the
-    /// optimizer's state and the protection (``consolidate()`` starts it anew). What the adapter started from is
-    /// carried over, so that it fades towards the same map, for a lower rank as near as A still reaches it.
+    /// optimizer's state, the protection (``consolidate()`` starts it anew), and the weights of reads with an adapter
+    /// that was set aside. What the adapter started from is carried over, so that it fades towards the same map, for a
+    /// lower rank as near as A still reaches it.
     ///
     /// - Parameter rank: 1...min(256, dimension).
     /// - Throws: ``LoRAError``: `invalidShape` for the rank, or where alpha would leave its range; `unsupported` as

@@ -64,6 +64,10 @@ public struct UpdateConfiguration: Sendable, Hashable {
     public var fading: PerObjective
     /// Protection of what was learned; `nil` for none (and no memory for it).
     public var elasticWeightConsolidation: ElasticWeightConsolidation?
+    /// Whether reads are weighed between the adapter and none by how well it has done; `nil` for reads of the adapter alone.
+    public var selfAudit: SelfAudit?
+    /// Whether a change of taste sets the adapter aside and begins a fresh one; `nil` for no.
+    public var driftForking: DriftForking?
     /// Whether steps are certified: B moves first, at a rate of at most 1/L_B, then the error is computed again and A moves at
     /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's
     /// loss. SGD only, without ``AdapterShape/normalizesOutput``, weight decay or protection; nothing fades then.
@@ -91,6 +95,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
         weightDecay: Float = 0,
         fading: PerObjective = PerObjective(target: 0, preference: 0, ranking: 0.03, reward: 0),
         elasticWeightConsolidation: ElasticWeightConsolidation? = nil,
+        selfAudit: SelfAudit? = nil,
+        driftForking: DriftForking? = nil,
         certifiesSteps: Bool = false,
         measuresLossAfter: Bool = true
     ) {
@@ -106,6 +112,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
         self.weightDecay = weightDecay
         self.fading = fading
         self.elasticWeightConsolidation = elasticWeightConsolidation
+        self.selfAudit = selfAudit
+        self.driftForking = driftForking
         self.certifiesSteps = certifiesSteps
         self.measuresLossAfter = measuresLossAfter
     }
@@ -141,6 +149,8 @@ public struct UpdateConfiguration: Sendable, Hashable {
             throw LoRAError(.invalidConfiguration, "weight decay", "\(weightDecay) is not in 0...1")
         }
         try elasticWeightConsolidation?.validate()
+        try selfAudit?.validate()
+        try driftForking?.validate()
         guard certifiesSteps else { return }
         func refuse(_ what: String) -> LoRAError {
             LoRAError(

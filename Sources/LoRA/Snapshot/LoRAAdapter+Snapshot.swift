@@ -18,7 +18,7 @@ private enum SnapshotFormat {
         static let optimizer = Parts(rawValue: 1 << 4)
         static let protection = Parts(rawValue: 1 << 5)
         static let plateau = Parts(rawValue: 1 << 6)
-        static let all = Parts(rawValue: (1 << 7) - 1)
+        static let experts = Parts(rawValue: 1 << 7)
     }
 }
 
@@ -39,10 +39,12 @@ extension LoRAAdapter {
         if optimizer != nil { parts.insert(.optimizer) }
         if protection != nil { parts.insert(.protection) }
         if plateau != nil { parts.insert(.plateau) }
+        let experts = experts
+        if experts != nil { parts.insert(.experts) }
 
         let floats =
             parameters.count + (start?.parameters.count ?? 0) + (optimizer?.storage.count ?? 0)
-            + (protection?.storage.count ?? 0)
+            + (protection?.storage.count ?? 0) + (experts?.frozen?.count ?? 0)
         var writer = ByteWriter(capacity: 160 + 4 * floats)
         writer.append(SnapshotFormat.magic)
         writer.append(SnapshotFormat.version)
@@ -76,6 +78,14 @@ extension LoRAAdapter {
             writer.append(plateau.factor)
             writer.append(UInt64(plateau.badSteps))
             writer.append(UInt64(plateau.cooldown))
+        }
+        if let experts {
+            for number in [experts.logNone, experts.logActive, experts.logFrozen] { writer.append(number) }
+            writer.append(experts.test.count)
+            for number in [experts.test.mean, experts.test.sum, experts.test.lowest] { writer.append(number) }
+            writer.append(experts.forks)
+            writer.append(UInt64(experts.frozen == nil ? 0 : 1))
+            if let frozen = experts.frozen { writer.append(frozen) }
         }
         writer.append(Checksum.of(writer.bytes[...]))
         return writer.bytes
@@ -152,6 +162,7 @@ private struct SnapshotReader {
         if parts.contains(.optimizer) { adapter.optimizerState = try optimizer(shape) }
         if parts.contains(.protection) { adapter.protection = try protection(shape) }
         if parts.contains(.plateau) { adapter.plateau = try plateau() }
+        if parts.contains(.experts) { adapter.experts = try experts(shape) }
         try Self.check(reader.remaining == 8, "\(reader.remaining - 8) bytes more than an adapter takes")
         return adapter
     }
@@ -182,7 +193,6 @@ private struct SnapshotReader {
         }
         let (dimension, rank) = (try Self.found(reader.take(UInt32.self)), try Self.found(reader.take(UInt16.self)))
         parts = SnapshotFormat.Parts(rawValue: try Self.found(reader.take()))
-        try Self.check(SnapshotFormat.Parts.all.isSuperset(of: parts), "it has parts that are unknown")
         let padding: UInt8 = try Self.found(reader.take())
         let alpha = try Self.found(reader.takeFloat())
         let morePadding: UInt32 = try Self.found(reader.take())
@@ -237,6 +247,32 @@ private struct SnapshotReader {
             storage.withBuffer { $0.slice(n..<(3 * n)).array.allSatisfy { $0 >= 0 } },
             "the Fisher information: a number is negative")
         return ProtectionState(storage: storage, accumulated: accumulated)
+    }
+
+    private mutating func experts(_ shape: AdapterShape) throws(LoRAError) -> Experts {
+        func weight() throws(LoRAError) -> Double {
+            let value = try Self.found(reader.takeDouble())
+            // Of none it is −∞; the largest is 0.
+            try Self.check(value <= 0, "the logarithm of a weight is \(value)")
+            return value
+        }
+        let (none, active, frozen) = (try weight(), try weight(), try weight())
+        try Self.check(max(none, active, frozen) == 0 && active > -.infinity, "the weights of reads are impossible")
+        var test = PageHinkley()
+        test.count = try count("the drift test's updates", below: 1 << 62)
+        (test.mean, test.sum, test.lowest) = (
+            try Self.found(reader.takeDouble()), try Self.found(reader.takeDouble()),
+            try Self.found(reader.takeDouble())
+        )
+        try Self.check(
+            test.mean.isFinite && test.sum.isFinite && test.lowest.isFinite && test.lowest <= 0,
+            "the drift test's sums are impossible")
+        let forks = try count("the changes of taste", below: 1 << 62)
+        let hasFrozen = try count("whether an adapter is set aside", below: 2) == 1
+        try Self.check(hasFrozen == (frozen > -.infinity), "an adapter that is set aside has no weight, or none has one")
+        return Experts(
+            logNone: none, logActive: active, logFrozen: frozen, test: test, forks: forks,
+            frozen: hasFrozen ? try floats(shape.parameterCount, "the adapter that is set aside", in: .shared) : nil)
     }
 
     private mutating func plateau() throws(LoRAError) -> PlateauState {

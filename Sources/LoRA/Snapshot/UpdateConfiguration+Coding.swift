@@ -69,6 +69,17 @@ extension UpdateConfiguration {
         if let protection = elasticWeightConsolidation { writer.append(protection.strength, protection.decay) }
         writer.append(UInt8(certifiesSteps ? 1 : 0))
         writer.append(UInt8(measuresLossAfter ? 1 : 0))
+        // Only where there is one: the bytes of the others stay what they were.
+        if weighs {
+            writer.append(UInt8(selfAudit == nil ? 0 : 1))
+            if let audit = selfAudit { writer.append(audit.rate, audit.prior, audit.share, audit.range) }
+            writer.append(UInt8(driftForking == nil ? 0 : 1))
+            if let forking = driftForking {
+                writer.append(forking.tolerance, forking.threshold)
+                writer.append(UInt64(forking.minimumUpdates))
+                writer.append(forking.rate, forking.share)
+            }
+        }
         return writer.bytes
     }
 
@@ -111,6 +122,21 @@ extension UpdateConfiguration {
         }
         certifiesSteps = try reader.flag()
         measuresLossAfter = try reader.flag()
+        if reader.remaining > 0 {
+            if try reader.flag() {
+                let values = try reader.floats(4)
+                selfAudit = SelfAudit(rate: values[0], prior: values[1], share: values[2], range: values[3])
+            }
+            if try reader.flag() {
+                let limits = try reader.floats(2)
+                let minimum = try reader.count()
+                let values = try reader.floats(2)
+                driftForking = DriftForking(
+                    tolerance: limits[0], threshold: limits[1], minimumUpdates: minimum, rate: values[0],
+                    share: values[1])
+            }
+            guard weighs else { throw reader.refuse("it says twice that reads are not weighed") }
+        }
         try reader.end()
     }
 }

@@ -103,6 +103,19 @@ extension EngineConfiguration {
                 "update.elasticWeightConsolidation",
                 update.elasticWeightConsolidation.map { "strength \($0.strength), decay \($0.decay)" } ?? "off",
                 "protection against forgetting"),
+            text(
+                "update.selfAudit",
+                update.selfAudit.map {
+                    "rate \($0.rate), prior \($0.prior), share \($0.share), range \($0.range)"
+                } ?? "off",
+                "a weight on each adapter's reads by its own record"),
+            text(
+                "update.driftForking",
+                update.driftForking.map {
+                    "threshold \($0.threshold), tolerance \($0.tolerance), after \($0.minimumUpdates), rate \($0.rate), "
+                        + "share \($0.share)"
+                } ?? "off",
+                "whether a change of taste sets the adapter aside"),
             number(
                 "ItemCatalogue.defaultPopularityWeight", ItemCatalogue.defaultPopularityWeight,
                 "κ of an item's offset κ·log(1 + popularity); evaluate tries others on donors"),

@@ -141,7 +141,9 @@ public struct EngineConfiguration: Sendable {
 extension EngineConfiguration {
     /// The bytes of one adapter in memory with all the state that updates make for it.
     func bytesPerAdapter(_ shape: AdapterShape) -> Int {
-        let copies = 1 + update.optimizer.stateCountPerParameter + (update.elasticWeightConsolidation == nil ? 0 : 3)
+        let copies =
+            1 + update.optimizer.stateCountPerParameter + (update.elasticWeightConsolidation == nil ? 0 : 3)
+            + (update.driftForking == nil ? 0 : 1)
         return copies * AlignedStorage<Float>.byteCount(for: shape.parameterCount) + Self.bytesBesides
     }
 

@@ -209,7 +209,9 @@ extension AdapterFile {
 
 extension LoRAAdapter {
     /// Whether there is more to go on with than the map and the counts.
-    package var hasState: Bool { start != nil || optimizerState != nil || protection != nil || plateau != nil }
+    package var hasState: Bool {
+        start != nil || optimizerState != nil || protection != nil || plateau != nil || experts != nil
+    }
 
     /// Whether the other has the same map, counts and identity, to the bit.
     fileprivate func hasSameMap(as other: LoRAAdapter) -> Bool {
