@@ -36,7 +36,8 @@ extension BenchmarkRecord {
 
     private static func rounded(_ gain: Double) -> Double { (gain * 1e6).rounded() / 1e6 }
 
-    private static func hex(_ value: UInt64) -> String {
+    /// Sixteen hexadecimal digits.
+    static func hex(_ value: UInt64) -> String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }

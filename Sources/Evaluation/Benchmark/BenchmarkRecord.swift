@@ -56,11 +56,12 @@ extension EvaluationResult {
             query: configuration.query, seeds: configuration.seeds, version: version, command: command,
             users: userHashes, events: eventsPerUser,
             runs: methods.compactMap { method in
-                positions[method.method].map { position in
-                    var settings = Dictionary(uniqueKeysWithValues: method.settings.map { ($0.name, $0.value) })
+                positions[method.name].map { position in
+                    var settings = Dictionary(
+                        method.settings.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
                     settings["kappa"] = method.kappa
                     return BenchmarkRecord.Run(
-                        name: method.method.rawValue, settings: settings, records: records[position])
+                        name: method.name, settings: settings, records: records[position])
                 }
             })
     }

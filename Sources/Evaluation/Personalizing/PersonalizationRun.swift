@@ -36,7 +36,7 @@ public struct PersonalizationRun: Sendable {
         configuration.threads = threads
         let tuner = Tuner(
             data: data, configuration: configuration, progress: ProgressCounter(stages: 1, handler: { _ in }))
-        plainPopularityWeight = try await tuner.choice(of: IdentityMethod(query: nil), label: "popularity").kappa
+        plainPopularityWeight = try await tuner.choice(of: IdentityMethod(query: nil), Trial("popularity")).kappa
         self.data = data
         self.query = query
         self.popularityWeight = popularityWeight
