@@ -83,6 +83,14 @@ extension EvaluationData {
                 hash.combine(sequence.userID)
                 hash.combine(UInt64(sequence.items.count))
                 for item in sequence.items { hash.combine(UInt64(item)) }
+                for query in sequence.queries { hash.combine(UInt64(query)) }
+            }
+        }
+        if let queryVectors {
+            for row in 0..<queryVectors.rows {
+                queryVectors.withRow(row) { values in
+                    for i in values.indices { hash.combine(UInt64(values[i].bitPattern)) }
+                }
             }
         }
         return hash.finalized()

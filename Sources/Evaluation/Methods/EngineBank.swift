@@ -32,7 +32,7 @@ struct EngineBank: ReasoningBank {
             let id = String(ReplicateStream.name(userID: user.userID, replicate: 0), radix: 16)
             var queries = RunningQuery(query, dimension: data.dimension)
             for step in 0..<(user.items.count - 1) {
-                let query = queries.next(like: data.vectors.rowValues(user.items[step])).scaled(by: share)
+                let query = queries.next(of: user, at: step, in: data).scaled(by: share)
                 let signal = Feedback.Signal.like(
                     user.items[step + 1], in: catalogue, seen: Array(user.items[0...step]))
                 try await engine.updateAdapter(for: id, with: [Feedback(embedding: query, signal: signal)])

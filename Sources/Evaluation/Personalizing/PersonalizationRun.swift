@@ -31,6 +31,11 @@ public struct PersonalizationRun: Sendable {
         guard (1...64).contains(threads) else {
             throw DataError(.invalidConfiguration, "\(threads) threads are not in 1...64")
         }
+        guard data.queryVectors == nil else {
+            throw DataError(
+                .missingFile, file: InteractionsFile.name,
+                "the folder has none: likes of \(InteractionsFile.queriesName) are evaluated and not streamed")
+        }
         var configuration = EvaluationConfiguration()
         configuration.query = query
         configuration.threads = threads

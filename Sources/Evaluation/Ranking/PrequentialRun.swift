@@ -142,7 +142,7 @@ private struct ChunkRun {
             try Task.checkCancellation()
             // Sequences fall in length, so the active users are the first ones.
             let active = users.prefix { $0.items.count > step + 1 }.count
-            let current = (0..<active).map { queries[$0].next(like: data.vectors.rowValues(users[$0].items[step])) }
+            let current = (0..<active).map { queries[$0].next(of: users[$0], at: step, in: data) }
             for user in 0..<active {
                 for seed in 0..<seeds {
                     let ranker = rankers[user * seeds + seed]
