@@ -27,8 +27,10 @@ final class WarmStarts {
     /// `cold` at the rate with the best AUC on the donors.
     func cold() async throws -> Tuner.Choice {
         if let tunedCold { return tunedCold }
-        let choice = try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, owner: "cold") {
-            [self] rate in ColdAdapterMethod(try training(rate: rate))
+        // The choice is kept, so that it must not keep this.
+        let (tuner, catalogue) = (tuner, catalogue)
+        let choice = try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, owner: "cold") { rate in
+            ColdAdapterMethod(try Self.training(rate: rate, tuner, catalogue))
         }
         tunedCold = choice
         return choice
@@ -78,7 +80,11 @@ final class WarmStarts {
         do { return try await trial() } catch is TrialFailure { return nil }
     }
 
-    private func training(rate: Float) throws -> PairwiseAdapter {
+    private func training(rate: Float) throws -> PairwiseAdapter { try Self.training(rate: rate, tuner, catalogue) }
+
+    private static func training(
+        rate: Float, _ tuner: Tuner, _ catalogue: CatalogueContext
+    ) throws -> PairwiseAdapter {
         let (data, configuration) = (tuner.data, tuner.configuration)
         return try PairwiseAdapter(
             vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,
