@@ -21,7 +21,8 @@ import Testing
         try folder.write("grid.json", Self.grid)
         let output = folder.path + "/out"
         let arguments = [
-            "benchmark", "convergence", folder.path, "--grid", folder.path + "/grid.json", "--seeds", "1", "--report", output,
+            "benchmark", "convergence", folder.path, "--grid", folder.path + "/grid.json", "--seeds", "1", "--report",
+            output,
         ]
         let run = await attune(arguments: arguments)
         #expect(run.code == .success, "\(run.errors)")
@@ -49,10 +50,13 @@ import Testing
         let folder = try JobTests.Folder()
         let output = folder.path + "/out"
         let options = ["--seeds", "2", "--methods", "none,ridge,cold,similar"]
-        let plain = await attune(arguments: ["evaluate", folder.path, "--record", folder.path + "/plain.json"] + options)
+        let plain = await attune(
+            arguments: ["evaluate", folder.path, "--record", folder.path + "/plain.json"] + options)
         let run = await attune(arguments: ["benchmark", "convergence", folder.path, "--report", output] + options)
         #expect(run.output.hasPrefix(plain.output.dropLast()), "\(run.errors)")
-        let (a, b) = (try BenchmarkRecord(path: folder.path + "/plain.json"), try BenchmarkRecord(path: output + "/result.json"))
+        let (a, b) = (
+            try BenchmarkRecord(path: folder.path + "/plain.json"), try BenchmarkRecord(path: output + "/result.json")
+        )
         #expect(a.runs == b.runs && a.users == b.users && a.events == b.events && a.dataHash == b.dataHash)
     }
 
@@ -95,7 +99,8 @@ import Testing
             let process = Process()
             process.executableURL = URL(filePath: program)
             process.arguments = [
-                "benchmark", "convergence", folder.path, "--grid", folder.path + "/grid.json", "--methods", "none,cold,warm",
+                "benchmark", "convergence", folder.path, "--grid", folder.path + "/grid.json", "--methods",
+                "none,cold,warm",
                 "--seeds", "2", "--report", output,
             ]
             process.standardOutput = FileHandle.nullDevice

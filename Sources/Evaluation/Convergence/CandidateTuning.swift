@@ -68,7 +68,8 @@ final class CandidateTuning {
         for candidate in Self.completed(variant).candidates {
             let attempt = attempt(variant, candidate)
             do {
-                let mean = try await tuner.scores(attempt.choice.trial, kappa: attempt.choice.kappa, attempt.onDonors).mean
+                let mean = try await tuner.scores(attempt.choice.trial, kappa: attempt.choice.kappa, attempt.onDonors)
+                    .mean
                 let value = variant.method == .engine ? mean.ndcg10 : mean.auc
                 if value > best?.value ?? -1 { best = (attempt.choice, value) }
             } catch let error as TrialFailure {
@@ -96,7 +97,8 @@ final class CandidateTuning {
         // Sorted, so that the order in which a grid names its settings makes no other piece of the same work.
         let basis = (candidate.filter { $0.name != .kappa }.map { "\($0.name.rawValue)=\($0.value.text)" }).sorted()
         let trial = Trial(
-            variant.name, shown, basis: "grid \(variant.method.rawValue), \(basis.joined(separator: ", "))", ofGrid: true)
+            variant.name, shown, basis: "grid \(variant.method.rawValue), \(basis.joined(separator: ", "))",
+            ofGrid: true)
         let settings = candidate.compactMap { setting in
             setting.name == .kappa ? nil : setting.value.asNumber.map { (name: setting.name.rawValue, value: $0) }
         }

@@ -22,8 +22,10 @@ public struct ConvergenceBenchmark: Sendable {
     public let grid: ConvergenceGrid
     /// The query, the seeds, and what else variants do not say. Its methods are those of the variants.
     public let configuration: EvaluationConfiguration
-    /// The version of Attune, for the record; pieces of other versions are not used.
+    /// The version of Attune, for the record.
     public let version: String
+    /// What tells one build of the program from another; pieces that another build or version made are not used.
+    public let build: String
     /// The command line, for the record.
     public let command: String
 
@@ -31,8 +33,9 @@ public struct ConvergenceBenchmark: Sendable {
     ///
     /// - Throws: ``DataError``: `invalidConfiguration` for a setting of the run, `malformedGrid` for one of a variant.
     public init(
-        _ data: EvaluationData, grid: ConvergenceGrid, configuration: EvaluationConfiguration = EvaluationConfiguration(),
-        version: String = "", command: String = ""
+        _ data: EvaluationData, grid: ConvergenceGrid,
+        configuration: EvaluationConfiguration = EvaluationConfiguration(),
+        version: String = "", build: String = "", command: String = ""
     ) throws(DataError) {
         try grid.validate(dimension: data.dimension)
         var configuration = configuration
@@ -43,6 +46,7 @@ public struct ConvergenceBenchmark: Sendable {
         self.grid = grid
         self.configuration = configuration
         self.version = version
+        self.build = build
         self.command = command
     }
 
@@ -70,7 +74,7 @@ public struct ConvergenceBenchmark: Sendable {
     /// What every piece depends on.
     private var context: String {
         """
-        attune \(version), numerics \(Numerics.version)
+        attune \(version), build \(build), numerics \(Numerics.version)
         data \(data.contentHash)
         query \(configuration.query.rawValue), rank \(configuration.rank), seed \(configuration.seed)
         popularity weights \(configuration.popularityWeights)

@@ -45,7 +45,8 @@ public final class ConvergenceFolder: Sendable {
 
     private static func locked(_ file: String) throws(DataError) -> Int32 {
         func refusal(_ what: String, _ number: Int32) -> DataError {
-            DataError(.cannotWrite, "the lock of the folder for results \(what): \(unsafe String(cString: strerror(number)))")
+            DataError(
+                .cannotWrite, "the lock of the folder for results \(what): \(unsafe String(cString: strerror(number)))")
         }
         let descriptor = unsafe open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
         guard descriptor >= 0 else { throw refusal("cannot be opened", errno) }

@@ -98,7 +98,8 @@ public struct ConvergenceGrid: Sendable, Hashable {
             let (count, overflow) = candidates.addingReportingOverflow(variant.candidateCount)
             guard !overflow, count <= Self.mostCandidates else {
                 throw refuse(
-                    "with variant '\(variant.name)' there are more than \(Self.mostCandidates) candidates: try fewer values")
+                    "with variant '\(variant.name)' there are more than \(Self.mostCandidates) candidates: try fewer values"
+                )
             }
             candidates = count
         }
@@ -162,7 +163,9 @@ extension ConvergenceGrid.Variant {
             }
             guard !setting.values.isEmpty else { throw refuse("it has no values: name one at least, or leave it out") }
             for (j, value) in setting.values.enumerated() {
-                guard !setting.values[..<j].contains(value) else { throw refuse("the value \(value.text) is there twice") }
+                guard !setting.values[..<j].contains(value) else {
+                    throw refuse("the value \(value.text) is there twice")
+                }
                 if let reason = setting.name.refusal(of: value, dimension: dimension) {
                     throw refuse("the value \(value.text) \(reason)")
                 }

@@ -16,7 +16,8 @@ extension ConvergenceResult {
                 guard let value else { continue }
                 var fields = [variant.name, variant.method.rawValue, name] + value.fields
                 if let row = variant.differences.first(where: { $0.measure.rawValue == name }) {
-                    fields += [reference] + row.difference.fields + ["\(row.p)", "\(row.adjusted)", row.verdict.rawValue]
+                    fields +=
+                        [reference] + row.difference.fields + ["\(row.p)", "\(row.adjusted)", row.verdict.rawValue]
                 } else {
                     fields += [String](repeating: "", count: 7)
                 }

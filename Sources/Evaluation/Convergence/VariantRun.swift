@@ -58,6 +58,7 @@ struct VariantRun {
                 choice, label: variant.name, weight: Self.weight(variant.method, configuration.seeds))
             chosen.append((choice, piece))
         }
+        try Task.checkCancellation()
         return try await counter.run("resampling users") { _ in
             let result = result(all: all, chosen: chosen)
             return Outcome(

@@ -88,7 +88,9 @@ struct EngineMethod: RankingMethod {
         let donors = tuner.data.donors
         let folds = DonorBank.fold(of: donors.map(\.userID), seed: tuner.configuration.seed).map { $0 % 2 }
         var banks: [EngineBank] = []
-        for fold in 0..<2 { banks.append(try await bank(of: zip(donors, folds).filter { $0.1 != fold }.map(\.0), tuner)) }
+        for fold in 0..<2 {
+            banks.append(try await bank(of: zip(donors, folds).filter { $0.1 != fold }.map(\.0), tuner))
+        }
         let byUser = Dictionary(
             zip(donors.map { UserKey($0.userID) }, folds), uniquingKeysWith: { first, _ in first })
         return try with(banks, folds: byUser)
@@ -178,7 +180,8 @@ struct EngineMethod: RankingMethod {
 
         func learn(from event: LearningEvent) async throws {
             let feedback = Feedback(
-                embedding: event.query.scaled(by: share), signal: .like(event.positive, in: catalogue, seen: event.seen))
+                embedding: event.query.scaled(by: share), signal: .like(event.positive, in: catalogue, seen: event.seen)
+            )
             _ = try await engine.updateAdapter(for: user, with: [feedback])
         }
     }

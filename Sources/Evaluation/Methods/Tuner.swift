@@ -74,7 +74,8 @@ struct Tuner: Sendable {
     private func run(
         _ trial: Trial, kappas: [Double], _ method: () async throws -> any RankingMethod
     ) async throws -> [DonorScores] {
-        try await progress.run("tuning \(trial.label) on donors") { report throws -> [DonorScores] in
+        try Task.checkCancellation()
+        return try await progress.run("tuning \(trial.label) on donors") { report throws -> [DonorScores] in
             let key = "donors\n\(trial.key)\nkappas \(kappas)"
             let piece: DonorPiece
             if let found = try pieces?.donorPiece(key, donors: data.donors.count, kappas: kappas.count) {
@@ -118,6 +119,7 @@ extension Tuner {
     func evaluated(_ choice: Choice, label: String, weight: Double) async throws -> UserPiece {
         let key = "users\n\(choice.trial.key)\nkappa \(choice.kappa)\nseeds \(configuration.seeds)"
         let events = data.users.map { $0.items.count - 1 }
+        try Task.checkCancellation()
         if let found = try pieces?.userPiece(key, events: events, hasRegret: data.truth != nil) {
             return try await progress.run("evaluating \(label)", weight: weight) { _ in found }
         }

@@ -34,7 +34,9 @@ extension BenchmarkComparison {
             (
                 "rows",
                 .array(
-                    rows.map { row in .object([("first", .string(row.first)), ("second", .string(row.second))] + row.json) })
+                    rows.map { row in
+                        .object([("first", .string(row.first)), ("second", .string(row.second))] + row.json)
+                    })
             ),
         ]).text
     }

@@ -12,18 +12,21 @@ extension EvaluationResult {
     /// run. Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
     /// reads back the same.
     public var json: String {
-        JSONText.object(facts + [
-            (
-                "methods",
-                .object(
-                    methods.map { method in
-                        (
-                            method.name,
-                            .object(method.json(overProfile: overProfile(method.name), overCold: overCold(method.name)))
-                        )
-                    })
-            ),
-        ]).text
+        JSONText.object(
+            facts + [
+                (
+                    "methods",
+                    .object(
+                        methods.map { method in
+                            (
+                                method.name,
+                                .object(
+                                    method.json(overProfile: overProfile(method.name), overCold: overCold(method.name)))
+                            )
+                        })
+                )
+            ]
+        ).text
     }
 }
 

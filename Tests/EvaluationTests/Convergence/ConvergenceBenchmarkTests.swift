@@ -46,7 +46,8 @@ import Testing
             ], data: data, seeds: 2)
         func tables(_ rate: Double, users: [LikeSequence], seeds: Int) async throws -> EventTable {
             let method = try ColdAdapterMethod(
-                vectors: data.vectors, offsets: data.popularity.map { Float(0.1) * $0 }, rank: 2, rate: Float(rate), seed: 0)
+                vectors: data.vectors, offsets: data.popularity.map { Float(0.1) * $0 }, rank: 2, rate: Float(rate),
+                seed: 0)
             let run = PrequentialRun(
                 data: data, users: users, query: .last, kappas: [0.1], seeds: seeds, seed: 0, threads: 1)
             return try await run.tables(of: method)[0]
@@ -168,7 +169,9 @@ import Testing
         #expect(variants[1]["bytes_per_adapter"] as? Int == 24)
         // As many fields in each row as in the header.
         for csv in [result.measuresCSV, result.usersCSV, result.timesCSV] {
-            let counts = csv.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false).count }
+            let counts = csv.split(separator: "\n").map {
+                $0.split(separator: ",", omittingEmptySubsequences: false).count
+            }
             #expect(Set(counts).count == 1 && counts.count > 1)
         }
     }
@@ -210,7 +213,9 @@ import Testing
             }
             _ = try adapter.update(
                 with: [Feedback(embedding: fed, signal: .like(liked, in: catalogue))], configuration: configuration)
-            let logits = (0..<items).map { i in (0..<d).reduce(0.0) { $0 + y[$1] * Double(vectors[i, $1]) } / temperature }
+            let logits = (0..<items).map { i in
+                (0..<d).reduce(0.0) { $0 + y[$1] * Double(vectors[i, $1]) } / temperature
+            }
             let weights = logits.map { exp($0 - (logits.max() ?? 0)) }
             let total = weights.reduce(0, +)
             let gradient = (0..<d).map { j in

@@ -38,7 +38,9 @@ import Testing
         #expect(try BenchmarkRecord(path: path + "/result.json").runs.map(\.name) == ["none", "cold", "warm", "e"])
         let output = try ConvergenceFolder(path: path)
         let notices = Lock([String]())
-        let again = try await SmallBenchmark.run(Self.variants, in: output) { text in notices.withLock { $0.append(text) } }
+        let again = try await SmallBenchmark.run(Self.variants, in: output) { text in
+            notices.withLock { $0.append(text) }
+        }
         try output.write(again)
         // The times too, which are those of the pieces.
         #expect(try files(path) == first && notices.withLock { $0 }.isEmpty)
@@ -94,7 +96,9 @@ import Testing
             try bytes.write(to: file)
         }
         let notices = Lock([String]())
-        let again = try await SmallBenchmark.run(Self.variants, in: output) { text in notices.withLock { $0.append(text) } }
+        let again = try await SmallBenchmark.run(Self.variants, in: output) { text in
+            notices.withLock { $0.append(text) }
+        }
         #expect(SmallBenchmark.text(again) == expected)
         // Pieces that the end no longer needs are not looked at.
         #expect(notices.withLock { $0.count } == broken, "\(notices.withLock { $0 })")
@@ -127,7 +131,9 @@ import Testing
         _ = try ConvergenceFolder(path: path)
         #expect(try FileManager.default.contentsOfDirectory(atPath: path).sorted() == ["notes.tmp", "pieces"])
         #expect(try FileManager.default.contentsOfDirectory(atPath: path + "/pieces") == ["lock"])
-        let other = try #require(throws: DataError.self) { _ = try ConvergenceFolder(path: URL(filePath: path).deletingLastPathComponent().path) }
+        let other = try #require(throws: DataError.self) {
+            _ = try ConvergenceFolder(path: URL(filePath: path).deletingLastPathComponent().path)
+        }
         #expect(other.code == .cannotWrite && other.message.contains("other things"))
         let missing = #expect(throws: DataError.self) { _ = try ConvergenceFolder(path: folder.path + "/a/b") }
         #expect(missing?.code == .cannotWrite)

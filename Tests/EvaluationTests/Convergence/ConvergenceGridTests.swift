@@ -77,7 +77,8 @@ import Testing
             (engine("\"optimizer\": [\"lion\"]"), "is not one of sgd, momentum, nesterov, riemannian"),
             (engine("\"bank\": [1]"), "is neither true nor false"), (engine("\"fading\": [1]"), "from 0 to below 1"),
             (engine("\"ewc\": [-1]"), "from 0 to 10000"), (engine("\"restartsAfter\": [[4, 2]]"), "ascending"),
-            (engine("\"restartsAfter\": [4]"), "is no list of whole numbers"), (engine("\"strength\": [1]"), "none of that name"),
+            (engine("\"restartsAfter\": [4]"), "is no list of whole numbers"),
+            (engine("\"strength\": [1]"), "none of that name"),
             (
                 engine("\"rate\": [\((1...1001).map(String.init).joined(separator: ","))], \"bank\": [true, false]"),
                 "the value 1001"

@@ -63,7 +63,9 @@ import Testing
 
     @Test func aRowWithoutAQueryOrWithAKnownItemIsLeftOut() throws {
         var text = "user_id,query_row,item_id,timestamp\nu,8,i7,0\n"
-        for user in ["u", "donor"] { for step in 0..<7 { text += "\(user),\(step),i\(step),\(step)\n\(user),2,i\(step),9\n" } }
+        for user in ["u", "donor"] {
+            for step in 0..<7 { text += "\(user),\(step),i\(step),\(step)\n\(user),2,i\(step),9\n" }
+        }
         let folder = try folder(text)
         let data = try EvaluationData(DataFolder(path: folder.path))
         #expect(data.users[0].items == Array(0..<7) && data.users[0].queries == Array(0..<7))
@@ -119,7 +121,8 @@ import Testing
         var text = "user_id,query_row,item_id,timestamp\n"
         for step in 0..<9 { text += "\"u,ü\",\(step),i\(step % 8),\(step)\n" }
         let bytes = Array(text.utf8)
-        let items = try ItemsFile(bytes: Array(("item_id\n" + (0..<8).map { "i\($0)\n" }.joined()).utf8), limits: DataLimits())
+        let items = try ItemsFile(
+            bytes: Array(("item_id\n" + (0..<8).map { "i\($0)\n" }.joined()).utf8), limits: DataLimits())
         var random = PhiloxGenerator(seed: 21, purpose: .simulation)
         for _ in 0..<underSanitizer(200, otherwise: 3_000) {
             var broken = bytes

@@ -1,4 +1,5 @@
 import Attune
+import TensorCore
 
 /// `attune benchmark convergence`: how fast variants of methods learn, with settings chosen on donors.
 struct ConvergenceCommand: Command {
@@ -45,7 +46,8 @@ struct ConvergenceCommand: Command {
             .value(
                 "methods", "LIST", .list(EvaluateCommand.methodNames),
                 default: EvaluateCommand.methodNames.joined(separator: ","),
-                help: "The methods that are tuned as 'attune evaluate' does. Beside a grid they are none and cold, unless "
+                help:
+                    "The methods that are tuned as 'attune evaluate' does. Beside a grid they are none and cold, unless "
                     + "given; those whose names the grid has are left out."),
             .value(
                 "seeds", "N", .integer(1...1000), default: "5",
@@ -53,7 +55,8 @@ struct ConvergenceCommand: Command {
             .value("jobs", "N", .integer(1...1024), default: "2", help: "Tasks at a time. Results don't depend on it."),
             .value(
                 "report", "DIR", .path(suffix: nil),
-                help: "Write the results to this folder, which is made if it isn't there, and go on from what it holds."),
+                help: "Write the results to this folder, which is made if it isn't there, and go on from what it holds."
+            ),
             .format, .progress,
         ],
         examples: [
@@ -95,7 +98,7 @@ struct ConvergenceCommand: Command {
         configuration.seeds = seeds
         configuration.threads = jobs
         let benchmark = try ConvergenceBenchmark(
-            data, grid: variants, configuration: configuration, version: App.version, command: line)
+            data, grid: variants, configuration: configuration, version: App.version, build: Self.build, command: line)
         // What would fail at the end of a long run is tried before it.
         let folder = try report.map { try ConvergenceFolder(path: $0) }
         if showsProgress { console.beginProgress("benchmark", total: Self.progressSteps) }
@@ -128,6 +131,17 @@ struct ConvergenceCommand: Command {
             words += ["--methods", methods.map(\.rawValue).joined(separator: ",")]
         }
         return (words + ["--seeds", "\(seeds)"]).joined(separator: " ")
+    }
+
+    /// A hash of this program's own file, so that another build finds no pieces of this one; empty where the system does not
+    /// give it, and then only the version tells.
+    private static var build: String {
+        do throws(TensorFileError) {
+            let source = try ByteSource(path: "/proc/self/exe")
+            return String(Checksum.of(try source.bytes(0..<source.count)[...]), radix: 16)
+        } catch {
+            return ""
+        }
     }
 
     private static let progressSteps = 1000
