@@ -13,20 +13,9 @@ extension ConvergenceGrid {
     /// Every member is needed but `settings`; a setting's values stand in a list. The values are checked by
     /// ``validate(dimension:)``.
     ///
-    /// - Throws: ``DataError``: `missingFile`, `unreadable`, `limitExceeded`, or `malformedGrid` naming what is wrong and where.
+    /// - Throws: ``DataError``: `unreadable`, `limitExceeded`, or `malformedGrid` naming what is wrong and where.
     public init(path: String) throws(DataError) {
-        let name = path.split(separator: "/").last.map(String.init) ?? path
-        let bytes: [UInt8]
-        do throws(TensorFileError) {
-            let source = try ByteSource(path: path)
-            guard source.count <= Self.largestFile else {
-                throw TensorFileError(
-                    .limitExceeded, path: path, "\(source.count) bytes, more than the limit of \(Self.largestFile)")
-            }
-            bytes = try source.bytes(0..<source.count)
-        } catch {
-            throw DataError(error.code == .limitExceeded ? .limitExceeded : .unreadable, file: name, error.message)
-        }
+        let (name, bytes) = try FileAccess.document(path, limit: Self.largestFile)
         try self.init(bytes, name: name)
     }
 
