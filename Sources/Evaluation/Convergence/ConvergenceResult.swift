@@ -40,7 +40,8 @@ public struct ConvergenceResult: Sendable {
         public let measures: EvaluationResult.Method
         /// Each user's mean AUC less that with `none`, `[users]`: below 0 for those who are worse off.
         public let userGains: [Double]
-        /// How it differs from ``ConvergenceResult/reference``, with p values that are adjusted for all variants and measures; empty
+        /// How it differs from ``ConvergenceResult/reference`` in AUC and NDCG@10, and from `cold` in t90 and the share of users made worse
+        /// too, with p values that are adjusted for all variants and measures; empty
         /// for the reference and for `none`.
         public let differences: [BenchmarkComparison.Row]
         /// The memory of one user's adapter with its optimizer's state; 0 without one, `nil` where it grows with the likes.
@@ -83,13 +84,15 @@ public struct ConvergenceResult: Sendable {
         self.reference = reference
         let compared = evaluation.methods.map(\.name).filter { $0 != none && $0 != reference }
         // p is never below 2 / (resamples + 1): with many rows that must be small enough for the smallest to count.
-        comparisonResamples = max(1_000, evaluation.configuration.resamples, 50 * 4 * compared.count)
+        // Against doing nothing there is no level to reach, and nobody is worse off than by it.
+        let measures: [ComparedMeasure] = reference == none ? [.auc, .ndcg10] : [.auc, .ndcg10, .t90, .worse]
+        comparisonResamples = max(1_000, evaluation.configuration.resamples, 50 * measures.count * compared.count)
         var rows: [String: [BenchmarkComparison.Row]] = [:]
         if !compared.isEmpty {
             let record = evaluation.recordWithReference(version: version, command: command)
             let comparison = try BenchmarkComparison(
-                record, record, pairs: compared.map { (reference, $0) }, resamples: comparisonResamples,
-                seed: evaluation.configuration.seed)
+                record, record, pairs: compared.map { (reference, $0) }, measures: measures,
+                resamples: comparisonResamples, seed: evaluation.configuration.seed)
             rows = Dictionary(grouping: comparison.rows, by: \.second)
         }
         let noneAUC = evaluation.positions[none].map { evaluation.records[$0].auc } ?? []
