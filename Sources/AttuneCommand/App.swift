@@ -14,7 +14,8 @@ struct App: Sendable {
 
     /// Every command, in the order of the help text.
     static let commands: [any Command.Type] = [
-        PersonalizeCommand.self, EvaluateCommand.self, CompareCommand.self, ConsolidateCommand.self,
+        PersonalizeCommand.self, EvaluateCommand.self, ConvergenceCommand.self, CompareCommand.self,
+        ConsolidateCommand.self,
         BankDemoCommand.self,
         BankStatsCommand.self, BankEpisodesCommand.self, BankSkillsCommand.self, BankSimilarCommand.self,
         BankStrategyCommand.self, BenchCommand.self, ConfigCommand.self,

@@ -57,6 +57,7 @@ extension ExitCode {
             switch error.code {
             case .missingFile, .unreadable: .noInput
             case .invalidConfiguration: .usage
+            case .inUse, .cannotWrite: .cannotCreate
             default: .badData
             }
         case let error as StorageError: ExitCode(for: error.code)

@@ -49,7 +49,8 @@ extension OptionSpecification {
 extension PositionalSpecification {
     static let dataFolder = PositionalSpecification(
         name: "DIR",
-        help: "Data folder: interactions.csv, items.csv, embeddings-*.npy and, optionally, donors.txt.",
+        help: "Data folder: interactions.csv (or queries.csv and queries-*.npy), items.csv, embeddings-*.npy and, "
+            + "optionally, donors.txt.",
         environment: "ATTUNE_DATA", alternative: "synthetic")
 }
 

@@ -20,3 +20,29 @@ extension DataSource {
         return (data, rank)
     }
 }
+
+extension DataSource {
+    /// The words of a command line that name it.
+    var words: [String] {
+        switch self {
+        case .synthetic: ["--synthetic"]
+        case .folder(let path, let embeddings):
+            [quotedForShell(path)] + (embeddings.map { ["--embeddings", quotedForShell($0)] } ?? [])
+        }
+    }
+}
+
+/// A word as a shell takes it: in single quotes where it holds anything but letters, digits and the usual signs of paths.
+func quotedForShell(_ word: String) -> String {
+    let isPlain = word.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+    if isPlain, !word.isEmpty { return word }
+    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+}

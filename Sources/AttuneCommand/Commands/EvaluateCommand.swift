@@ -116,32 +116,11 @@ struct EvaluateCommand: Command {
 
     /// The command line that gives the same result.
     private var line: String {
-        var words = ["attune", "evaluate"]
-        switch source {
-        case .synthetic: words.append("--synthetic")
-        case .folder(let path, let embeddings):
-            words.append(quotedForShell(path))
-            if let embeddings { words += ["--embeddings", quotedForShell(embeddings)] }
-        }
+        var words = ["attune", "evaluate"] + source.words
         if let rank { words += ["--rank", "\(rank)"] }
         words += ["--query", query.rawValue, "--methods", methods.joined(separator: ","), "--seeds", "\(seeds)"]
         return words.joined(separator: " ")
     }
 
     private static let progressSteps = 1000
-}
-
-/// A word as a shell takes it: in single quotes where it holds anything but letters, digits and the usual signs of paths.
-private func quotedForShell(_ word: String) -> String {
-    let isPlain = word.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "_"),
-            UInt8(ascii: "-"):
-            true
-        default: false
-        }
-    }
-    if isPlain, !word.isEmpty { return word }
-    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -36,7 +36,8 @@ extension BenchmarkRecord {
 
     private static func rounded(_ gain: Double) -> Double { (gain * 1e6).rounded() / 1e6 }
 
-    private static func hex(_ value: UInt64) -> String {
+    /// Sixteen hexadecimal digits.
+    static func hex(_ value: UInt64) -> String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
@@ -45,18 +46,7 @@ extension BenchmarkRecord {
     ///
     /// - Throws: ``DataError``: `missingFile`, `unreadable`, `limitExceeded`, `malformedRecord` naming what is wrong and where.
     public init(path: String) throws(DataError) {
-        let name = path.split(separator: "/").last.map(String.init) ?? path
-        let bytes: [UInt8]
-        do throws(TensorFileError) {
-            let source = try ByteSource(path: path)
-            guard source.count <= Self.largestFile else {
-                throw TensorFileError(
-                    .limitExceeded, path: path, "\(source.count) bytes, more than the limit of \(Self.largestFile)")
-            }
-            bytes = try source.bytes(0..<source.count)
-        } catch {
-            throw DataError(error.code == .limitExceeded ? .limitExceeded : .unreadable, file: name, error.message)
-        }
+        let (name, bytes) = try FileAccess.document(path, limit: Self.largestFile)
         try self.init(bytes, name: name)
     }
 

@@ -56,11 +56,12 @@ extension EvaluationResult {
             query: configuration.query, seeds: configuration.seeds, version: version, command: command,
             users: userHashes, events: eventsPerUser,
             runs: methods.compactMap { method in
-                positions[method.method].map { position in
-                    var settings = Dictionary(uniqueKeysWithValues: method.settings.map { ($0.name, $0.value) })
+                positions[method.name].map { position in
+                    var settings = Dictionary(
+                        method.settings.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
                     settings["kappa"] = method.kappa
                     return BenchmarkRecord.Run(
-                        name: method.method.rawValue, settings: settings, records: records[position])
+                        name: method.name, settings: settings, records: records[position])
                 }
             })
     }
@@ -82,6 +83,14 @@ extension EvaluationData {
                 hash.combine(sequence.userID)
                 hash.combine(UInt64(sequence.items.count))
                 for item in sequence.items { hash.combine(UInt64(item)) }
+                for query in sequence.queries { hash.combine(UInt64(query)) }
+            }
+        }
+        if let queryVectors {
+            for row in 0..<queryVectors.rows {
+                queryVectors.withRow(row) { values in
+                    for i in values.indices { hash.combine(UInt64(values[i].bitPattern)) }
+                }
             }
         }
         return hash.finalized()

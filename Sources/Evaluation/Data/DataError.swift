@@ -8,7 +8,7 @@ public struct DataError: Error, Sendable, Equatable, CustomStringConvertible, Cu
         private enum Kind: String {
             case unreadable, missingFile, missingColumn, malformedRow, invalidEncoding, invalidNumber, unknownItem
             case duplicateItem, emptyIdentifier, embeddings, limitExceeded, notEnoughData, invalidConfiguration
-            case malformedRecord, incomparable
+            case malformedRecord, incomparable, malformedGrid, inUse, cannotWrite
         }
         private let kind: Kind
 
@@ -43,6 +43,12 @@ public struct DataError: Error, Sendable, Equatable, CustomStringConvertible, Cu
         public static let malformedRecord = Code(kind: .malformedRecord)
         /// Two benchmarks of other data or other users.
         public static let incomparable = Code(kind: .incomparable)
+        /// A grid of settings that is no JSON, or whose variants, settings or values are not what they may be.
+        public static let malformedGrid = Code(kind: .malformedGrid)
+        /// Another run writes to the same folder of results.
+        public static let inUse = Code(kind: .inUse)
+        /// The operating system refused to write a file.
+        public static let cannotWrite = Code(kind: .cannotWrite)
 
         /// The code's name.
         public var description: String { kind.rawValue }

@@ -8,6 +8,8 @@ public import TensorCore
 /// | `interactions.csv` | columns `user_id`, `item_id`, `timestamp` and, when present, `rating`; other columns are ignored |
 /// | `items.csv` | columns `item_id` and, when present, `text`; its rows are in the order of the embeddings |
 /// | `embeddings-NAME.npy` | NumPy file of 16- or 32-bit floats, shape `[items, dimension]`; a row of zeros = no embedding |
+/// | `queries.csv` | where there is no `interactions.csv`: columns `user_id`, `query_row`, `item_id`, `timestamp`; other columns are ignored |
+/// | `queries-NAME.npy` | with `queries.csv`: NumPy file of the same dimension, one row per query; `query_row` counts its rows from 0 |
 /// | `donors.txt` | optional, one user id per line: the users on whom settings are tuned |
 ///
 /// Without `donors.txt` a user is a donor when the top bit of a seeded stable hash of the id is zero
@@ -27,6 +29,8 @@ public struct DataFolder: Sendable {
     public let itemTexts: [String]
     /// The embeddings as they are in the file, shape `[items, dimension]`.
     public let embeddings: Matrix<Float>
+    /// The queries as they are in the file, shape `[queries, dimension]`; nil in a folder of `interactions.csv`.
+    public let queries: Matrix<Float>?
     /// The user ids in order of their first row.
     public let userIDs: [String]
     /// The interactions in order of time; rows of equal time keep the order of the file.
@@ -55,9 +59,20 @@ public struct DataFolder: Sendable {
         itemTexts = items.texts
         self.embeddings = try EmbeddingsFile.read(
             "embeddings-\(embeddingsName).npy", in: folder, items: items.ids.count, limits: limits)
-        let rows = try InteractionsFile(
-            bytes: FileAccess.requiredBytes(of: InteractionsFile.name, in: folder, limits: limits),
-            items: items.rows, limits: limits)
+        let rows: InteractionsFile
+        if let bytes = try FileAccess.bytes(of: InteractionsFile.name, in: folder, limits: limits) {
+            queries = nil
+            rows = try InteractionsFile(bytes: bytes, items: items.rows, limits: limits)
+        } else if let bytes = try FileAccess.bytes(of: InteractionsFile.queriesName, in: folder, limits: limits) {
+            let vectors = try EmbeddingsFile.queries(
+                "queries-\(embeddingsName).npy", in: folder, dimension: self.embeddings.columns, limits: limits)
+            queries = vectors
+            rows = try InteractionsFile(bytes: bytes, items: items.rows, limits: limits, queries: vectors.rows)
+        } else {
+            throw DataError(
+                .missingFile, file: InteractionsFile.name,
+                "the folder has no such file, and no \(InteractionsFile.queriesName) in its place")
+        }
         userIDs = rows.userIDs
         interactions = rows.interactions
         if let bytes = try FileAccess.bytes(of: DonorsFile.name, in: folder, limits: limits) {

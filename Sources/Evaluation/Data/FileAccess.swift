@@ -35,6 +35,23 @@ enum FileAccess {
         return bytes
     }
 
+    /// The name and the bytes of a file that stands by itself.
+    ///
+    /// - Throws: ``DataError`` (`unreadable`, `limitExceeded`).
+    static func document(_ path: String, limit: Int) throws(DataError) -> (name: String, bytes: [UInt8]) {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        do throws(TensorFileError) {
+            let source = try ByteSource(path: path)
+            guard source.count <= limit else {
+                throw TensorFileError(
+                    .limitExceeded, path: path, "\(source.count) bytes, more than the limit of \(limit)")
+            }
+            return (name, try source.bytes(0..<source.count))
+        } catch {
+            throw DataError(error.code == .limitExceeded ? .limitExceeded : .unreadable, file: name, error.message)
+        }
+    }
+
     /// The names in the folder, in order of their bytes.
     static func names(in folder: String) throws(DataError) -> [String] {
         guard let directory = unsafe opendir(folder) else {

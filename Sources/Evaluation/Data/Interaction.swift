@@ -1,6 +1,6 @@
 internal import Personalization
 
-/// One row of `interactions.csv`: a user met an item.
+/// One row of `interactions.csv` or `queries.csv`: a user met an item.
 public struct Interaction: Sendable, Hashable {
     /// The user's position in ``DataFolder/userIDs``.
     public var user: Int
@@ -10,13 +10,16 @@ public struct Interaction: Sendable, Hashable {
     public var rating: Float?
     /// The time, in the file's unit (MovieLens: seconds since 1970). Only the order matters.
     public var timestamp: Double
+    /// The row of ``DataFolder/queries`` from which the user came to the item; nil in `interactions.csv`.
+    public var queryRow: Int?
 
     /// An interaction.
-    public init(user: Int, item: Int, rating: Float?, timestamp: Double) {
+    public init(user: Int, item: Int, rating: Float?, timestamp: Double, queryRow: Int? = nil) {
         self.user = user
         self.item = item
         self.rating = rating
         self.timestamp = timestamp
+        self.queryRow = queryRow
     }
 
     /// Whether the user liked the item: a rating of at least 4, or no rating at all.
@@ -68,36 +71,40 @@ struct ItemsFile {
     }
 }
 
-/// `interactions.csv` against the items it may name.
+/// `interactions.csv`, or `queries.csv`, against the items and queries it may name.
 struct InteractionsFile {
     /// The longest user id in bytes: what an engine takes.
     private static let longestUserID = 1024
     static let name = "interactions.csv"
+    static let queriesName = "queries.csv"
     var userIDs: [String] = []
     /// In order of time; equal times keep the order of the file.
     var interactions: [Interaction] = []
 
-    init(bytes: [UInt8], items: [UserKey: Int], limits: DataLimits) throws(DataError) {
+    /// - Parameter queries: The number of queries, when it is `queries.csv`, which has no ratings.
+    init(bytes: [UInt8], items: [UserKey: Int], limits: DataLimits, queries: Int? = nil) throws(DataError) {
+        let file = queries == nil ? Self.name : Self.queriesName
         var reader = CSVReader(bytes: bytes, limits: limits)
-        let header = try CSVHeader(from: &reader, file: Self.name)
-        let userColumn = try header.required("user_id", file: Self.name)
-        let itemColumn = try header.required("item_id", file: Self.name)
-        let timeColumn = try header.required("timestamp", file: Self.name)
-        let ratingColumn = try header.column("rating", file: Self.name, isRequired: false)
+        let header = try CSVHeader(from: &reader, file: file)
+        let userColumn = try header.required("user_id", file: file)
+        let itemColumn = try header.required("item_id", file: file)
+        let timeColumn = try header.required("timestamp", file: file)
+        let ratingColumn = queries == nil ? try header.column("rating", file: file, isRequired: false) : nil
+        let queryColumn = queries == nil ? nil : try header.required("query_row", file: file)
         var users: [UserKey: Int] = [:]
         var previous: (field: CSVReader.Field, user: Int)?
         var bad = BadRows()
         reading: while true {
             switch reader.next() {
             case .end: break reading
-            case .fault(let fault): bad.add(fault, file: Self.name, line: reader.line, header: header.names)
+            case .fault(let fault): bad.add(fault, file: file, line: reader.line, header: header.names)
             case .row:
                 guard reader.fields.count == header.names.count else {
-                    bad.add(.fieldCount(reader, header, Self.name))
+                    bad.add(.fieldCount(reader, header, file))
                     continue
                 }
                 func refuse(_ code: DataError.Code, _ column: Int, _ message: String) {
-                    bad.add(.field(code, reader, column, header, Self.name, message))
+                    bad.add(.field(code, reader, column, header, file, message))
                 }
                 guard let timestamp = reader.number(timeColumn) else {
                     refuse(.invalidNumber, timeColumn, "the timestamp is not a finite number")
@@ -110,6 +117,18 @@ struct InteractionsFile {
                         continue
                     }
                     rating = Float(value)
+                }
+                var queryRow: Int?
+                if let queryColumn, let queries {
+                    guard let number = reader.number(queryColumn), let row = Int(exactly: number),
+                        (0..<queries).contains(row)
+                    else {
+                        refuse(
+                            .invalidNumber, queryColumn,
+                            "the query row is no whole number from 0 to \(queries - 1), the last row of the queries")
+                        continue
+                    }
+                    queryRow = row
                 }
                 guard let item = items[UserKey(reader.text(itemColumn))] else {
                     refuse(.unknownItem, itemColumn, "the item is not listed in \(ItemsFile.name)")
@@ -140,9 +159,10 @@ struct InteractionsFile {
                 }
                 guard interactions.count < limits.interactions else {
                     throw DataError(
-                        .limitExceeded, file: Self.name, line: reader.line, "more than \(limits.interactions) rows")
+                        .limitExceeded, file: file, line: reader.line, "more than \(limits.interactions) rows")
                 }
-                interactions.append(Interaction(user: user, item: item, rating: rating, timestamp: timestamp))
+                interactions.append(
+                    Interaction(user: user, item: item, rating: rating, timestamp: timestamp, queryRow: queryRow))
             }
         }
         try bad.check()

@@ -6,6 +6,14 @@ public struct LikeSequence: Sendable, Hashable {
     public let userID: String
     /// The liked items as rows of ``EvaluationData/vectors``, each once, in order of time; 6 to 61 of them.
     public let items: [Int]
+    /// The query with which each of them was found, as rows of ``EvaluationData/queryVectors``; empty without queries.
+    public let queries: [Int]
+
+    init(userID: String, items: [Int], queries: [Int] = []) {
+        self.userID = userID
+        self.items = items
+        self.queries = queries
+    }
 }
 
 /// One like in the order of time over all users.
@@ -24,7 +32,8 @@ struct LikeEvent: Sendable, Hashable {
 ///
 /// A like is the first interaction of a user with an item that is rated 4 or better (or not rated at all) and has an
 /// embedding. A user's sequence is the first 61 likes in order of time; users with fewer than 6 are left out. Only
-/// items with an embedding are ranked.
+/// items with an embedding are ranked. In a folder of queries each row is a like, of the item that was chosen for the query; a row
+/// whose query has no embedding (zeros) is left out.
 public struct EvaluationData: Sendable {
     /// The least number of likes of an evaluated user.
     public static var minimumLikes: Int { 6 }
@@ -39,6 +48,10 @@ public struct EvaluationData: Sendable {
     public let itemCount: Int
     /// The embeddings of the ranked items, each divided by its length; shape `[itemCount, dimension]`.
     public let vectors: Matrix<Float>
+    /// The queries, each divided by its length; shape `[queries, dimension]`; nil where items are liked without one.
+    ///
+    /// With queries the `last` query of an event is the event's own, not the latest like.
+    public let queryVectors: Matrix<Float>?
     /// For each ranked item, its row in the data folder's `items.csv`.
     public let catalogueRows: [Int]
     /// The ids of the ranked items; their rows as numbers where they have none.
@@ -70,27 +83,38 @@ public struct EvaluationData: Sendable {
         var likes = [[Int]](repeating: [], count: folder.userIDs.count)
         var seen = [Set<Int>](repeating: [], count: folder.userIDs.count)
         var stream: [LikeEvent] = []
+        let units = folder.queries.map { Self.unitRows($0) }
+        var queryIndex = [Int](repeating: -1, count: folder.queries?.rows ?? 0)
+        for (k, row) in (units?.rows ?? []).enumerated() { queryIndex[row] = k }
+        var queries = [[Int]](repeating: [], count: folder.userIDs.count)
         for row in folder.interactions where row.isLike && rankedIndex[row.item] >= 0 {
             let item = rankedIndex[row.item]
+            let query = row.queryRow.map { queryIndex[$0] }
+            if let query, query < 0 { continue }
             if seen[row.user].insert(item).inserted {
                 likes[row.user].append(item)
+                if let query { queries[row.user].append(query) }
                 stream.append(LikeEvent(user: row.user, item: item, timestamp: row.timestamp))
             }
         }
         try self.init(
             name: folder.name, embeddingsName: folder.embeddingsName, vectors: vectors, catalogueRows: rows,
             itemNames: rows.map { folder.itemIDs[$0] },
-            likes: zip(folder.userIDs, likes).map { ($0, $1) }, stream: stream, isDonor: folder.isDonor, truth: nil)
+            likes: zip(folder.userIDs, likes).map { ($0, $1) }, stream: stream, isDonor: folder.isDonor, truth: nil,
+            queries: units.map { ($0.vectors, queries) })
     }
 
     /// - Parameters:
     ///   - likes: For each user the id and all likes, each item once, in order of time.
     ///   - stream: The same likes over all users, in order of time; `nil` when users have no common clock: then every
     ///     user's first like comes before any user's second.
+    ///   - queries: Unit vectors, and for each user the row that belongs to each like.
     init(
         name: String, embeddingsName: String, vectors: Matrix<Float>, catalogueRows: [Int], itemNames: [String]? = nil,
-        likes: [(id: String, items: [Int])], stream: [LikeEvent]? = nil, isDonor: [Bool], truth: (any PreferenceTruth)?
+        likes: [(id: String, items: [Int])], stream: [LikeEvent]? = nil, isDonor: [Bool], truth: (any PreferenceTruth)?,
+        queries: (vectors: Matrix<Float>, rows: [[Int]])? = nil
     ) throws(DataError) {
+        queryVectors = queries?.vectors
         self.name = name
         self.embeddingsName = embeddingsName
         self.vectors = vectors
@@ -106,8 +130,13 @@ public struct EvaluationData: Sendable {
         // The last event must leave at least one candidate besides the target.
         let longest = min(Self.maximumLikes, vectors.rows - 1)
         func sequences(donor: Bool) -> [LikeSequence] {
-            zip(likes, isDonor).filter { $1 == donor && min($0.items.count, longest) >= Self.minimumLikes }
-                .map { LikeSequence(userID: $0.0.id, items: Array($0.0.items.prefix(longest))) }
+            likes.indices
+                .filter { isDonor[$0] == donor && min(likes[$0].items.count, longest) >= Self.minimumLikes }
+                .map { user in
+                    LikeSequence(
+                        userID: likes[user].id, items: Array(likes[user].items.prefix(longest)),
+                        queries: Array((queries?.rows[user] ?? []).prefix(longest)))
+                }
                 .enumerated()
                 .sorted { ($1.element.items.count, $0.offset) < ($0.element.items.count, $1.offset) }
                 .map(\.element)

@@ -13,6 +13,7 @@ struct BiasVectorMethod: RankingMethod {
     var clip: Float = PairwiseTraining.clip
     let negativeCount = PairwiseTraining.negatives
     var isSeeded: Bool { true }
+    var bytesPerAdapter: Int? { vectors.columns * MemoryLayout<Float>.stride }
 
     func ranker(for userID: String, seed: Int) -> any Ranker { BiasRanker(self) }
 

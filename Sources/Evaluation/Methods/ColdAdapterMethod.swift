@@ -7,6 +7,7 @@ struct ColdAdapterMethod: RankingMethod {
     private let training: PairwiseAdapter
     let negativeCount = PairwiseTraining.negatives
     var isSeeded: Bool { true }
+    var bytesPerAdapter: Int? { training.bytesPerAdapter }
 
     init(_ training: PairwiseAdapter) { self.training = training }
 

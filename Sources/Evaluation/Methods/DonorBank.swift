@@ -108,7 +108,7 @@ struct DonorBank: Sendable {
         for step in 0..<(user.items.count - 1) {
             let seen = Array(user.items[0...step])
             let event = LearningEvent(
-                query: queries.next(like: data.vectors.rowValues(user.items[step])), positive: user.items[step + 1],
+                query: queries.next(of: user, at: step, in: data), positive: user.items[step + 1],
                 negatives: NegativeSampler.negatives(
                     count: PairwiseTraining.negatives, items: data.itemCount, positive: user.items[step + 1],
                     seen: seen, seed: seed, replicate: 0, userID: user.userID, step: step),

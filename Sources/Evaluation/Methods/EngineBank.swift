@@ -11,12 +11,17 @@ struct EngineBank: ReasoningBank {
     let bank: InMemoryReasoningBank
     /// What came of the consolidation.
     let report: ConsolidationReport
+    /// The share of each start that is given.
+    var strength = 1.0
 
-    /// - Parameter donors: Whose likes the bank learns from.
+    /// - Parameters:
+    ///   - donors: Whose likes the bank learns from.
+    ///   - share: What queries are multiplied by.
     /// - Complexity: O(donors · likes) updates, and one consolidation.
     static func trained(
         on donors: [LikeSequence], of data: EvaluationData, query: QueryKind, catalogue: ItemCatalogue,
-        configuration: EngineConfiguration, progress: (Double) -> Void = { _ in }
+        configuration: EngineConfiguration, share: Float = 1, strength: Double = 1,
+        progress: (Double) -> Void = { _ in }
     ) async throws -> EngineBank {
         let bank = InMemoryReasoningBank(clock: StandingClock())
         let engine = try PersonalizationEngine(configuration: configuration, clock: StandingClock())
@@ -27,7 +32,7 @@ struct EngineBank: ReasoningBank {
             let id = String(ReplicateStream.name(userID: user.userID, replicate: 0), radix: 16)
             var queries = RunningQuery(query, dimension: data.dimension)
             for step in 0..<(user.items.count - 1) {
-                let query = queries.next(like: data.vectors.rowValues(user.items[step]))
+                let query = queries.next(of: user, at: step, in: data).scaled(by: share)
                 let signal = Feedback.Signal.like(
                     user.items[step + 1], in: catalogue, seen: Array(user.items[0...step]))
                 try await engine.updateAdapter(for: id, with: [Feedback(embedding: query, signal: signal)])
@@ -40,7 +45,7 @@ struct EngineBank: ReasoningBank {
             progress(Double(place + 1) / Double(donors.count))
         }
         let report = try await engine.consolidateAdaptationPatterns() ?? ConsolidationReport()
-        return EngineBank(bank: bank, report: report)
+        return EngineBank(bank: bank, report: report, strength: strength)
     }
 
     /// No answer may come too late for one machine and in time for another.
@@ -58,6 +63,9 @@ struct EngineBank: ReasoningBank {
     func learnStrategy(_ task: AdaptationTask) async throws -> StrategyAdvice {
         var advice = try await bank.learnStrategy(task)
         advice.rateArms = []
+        if strength != 1, let start = advice.initialization {
+            advice.initialization = Initialization(prior: start.prior.scaled(by: strength), skill: start.skill)
+        }
         return advice
     }
 
@@ -72,4 +80,9 @@ struct EngineBank: ReasoningBank {
 struct StandingClock: ReasoningClock {
     var now: Timestamp { Timestamp(microseconds: 0) }
     var uptime: Double { 0 }
+}
+
+extension [Float] {
+    /// Each number times a factor; untouched by 1.
+    func scaled(by factor: Float) -> [Float] { factor == 1 ? self : map { factor * $0 } }
 }

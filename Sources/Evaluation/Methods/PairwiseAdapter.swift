@@ -10,6 +10,9 @@ struct PairwiseAdapter: Sendable {
     private let configuration: UpdateConfiguration
     private let seed: UInt64
 
+    /// The memory of one adapter's numbers.
+    var bytesPerAdapter: Int { shape.parameterCount * MemoryLayout<Float>.stride }
+
     /// - Parameters:
     ///   - offsets: κ·log(1 + donor likes), shape `[items]`.
     ///   - rate: The learning rate.

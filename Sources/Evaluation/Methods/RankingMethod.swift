@@ -17,6 +17,10 @@ protocol RankingMethod: Sendable {
     /// How many negatives an event of learning needs.
     var negativeCount: Int { get }
 
+    /// The memory that a user's state takes, numbers of an optimizer and of protection included; `nil` where it grows with what
+    /// the user liked.
+    var bytesPerAdapter: Int? { get }
+
     /// The method without what it may remember of users: what a pass over users starts from.
     func fresh() throws -> any RankingMethod
 
@@ -29,6 +33,7 @@ extension RankingMethod {
     var query: QueryKind? { nil }
     var learns: Bool { negativeCount > 0 }
     var negativeCount: Int { 0 }
+    var bytesPerAdapter: Int? { 0 }
 
     func fresh() throws -> any RankingMethod { self }
 }

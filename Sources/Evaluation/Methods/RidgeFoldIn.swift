@@ -39,6 +39,7 @@ struct RidgeFoldIn: RankingMethod {
     let setting: Setting
     /// The query is not used; naming the cheapest keeps the profile from being computed.
     var query: QueryKind? { .last }
+    var bytesPerAdapter: Int? { nil }
 
     /// - Complexity: O(items · dimension²).
     init(vectors: Matrix<Float>, gramian: SymmetricEigendecomposition<Double>, setting: Setting) throws {
@@ -73,18 +74,21 @@ struct RidgeFoldIn: RankingMethod {
     }
 
     /// The grid's best setting by NDCG@10 on the donors, with its κ.
-    static func tuned(with tuner: Tuner) async throws -> Tuner.Choice {
+    ///
+    /// - Parameter kappas: The popularity weights to try; `nil` for the configuration's.
+    static func tuned(with tuner: Tuner, owner: String, kappas: [Double]? = nil) async throws -> Tuner.Choice {
         let gramian = try gramian(of: tuner.data.vectors)
         var best: (choice: Tuner.Choice, ndcg10: Double)?
         for setting in grid {
-            let method = try RidgeFoldIn(vectors: tuner.data.vectors, gramian: gramian, setting: setting)
-            let label = "ridge, omega \(setting.covariance), lambda \(setting.ridge), beta \(setting.decay)"
-            let (kappa, value) = try await tuner.bestKappa(of: method, label: label)
+            let method = { try RidgeFoldIn(vectors: tuner.data.vectors, gramian: gramian, setting: setting) }
+            let settings = [
+                ("omega", setting.covariance), ("lambda", setting.ridge), ("beta", setting.decay),
+            ]
+            let shown = settings.map { ($0.0, "\($0.1)") }
+            let trial = Trial(owner, shown, basis: Trial("ridge", shown).label, ofGrid: kappas != nil)
+            let (kappa, value) = try await tuner.bestKappa(trial, among: kappas) { try method() }
             if best == nil || value > (best?.ndcg10 ?? 0) {
-                let settings = [
-                    ("omega", setting.covariance), ("lambda", setting.ridge), ("beta", setting.decay),
-                ]
-                best = (Tuner.Choice(method: method, kappa: kappa, settings: settings), value)
+                best = (Tuner.Choice(trial: trial, kappa: kappa, settings: settings) { try method() }, value)
             }
         }
         guard let best else { throw DataError(.invalidConfiguration, "no settings to try for ridge") }

@@ -14,6 +14,7 @@ struct WarmAdapterMethod: RankingMethod {
     private let strength: Double
     let negativeCount = PairwiseTraining.negatives
     var isSeeded: Bool { true }
+    var bytesPerAdapter: Int? { training.bytesPerAdapter }
 
     /// The strengths ρ that are tried on the donors.
     static let strengths: [Double] = [1, 0.5, 0.25, 0.1]

@@ -27,8 +27,10 @@ final class WarmStarts {
     /// `cold` at the rate with the best AUC on the donors.
     func cold() async throws -> Tuner.Choice {
         if let tunedCold { return tunedCold }
-        let choice = try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, label: "cold") { rate in
-            ColdAdapterMethod(try training(rate: rate))
+        // The choice is kept, so that it must not keep this.
+        let (tuner, catalogue) = (tuner, catalogue)
+        let choice = try await tuner.bestRate(PairwiseTraining.rates, kappa: catalogue.kappa, owner: "cold") { rate in
+            ColdAdapterMethod(try Self.training(rate: rate, tuner, catalogue))
         }
         tunedCold = choice
         return choice
@@ -38,16 +40,18 @@ final class WarmStarts {
     /// rate of `cold`, then from that rate down and up the grid for as long as AUC rises.
     ///
     /// - Parameter company: Where users are started anew; `nil` for `warm`.
-    func choice(_ company: DonorBank.Company?, label: String) async throws -> Tuner.Choice {
-        let bank = try await bank()
+    func choice(_ company: DonorBank.Company?, owner: String) async throws -> Tuner.Choice {
         let coldRate = try await coldRate()
         func trial(strength: Double, rate: Float) async throws -> (choice: Tuner.Choice, auc: Double) {
-            let method = WarmAdapterMethod(
-                try training(rate: rate), bank: bank, company: company, strength: strength)
-            let table = try await tuner.table(
-                of: method, kappa: catalogue.kappa, label: "\(label), strength \(strength), rate \(rate)")
+            let trial = Trial(owner, [("strength", "\(strength)"), ("rate", "\(rate)")])
+            let method = { [self] in
+                WarmAdapterMethod(
+                    try training(rate: rate), bank: try await bank(), company: company, strength: strength)
+            }
+            let scores = try await tuner.scores(trial, kappa: catalogue.kappa) { try await method() }
             let settings = [("strength", strength), ("rate", Double("\(rate)") ?? Double(rate))]
-            return (Tuner.Choice(method: method, kappa: catalogue.kappa, settings: settings), table.mean.auc)
+            let choice = Tuner.Choice(trial: trial, kappa: catalogue.kappa, settings: settings) { try await method() }
+            return (choice, scores.mean.auc)
         }
         var best = try await trial(strength: WarmAdapterMethod.strengths[0], rate: coldRate)
         var strength = WarmAdapterMethod.strengths[0]
@@ -73,10 +77,14 @@ final class WarmStarts {
 
     /// The result of a trial, or `nil` where the adapters could not bear its settings.
     private func bearable<R>(_ trial: () async throws -> R) async throws -> R? {
-        do { return try await trial() } catch is LoRAError { return nil }
+        do { return try await trial() } catch is TrialFailure { return nil }
     }
 
-    private func training(rate: Float) throws -> PairwiseAdapter {
+    private func training(rate: Float) throws -> PairwiseAdapter { try Self.training(rate: rate, tuner, catalogue) }
+
+    private static func training(
+        rate: Float, _ tuner: Tuner, _ catalogue: CatalogueContext
+    ) throws -> PairwiseAdapter {
         let (data, configuration) = (tuner.data, tuner.configuration)
         return try PairwiseAdapter(
             vectors: data.vectors, offsets: catalogue.offsets, rank: configuration.rank, rate: rate,

@@ -31,12 +31,17 @@ public struct PersonalizationRun: Sendable {
         guard (1...64).contains(threads) else {
             throw DataError(.invalidConfiguration, "\(threads) threads are not in 1...64")
         }
+        guard data.queryVectors == nil else {
+            throw DataError(
+                .missingFile, file: InteractionsFile.name,
+                "the folder has none: likes of \(InteractionsFile.queriesName) are evaluated and not streamed")
+        }
         var configuration = EvaluationConfiguration()
         configuration.query = query
         configuration.threads = threads
         let tuner = Tuner(
             data: data, configuration: configuration, progress: ProgressCounter(stages: 1, handler: { _ in }))
-        plainPopularityWeight = try await tuner.choice(of: IdentityMethod(query: nil), label: "popularity").kappa
+        plainPopularityWeight = try await tuner.choice(of: IdentityMethod(query: nil), Trial("popularity")).kappa
         self.data = data
         self.query = query
         self.popularityWeight = popularityWeight

@@ -21,6 +21,16 @@ struct PrequentialRun: Sendable {
     /// Rows of one matrix product: large enough for BLAS, small enough that the scores stay in cache.
     private static let rowsPerChunk = 64
 
+    /// What came of a run.
+    struct Outcome {
+        /// For each κ the table of events, users in the order of ``users``.
+        var tables: [EventTable]
+        /// The time spent in learning, summed over the tasks; ranking is not in it.
+        var learning = Duration.zero
+        /// How often something was learned.
+        var lessons = 0
+    }
+
     /// Runs a method.
     ///
     /// - Parameter progress: Called after each chunk with the share that is done, 0...1; from any thread, never twice
@@ -29,7 +39,12 @@ struct PrequentialRun: Sendable {
     /// - Complexity: O(events · seeds · items · dimension); memory O(threads · items · rows) beside the tables.
     func tables(
         of method: any RankingMethod, progress: (Double) -> Void = { _ in }
-    ) async throws -> [EventTable] {
+    ) async throws -> [EventTable] { try await outcome(of: method, progress: progress).tables }
+
+    /// The same, with how long learning took.
+    func outcome(
+        of method: any RankingMethod, progress: (Double) -> Void = { _ in }
+    ) async throws -> Outcome {
         let method = try method.fresh()
         let effectiveSeeds = method.isSeeded ? seeds : 1
         let usersPerChunk = max(1, Self.rowsPerChunk / effectiveSeeds)
@@ -37,12 +52,15 @@ struct PrequentialRun: Sendable {
             $0..<min($0 + usersPerChunk, users.count)
         }
         let offsets = kappas.map { kappa in data.popularity.map { Float(kappa) * $0 } }
-        var tables = kappas.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) }
+        var whole = Outcome(
+            tables: kappas.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) })
         let measuresRegret = measuresRegret && data.truth != nil
         if measuresRegret {
-            for k in tables.indices { tables[k].regret = Array(repeating: 0, count: tables[k].eventCount) }
+            for k in whole.tables.indices {
+                whole.tables[k].regret = Array(repeating: 0, count: whole.tables[k].eventCount)
+            }
         }
-        try await withThrowingTaskGroup(of: (Int, [EventTable]).self) { group in
+        try await withThrowingTaskGroup(of: (Int, Outcome).self) { group in
             var started = 0
             func startNext() {
                 let range = chunks[started]
@@ -52,19 +70,23 @@ struct PrequentialRun: Sendable {
                     var chunk = ChunkRun(
                         run: self, method: method, users: Array(users[range]), seeds: effectiveSeeds, offsets: offsets,
                         measuresRegret: measuresRegret)
-                    return (index, try await chunk.tables())
+                    return (index, try await chunk.outcome())
                 }
             }
             while started < min(threads, chunks.count) { startNext() }
             var done = 0
             for try await (index, part) in group {
-                for k in tables.indices { tables[k].replace(usersFrom: chunks[index].lowerBound, with: part[k]) }
+                for k in whole.tables.indices {
+                    whole.tables[k].replace(usersFrom: chunks[index].lowerBound, with: part.tables[k])
+                }
+                whole.learning += part.learning
+                whole.lessons += part.lessons
                 done += 1
                 progress(Double(done) / Double(chunks.count))
                 if started < chunks.count { startNext() }
             }
         }
-        return tables
+        return whole
     }
 }
 
@@ -106,7 +128,9 @@ private struct ChunkRun {
         queries = users.map { _ in RunningQuery(method.query ?? run.query, dimension: run.data.dimension) }
     }
 
-    mutating func tables() async throws -> [EventTable] {
+    mutating func outcome() async throws -> PrequentialRun.Outcome {
+        let clock = ContinuousClock()
+        var (learning, lessons) = (Duration.zero, 0)
         var tables = offsets.map { _ in EventTable(eventsPerUser: users.map { $0.items.count - 1 }) }
         if measuresRegret {
             for k in tables.indices { tables[k].regret = Array(repeating: 0, count: tables[k].eventCount) }
@@ -118,7 +142,7 @@ private struct ChunkRun {
             try Task.checkCancellation()
             // Sequences fall in length, so the active users are the first ones.
             let active = users.prefix { $0.items.count > step + 1 }.count
-            let current = (0..<active).map { queries[$0].next(like: data.vectors.rowValues(users[$0].items[step])) }
+            let current = (0..<active).map { queries[$0].next(of: users[$0], at: step, in: data) }
             for user in 0..<active {
                 for seed in 0..<seeds {
                     let ranker = rankers[user * seeds + seed]
@@ -128,11 +152,14 @@ private struct ChunkRun {
             }
             try scores.compute(rows: active * seeds)
             for user in 0..<active { measure(user, at: step, into: &tables) }
+            let start = clock.now
             for user in 0..<active where method.learns && users[user].items.count > step + 2 {
                 try await learn(user, at: step, from: current[user])
+                lessons += seeds
             }
+            learning += clock.now - start
         }
-        return tables
+        return PrequentialRun.Outcome(tables: tables, learning: learning, lessons: lessons)
     }
 
     private func measure(_ user: Int, at step: Int, into tables: inout [EventTable]) {

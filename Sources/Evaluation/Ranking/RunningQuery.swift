@@ -28,4 +28,12 @@ struct RunningQuery: Sendable {
             return average.map { $0 / norm }
         }
     }
+
+    /// The query of a user's event at a step, when the likes up to it are known: with queries, the one of the like to come, unless
+    /// the profile is asked for.
+    mutating func next(of user: LikeSequence, at step: Int, in data: EvaluationData) -> [Float] {
+        let query = next(like: data.vectors.rowValues(user.items[step]))
+        guard kind == .last, let queries = data.queryVectors else { return query }
+        return queries.rowValues(user.queries[step + 1])
+    }
 }

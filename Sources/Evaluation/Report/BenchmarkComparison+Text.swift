@@ -35,20 +35,7 @@ extension BenchmarkComparison {
                 "rows",
                 .array(
                     rows.map { row in
-                        .object([
-                            ("first", .string(row.first)), ("second", .string(row.second)),
-                            ("measure", .string(row.measure.rawValue)), ("first_value", .number(row.firstValue)),
-                            ("second_value", .number(row.secondValue)),
-                            (
-                                "difference",
-                                .object([
-                                    ("mean", .number(row.difference.mean)), ("low", .number(row.difference.low)),
-                                    ("high", .number(row.difference.high)),
-                                ])
-                            ),
-                            ("p", .number(row.p)), ("p_adjusted", .number(row.adjusted)),
-                            ("verdict", .string(row.verdict.rawValue)),
-                        ])
+                        .object([("first", .string(row.first)), ("second", .string(row.second))] + row.json)
                     })
             ),
         ]).text
@@ -69,5 +56,16 @@ extension BenchmarkComparison {
     private static func signed(_ value: Double, _ measure: ComparedMeasure) -> String {
         let text = shown(value, measure)
         return text.hasPrefix("-") ? text : "+" + text
+    }
+}
+
+extension BenchmarkComparison.Row {
+    /// The members of the row's object, but for the names.
+    var json: [(String, JSONText)] {
+        [
+            ("measure", .string(measure.rawValue)), ("first_value", .number(firstValue)),
+            ("second_value", .number(secondValue)), ("difference", difference.json), ("p", .number(p)),
+            ("p_adjusted", .number(adjusted)), ("verdict", .string(verdict.rawValue)),
+        ]
     }
 }

@@ -13,7 +13,7 @@ extension EvaluationResult {
         for method in methods {
             for (step, (gain, smoothed)) in zip(method.gains, method.smoothedGains).enumerated() {
                 let numbers = [gain.mean, gain.low, gain.high, smoothed.mean, smoothed.low, smoothed.high]
-                text += "\(method.method.rawValue),\(step + 1),\(activeUsers[step])"
+                text += "\(method.name),\(step + 1),\(activeUsers[step])"
                 text += numbers.map { ",\($0)" }.joined() + "\n"
             }
         }

@@ -12,7 +12,28 @@ extension EvaluationResult {
     /// run. Each measure is `{"mean","low","high"}`, or null where it is not defined. Numbers have the shortest form that
     /// reads back the same.
     public var json: String {
-        JSONText.object([
+        JSONText.object(
+            facts + [
+                (
+                    "methods",
+                    .object(
+                        methods.map { method in
+                            (
+                                method.name,
+                                .object(
+                                    method.json(overProfile: overProfile(method.name), overCold: overCold(method.name)))
+                            )
+                        })
+                )
+            ]
+        ).text
+    }
+}
+
+extension EvaluationResult {
+    /// What the data is and what was asked for.
+    var facts: [(String, JSONText)] {
+        [
             ("dataset", .string(dataset)),
             ("embeddings", embeddings.isEmpty ? .null : .string(embeddings)),
             ("items", .integer(items)),
@@ -24,49 +45,33 @@ extension EvaluationResult {
             ("rank", .integer(configuration.rank)),
             ("seeds", .integer(configuration.seeds)),
             ("resamples", .integer(configuration.resamples)),
-            (
-                "methods",
-                .object(
-                    methods.map { method in
-                        (
-                            method.method.rawValue,
-                            method.json(overProfile: overProfile(method.method), overCold: overCold(method.method))
-                        )
-                    })
-            ),
-        ]).text
-    }
-}
-
-extension EvaluationResult {
-    private func overProfile(_ method: EvaluationMethod) -> [(String, Interval?)] {
-        [
-            ("auc", difference(.auc, of: method, minus: .profile)),
-            ("ndcg10", difference(.ndcg10, of: method, minus: .profile)),
         ]
     }
 
-    private func overCold(_ method: EvaluationMethod) -> [(String, Interval?)] {
+    func overProfile(_ name: String) -> [(String, Interval?)] {
         [
-            ("auc", difference(.auc, of: method, minus: .cold)),
-            ("ndcg10", difference(.ndcg10, of: method, minus: .cold)),
-            ("worse", differenceOfWorse(of: method, minus: .cold)),
+            ("auc", difference(.auc, of: name, minus: EvaluationMethod.profile.rawValue)),
+            ("ndcg10", difference(.ndcg10, of: name, minus: EvaluationMethod.profile.rawValue)),
+        ]
+    }
+
+    func overCold(_ name: String) -> [(String, Interval?)] {
+        [
+            ("auc", difference(.auc, of: name, minus: EvaluationMethod.cold.rawValue)),
+            ("ndcg10", difference(.ndcg10, of: name, minus: EvaluationMethod.cold.rawValue)),
+            ("worse", differenceOfWorse(of: name, minus: EvaluationMethod.cold.rawValue)),
         ]
     }
 }
 
 extension EvaluationResult.Method {
-    fileprivate func json(overProfile: [(String, Interval?)], overCold: [(String, Interval?)]) -> JSONText {
-        func value(_ interval: Interval?) -> JSONText {
-            guard let interval else { return .null }
-            return .object([
-                ("mean", .number(interval.mean)), ("low", .number(interval.low)), ("high", .number(interval.high)),
-            ])
-        }
+    /// The members of the method's object.
+    func json(overProfile: [(String, Interval?)], overCold: [(String, Interval?)]) -> [(String, JSONText)] {
+        func value(_ interval: Interval?) -> JSONText { interval.map(\.json) ?? .null }
         func values(_ intervals: [(String, Interval?)]) -> JSONText {
             intervals.allSatisfy { $0.1 == nil } ? .null : .object(intervals.map { ($0.0, value($0.1)) })
         }
-        return .object([
+        return [
             ("auc", value(auc)), ("ndcg10", value(ndcg10)), ("mrr", value(mrr)), ("hit10", value(hit10)),
             ("t90", value(t90)), ("saving", value(saving)), ("area", value(area)), ("worse", value(worse)),
             ("regret", value(regret)),
@@ -75,6 +80,13 @@ extension EvaluationResult.Method {
             ("kappa", .number(kappa)),
             ("settings", .object(settings.map { ($0.name, .number($0.value)) })),
             ("seconds", .number(duration / .seconds(1))),
-        ])
+        ]
+    }
+}
+
+extension Interval {
+    /// `{"mean","low","high"}`.
+    var json: JSONText {
+        .object([("mean", .number(mean)), ("low", .number(low)), ("high", .number(high))])
     }
 }

@@ -8,7 +8,7 @@ extension EvaluationResult {
         var rows: [[String]] = [columns]
         for method in methods {
             var row = [
-                method.method.rawValue, method.auc.text(digits: 4), method.ndcg10.text(digits: 4),
+                method.name, method.auc.text(digits: 4), method.ndcg10.text(digits: 4),
                 method.mrr.text(digits: 4), method.hit10.text(digits: 4),
                 method.t90.map { decimal($0.mean, digits: 0) } ?? "-",
                 method.saving.map { decimal($0.mean, digits: 2) } ?? "-",
@@ -42,12 +42,12 @@ extension EvaluationResult {
     /// What each method gains over another, with its paired interval.
     private func gainLines(over reference: EvaluationMethod) -> [String] {
         var rows: [String] = []
-        let width = methods.map(\.method.rawValue.count).max() ?? 0
-        for method in methods where ![.none, reference].contains(method.method) {
-            guard let auc = difference(.auc, of: method.method, minus: reference),
-                let ndcg = difference(.ndcg10, of: method.method, minus: reference)
+        let width = methods.map(\.name.count).max() ?? 0
+        for method in methods where ![EvaluationMethod.none.rawValue, reference.rawValue].contains(method.name) {
+            guard let auc = difference(.auc, of: method.name, minus: reference.rawValue),
+                let ndcg = difference(.ndcg10, of: method.name, minus: reference.rawValue)
             else { continue }
-            let name = method.method.rawValue + String(repeating: " ", count: width - method.method.rawValue.count)
+            let name = method.name + String(repeating: " ", count: width - method.name.count)
             rows.append("\(name)  AUC \(auc.signedText)   NDCG@10 \(ndcg.signedText)")
         }
         return rows.isEmpty ? [] : ["Gain over \(reference.rawValue), paired, with 95 % intervals:"] + rows + [""]

@@ -2,6 +2,8 @@
 public struct EvaluationResult: Sendable {
     /// One method's measures; see ``EvaluationResult`` for their definitions.
     public struct Method: Sendable {
+        /// The name in reports: that of the method, or of a variant of it.
+        public let name: String
         /// The method.
         public let method: EvaluationMethod
         /// The share of the other candidates ranked below the next like, 0...1.
@@ -64,10 +66,13 @@ public struct EvaluationResult: Sendable {
     let records: [UserRecords]
     let measures: PairedMeasures
     /// Where each method lies in ``measures``.
-    let positions: [EvaluationMethod: Int]
+    let positions: [String: Int]
 
     /// The measures of one method, when it was evaluated.
-    public subscript(method: EvaluationMethod) -> Method? { methods.first { $0.method == method } }
+    public subscript(method: EvaluationMethod) -> Method? { self[method.rawValue] }
+
+    /// The measures of the method or variant with a name.
+    public subscript(name: String) -> Method? { methods.first { $0.name == name } }
 
     /// A measure that is a mean over ranked events.
     public enum Measure: String, Sendable, Hashable, CaseIterable {
@@ -94,14 +99,22 @@ public struct EvaluationResult: Sendable {
     ///
     /// Methods are resampled together, so this interval is much narrower than those of the two means would suggest.
     public func difference(_ measure: Measure, of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval?
-    {
-        guard let first = positions[method], let second = positions[other] else { return nil }
+    { difference(measure, of: method.rawValue, minus: other.rawValue) }
+
+    /// The same by names.
+    public func difference(_ measure: Measure, of name: String, minus other: String) -> Interval? {
+        guard let first = positions[name], let second = positions[other] else { return nil }
         return measures.difference(measure.eventMeasure, of: first, minus: second)
     }
 
     /// The difference of two methods in ``Method/worse`` with its paired interval; nil unless both were run.
     public func differenceOfWorse(of method: EvaluationMethod, minus other: EvaluationMethod) -> Interval? {
-        guard let first = positions[method], let second = positions[other] else { return nil }
+        differenceOfWorse(of: method.rawValue, minus: other.rawValue)
+    }
+
+    /// The same by names.
+    public func differenceOfWorse(of name: String, minus other: String) -> Interval? {
+        guard let first = positions[name], let second = positions[other] else { return nil }
         return measures.differenceOfShareWorse(first, minus: second)
     }
 }
