@@ -15,7 +15,7 @@ import Testing
 
     @Test func givesPersonalizeItsDefaults() throws {
         let command = try PersonalizeCommand(#require(try parse(["--synthetic"], for: PersonalizeCommand.self)))
-        #expect(command.source == .synthetic)
+        #expect(command.source == .synthetic())
         #expect(command.rank == nil)
         #expect(command.output == nil)
         #expect(command.format == .text)
@@ -28,7 +28,7 @@ import Testing
             "r.html", "--format=json",
         ]
         let command = try EvaluateCommand(#require(try parse(line, for: EvaluateCommand.self)))
-        #expect(command.source == .synthetic)
+        #expect(command.source == .synthetic())
         #expect(command.rank == 256)
         #expect(command.query == .profile)
         #expect(command.methods == ["cold", "none"])

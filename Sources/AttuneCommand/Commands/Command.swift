@@ -15,8 +15,9 @@ protocol Command: Sendable {
 enum DataSource: Sendable, Equatable {
     /// A data folder, and the name of the embeddings file in it (`cf` for `embeddings-cf.npy`) if one was asked for.
     case folder(String, embeddings: String?)
-    /// The built-in population.
-    case synthetic
+    /// The built-in population, with its own number of users unless one is given; everybody's taste changes after `drift` likes,
+    /// if given, and is the old one again after twice as many.
+    case synthetic(users: Int? = nil, drift: Int? = nil)
 }
 
 /// How results are printed.
@@ -61,6 +62,9 @@ extension ParsedArguments {
         guard flag("synthetic") else {
             // The parser has seen to it that one of the two is there.
             guard let folder = positional("DIR") else { preconditionFailure("DIR isn't declared") }
+            for name in ["users", "drift"] where given.contains(name) {
+                throw UsageError("'--\(name)' is of the synthetic population: give '--synthetic'.", command: command.name)
+            }
             return .folder(folder, embeddings: embeddings)
         }
         guard embeddings == nil else {
@@ -68,7 +72,8 @@ extension ParsedArguments {
                 "'--embeddings' chooses a file of DIR; the synthetic population has its own embeddings.",
                 command: command.name)
         }
-        return .synthetic
+        return .synthetic(
+            users: given.contains("users") ? integer("users") : nil, drift: given.contains("drift") ? integer("drift") : nil)
     }
 
     /// The value of `--rank`, if it was given.

@@ -10,7 +10,7 @@ extension DataSource {
         let data =
             switch self {
             case .folder(let path, let embeddings): try EvaluationData(DataFolder(path: path, embeddings: embeddings))
-            case .synthetic: try EvaluationData(SyntheticPopulation())
+            case .synthetic(let users, let drift): try EvaluationData(Self.population(users: users, drift: drift))
             }
         let rank = wanted ?? EngineConfiguration(dimension: data.dimension).rank
         guard rank <= data.dimension else {
@@ -22,10 +22,19 @@ extension DataSource {
 }
 
 extension DataSource {
+    private static func population(users: Int?, drift: Int?) throws -> SyntheticPopulation {
+        var configuration = SyntheticPopulation.Configuration()
+        if let users { configuration.users = users }
+        configuration.driftStep = drift
+        configuration.returnStep = drift.map { 2 * $0 }
+        return try SyntheticPopulation(configuration)
+    }
+
     /// The words of a command line that name it.
     var words: [String] {
         switch self {
-        case .synthetic: ["--synthetic"]
+        case .synthetic(let users, let drift):
+            ["--synthetic"] + (users.map { ["--users", "\($0)"] } ?? []) + (drift.map { ["--drift", "\($0)"] } ?? [])
         case .folder(let path, let embeddings):
             [quotedForShell(path)] + (embeddings.map { ["--embeddings", quotedForShell($0)] } ?? [])
         }

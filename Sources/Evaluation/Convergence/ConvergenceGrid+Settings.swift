@@ -36,6 +36,24 @@ extension ConvergenceGrid {
         case ewc
         /// The share that its running mean keeps at each update, 0..<1. `engine`.
         case ewcDecay
+        /// The rate of the self-audit, which weighs reads between the adapter and none, above 0 and at most 100; 0 or null for
+        /// none. `engine`.
+        case audit
+        /// The adapter's weight before the first feedback under the audit, 0.001...0.999. `engine`.
+        case auditPrior
+        /// The share of the audit's weights that each update spreads again, 0...0.5. `engine`.
+        case auditShare
+        /// The threshold of the test for a change of taste, at which the adapter is set aside and a fresh one begins, above 0 and at
+        /// most 10,000; 0 or null for none. `engine`.
+        case fork
+        /// The rise of the mean loss that is no change of taste, 0...100. `engine`.
+        case forkTolerance
+        /// The updates before which there is no change of taste, 2...1,000,000. `engine`.
+        case forkAfter
+        /// The rate by which losses turn into the weights of the adapter and of the one set aside, above 0 and at most 100. `engine`.
+        case forkRate
+        /// The share of those weights that each update spreads again, above 0 and at most 0.5. `engine`.
+        case forkShare
         /// The weight of log(1 + donor likes), 0...100. All methods but `popularity`.
         case kappa
         /// Whether the donors' bank gives starts. `engine`.
@@ -99,7 +117,14 @@ extension ConvergenceGrid {
             case .clip: return number(0...1e6, above: 0)
             case .fading, .ewcDecay: return share()
             case .weightDecay, .bankStrength, .strength: return number(0...1)
-            case .ewc: return value == .off ? nil : number(0...10_000)
+            case .ewc, .fork: return value == .off ? nil : number(0...10_000)
+            case .audit: return value == .off ? nil : number(0...100)
+            case .auditPrior: return number(0.001...0.999)
+            case .auditShare: return number(0...0.5)
+            case .forkTolerance: return number(0...100)
+            case .forkAfter: return number(2...1_000_000, isWhole: true)
+            case .forkRate: return number(0...100, above: 0)
+            case .forkShare: return number(0...0.5, above: 0)
             case .kappa: return number(0...100)
             case .queryShare: return number(0.01...100)
             case .bank:

@@ -12,7 +12,11 @@ extension ConvergenceResult {
                 ("auc", m.auc), ("ndcg10", m.ndcg10), ("mrr", m.mrr), ("hit10", m.hit10), ("t90", m.t90),
                 ("saving", m.saving), ("area", m.area), ("worse", m.worse), ("regret", m.regret),
             ]
-            for (name, value) in all {
+            let drift: [(String, Interval?)] = [
+                ("before_drift", variant.drift?.before), ("adaptation", variant.drift?.adaptation),
+                ("after_return", variant.drift?.after), ("forgetting", variant.drift?.forgetting),
+            ]
+            for (name, value) in all + drift {
                 guard let value else { continue }
                 var fields = [variant.name, variant.method.rawValue, name] + value.fields
                 if let row = variant.differences.first(where: { $0.measure.rawValue == name }) {

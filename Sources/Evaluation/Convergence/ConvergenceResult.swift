@@ -46,6 +46,8 @@ public struct ConvergenceResult: Sendable {
         public let differences: [BenchmarkComparison.Row]
         /// The memory of one user's adapter with its optimizer's state; 0 without one, `nil` where it grows with the likes.
         public let bytesPerAdapter: Int?
+        /// How it follows a taste that changes and comes back; `nil` where tastes do not.
+        public let drift: DriftMeasures?
         /// The mean time of one update, as the learning tasks saw it while they shared the machine; `nil` where nothing is
         /// learned.
         public let learningTime: Duration?
@@ -108,6 +110,7 @@ public struct ConvergenceResult: Sendable {
                 candidates: trials.map { Candidate($0, outcome: outcome, chosen: chosen.choice) }, measures: measures,
                 userGains: zip(zip(auc, noneAUC), evaluation.eventsPerUser).map { ($0.0 - $0.1) / Double(max($1, 1)) },
                 differences: rows[variant.name] ?? [], bytesPerAdapter: chosen.piece.bytesPerAdapter,
+                drift: outcome.tasteChange.map { evaluation.drift(of: variant.name, $0) },
                 learningTime: chosen.piece.lessons > 0 ? chosen.piece.learning / chosen.piece.lessons : nil)
         }
     }

@@ -45,6 +45,20 @@ extension EngineMethod {
             update.elasticWeightConsolidation = ElasticWeightConsolidation(strength: strength)
             if let decay = number(.ewcDecay) { update.elasticWeightConsolidation?.decay = decay }
         }
+        if let rate = number(.audit), rate > 0 {
+            var audit = SelfAudit(rate: rate)
+            if let prior = number(.auditPrior) { audit.prior = prior }
+            if let share = number(.auditShare) { audit.share = share }
+            update.selfAudit = audit
+        }
+        if let threshold = number(.fork), threshold > 0 {
+            var forking = DriftForking(threshold: threshold)
+            if let tolerance = number(.forkTolerance) { forking.tolerance = tolerance }
+            if let updates = given[.forkAfter]?.number { forking.minimumUpdates = Int(updates) }
+            if let rate = number(.forkRate) { forking.rate = rate }
+            if let share = number(.forkShare) { forking.share = share }
+            update.driftForking = forking
+        }
         configuration.update = update
         try self.init(
             configuration,

@@ -12,6 +12,8 @@ struct VariantRun {
         let trials: [TrialLog.Entry]
         /// Each donor's number of events.
         let donorEvents: [Int]
+        /// When everybody's taste changes.
+        let tasteChange: TasteChange?
     }
 
     private let data: EvaluationData
@@ -63,7 +65,8 @@ struct VariantRun {
             let result = result(all: all, chosen: chosen)
             return Outcome(
                 result: result, chosen: result.methods.compactMap { result.positions[$0.name].map { chosen[$0] } },
-                trials: tuner.log.entries, donorEvents: data.donors.map { $0.items.count - 1 })
+                trials: tuner.log.entries, donorEvents: data.donors.map { $0.items.count - 1 },
+                tasteChange: data.tasteChange)
         }
     }
 

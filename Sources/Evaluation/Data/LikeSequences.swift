@@ -68,6 +68,8 @@ public struct EvaluationData: Sendable {
     let stream: [LikeEvent]
     /// The known truth, for synthetic data.
     let truth: (any PreferenceTruth)?
+    /// When every user's taste changes and comes back; `nil` where it is not known to.
+    public internal(set) var tasteChange: TasteChange?
 
     /// The number of components of an embedding.
     public var dimension: Int { vectors.columns }

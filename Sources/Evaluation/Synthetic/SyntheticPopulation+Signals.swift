@@ -102,6 +102,9 @@ extension EvaluationData {
             likes: users.map { (SyntheticPopulation.userID($0), population.likes(of: $0)) },
             isDonor: users.map { DataFolder.isDonor(SyntheticPopulation.userID($0), seed: configuration.seed) },
             truth: SyntheticTruth(population: population))
+        if let drift = configuration.driftStep, let back = configuration.returnStep {
+            tasteChange = TasteChange(step: drift, returnStep: back)
+        }
     }
 }
 

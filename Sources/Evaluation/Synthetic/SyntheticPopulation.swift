@@ -14,7 +14,7 @@ public import TensorCore
 ///
 /// so ranking by M_u·x is optimal and an adapter of the same rank can express it. Without an adapter the next like
 /// looks like the last one, which is wrong. From ``Configuration/driftStep`` on a user follows the cycle of the next
-/// cluster.
+/// cluster, and from ``Configuration/returnStep`` on their own again.
 ///
 /// Everything about user u is computed from (seed, u) when asked for, so a million users need no memory. Deterministic:
 /// the same numbers on every machine.
@@ -45,6 +45,8 @@ public struct SyntheticPopulation: Sendable {
         public var likes = 45...61
         /// The number of likes after which users change to the next cluster's map; nil for never.
         public var driftStep: Int?
+        /// The number of likes after which users change back, above ``driftStep``; nil for never.
+        public var returnStep: Int?
         /// The seed of everything.
         public var seed: UInt64 = 1
 
@@ -115,7 +117,7 @@ public struct SyntheticPopulation: Sendable {
 
     /// The cluster whose map a user follows at a step (how many likes lie behind the user).
     public func cluster(of user: Int, step: Int) -> Int {
-        let drifted = configuration.driftStep.map { step >= $0 } ?? false
+        let drifted = configuration.driftStep.map { step >= $0 && step < configuration.returnStep ?? .max } ?? false
         return (user + (drifted ? 1 : 0)) % configuration.clusters
     }
 
@@ -248,5 +250,11 @@ extension SyntheticPopulation.Configuration {
         try check(itemNoise >= 0 && itemNoise <= 1_000, "item noise \(itemNoise) is not in 0...1000")
         try check(temperature >= 1e-3 && temperature <= 1e6, "temperature \(temperature) is not in 0.001...1000000")
         try check((driftStep ?? 1) >= 1, "drift step \(driftStep ?? 0) is below 1")
+        if let returnStep {
+            try check(
+                returnStep > driftStep ?? .max,
+                "the return after \(returnStep) likes does not come after a drift (\(driftStep.map(String.init) ?? "never"))"
+            )
+        }
     }
 }

@@ -39,6 +39,13 @@ struct ConvergenceCommand: Command {
         options: [
             .synthetic, .embeddings,
             .value(
+                "users", "N", .integer(50...1_000_000),
+                help: "The users of the synthetic population, of whom about half are donors; 400 unless given."),
+            .value(
+                "drift", "N", .integer(10...20),
+                help: "Let the taste of every user of the synthetic population change after N likes and come back after 2N, and "
+                    + "measure adaptation to the new taste and forgetting of the old one."),
+            .value(
                 "query", "QUERY", .choice(QueryKind.allCases.map(\.rawValue)), default: QueryKind.last.rawValue,
                 help: "Rank from the user's latest like, or from the average of the likes so far."),
             .value(
@@ -63,6 +70,9 @@ struct ConvergenceCommand: Command {
             .init(
                 line: "attune benchmark convergence --synthetic --report out/synthetic",
                 explanation: "All methods on the built-in population. Kill it and run it again: it goes on."),
+            .init(
+                line: "attune benchmark convergence --synthetic --drift 20 --grid grid.json",
+                explanation: "What adapters forget while they learn another taste."),
             .init(
                 line: "attune benchmark convergence shop --grid grid.json --report out/shop",
                 explanation: "Your data and your variants, beside 'none' and 'cold'."),
