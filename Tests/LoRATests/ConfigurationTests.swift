@@ -40,6 +40,14 @@ struct ConfigurationTests {
                 Bad("decay \(value)") {
                     $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(decay: value)
                 },
+                Bad("audit rate \(value)") { $0.selfAudit = SelfAudit(rate: value) },
+                Bad("audit prior \(value)") { $0.selfAudit = SelfAudit(prior: value) },
+                Bad("audit share \(value)") { $0.selfAudit = SelfAudit(share: value) },
+                Bad("audit range \(value)") { $0.selfAudit = SelfAudit(range: value) },
+                Bad("fork tolerance \(value)") { $0.driftForking = DriftForking(tolerance: value) },
+                Bad("fork threshold \(value)") { $0.driftForking = DriftForking(threshold: value) },
+                Bad("fork rate \(value)") { $0.driftForking = DriftForking(rate: value) },
+                Bad("fork share \(value)") { $0.driftForking = DriftForking(share: value) },
                 Bad("momentum \(value)") { $0.optimizer = .momentum(coefficient: value) },
                 Bad("dampening \(value)") { $0.optimizer = .momentum(dampening: value) },
                 Bad("damping \(value)") { $0.optimizer = .riemannian(damping: value) },
@@ -92,6 +100,12 @@ struct ConfigurationTests {
             Bad("neutral 0") { $0.objective.neutralWatchScore = 0 },
             Bad("neutral 1") { $0.objective.neutralWatchScore = 1 },
             Bad("decay 1") { $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(decay: 1) },
+            Bad("audit prior 1") { $0.selfAudit = SelfAudit(prior: 1) },
+            Bad("audit prior 0") { $0.selfAudit = SelfAudit(prior: 0) },
+            Bad("audit share 0.6") { $0.selfAudit = SelfAudit(share: 0.6) },
+            Bad("fork share 0") { $0.driftForking = DriftForking(share: 0) },
+            Bad("fork after 1") { $0.driftForking = DriftForking(minimumUpdates: 1) },
+            Bad("fork threshold 0") { $0.driftForking = DriftForking(threshold: 0) },
             Bad("strength 10,001") {
                 $0.elasticWeightConsolidation = ElasticWeightConsolidation.stated(strength: 10_001)
             },

@@ -49,7 +49,10 @@ struct SnapshotTests {
                     Schedule(.cosine(period: 7), warmupSteps: 3),
                 ]), fading: PerObjective(all: canProtect ? 0 : random.pick([0, 0.03])),
                 elasticWeightConsolidation: canProtect && random.generator.bernoulli(0.5)
-                    ? ElasticWeightConsolidation(strength: 0.4) : nil)
+                    ? ElasticWeightConsolidation(strength: 0.4) : nil,
+                selfAudit: random.generator.bernoulli(0.3) ? SelfAudit(prior: 0.7, share: random.pick([0, 0.1])) : nil,
+                driftForking: random.generator.bernoulli(0.3)
+                    ? DriftForking(threshold: 0.01, minimumUpdates: 2) : nil)
             self.random = random
             try goOn(6)
             if configuration.elasticWeightConsolidation != nil { adapter.consolidate() }

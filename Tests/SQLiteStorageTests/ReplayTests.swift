@@ -20,6 +20,11 @@ struct ReplayTests {
             UpdateConfiguration(
                 dimension: ShopScript.dimension, schedule: Schedule(.reduceOnPlateau(patience: 1), warmupSteps: 2),
                 elasticWeightConsolidation: ElasticWeightConsolidation()))
+        all.append(
+            UpdateConfiguration(
+                dimension: ShopScript.dimension, selfAudit: SelfAudit(share: 0.02),
+                // So low that tastes are taken for changed now and then.
+                driftForking: DriftForking(threshold: 0.05, minimumUpdates: 3)))
         return all
     }()
 
@@ -51,6 +56,7 @@ struct ReplayTests {
         for user in ["ada", "bob"] {
             let expected = try await reference.adapter(for: user)
             #expect(try await engine.adapter(for: user)?.snapshot() == expected?.snapshot())
+            if update.driftForking != nil { #expect(try #require(expected).forks > 0) }
         }
         // And it goes on from there.
         for engine in [engine, reference] {

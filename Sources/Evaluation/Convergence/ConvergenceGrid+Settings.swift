@@ -36,6 +36,8 @@ extension ConvergenceGrid {
         case ewc
         /// The share that its running mean keeps at each update, 0..<1. `engine`.
         case ewcDecay
+        /// After how many updates, again and again, what was learned is anchored, 1...1,000,000; 10 unless given. `engine`.
+        case ewcEvery
         /// The rate of the self-audit, which weighs reads between the adapter and none, above 0 and at most 100; 0 or null for
         /// none. `engine`.
         case audit
@@ -43,8 +45,8 @@ extension ConvergenceGrid {
         case auditPrior
         /// The share of the audit's weights that each update spreads again, 0...0.5. `engine`.
         case auditShare
-        /// The threshold of the test for a change of taste, at which the adapter is set aside and a fresh one begins, above 0 and at
-        /// most 10,000; 0 or null for none. `engine`.
+        /// The threshold of the test for a change of taste, at which the adapter is set aside, above 0 and at most 10,000; 0 or
+        /// null for none. `engine`.
         case fork
         /// The rise of the mean loss that is no change of taste, 0...100. `engine`.
         case forkTolerance
@@ -58,7 +60,7 @@ extension ConvergenceGrid {
         case kappa
         /// Whether the donors' bank gives starts. `engine`.
         case bank
-        /// The share of the bank's start that is used, 0...1. `engine`.
+        /// What the bank's start is multiplied by, 0...10. `engine`.
         case bankStrength
         /// After how many updates an adapter is started again as the bank then advises: whole numbers, ascending; null for never.
         /// `engine`.
@@ -116,12 +118,14 @@ extension ConvergenceGrid {
             case .warmup: return number(0...1_000_000, isWhole: true)
             case .clip: return number(0...1e6, above: 0)
             case .fading, .ewcDecay: return share()
-            case .weightDecay, .bankStrength, .strength: return number(0...1)
+            case .weightDecay, .strength: return number(0...1)
+            case .bankStrength: return number(0...10)
             case .ewc, .fork: return value == .off ? nil : number(0...10_000)
             case .audit: return value == .off ? nil : number(0...100)
             case .auditPrior: return number(0.001...0.999)
             case .auditShare: return number(0...0.5)
             case .forkTolerance: return number(0...100)
+            case .ewcEvery: return number(1...1_000_000, isWhole: true)
             case .forkAfter: return number(2...1_000_000, isWhole: true)
             case .forkRate: return number(0...100, above: 0)
             case .forkShare: return number(0...0.5, above: 0)

@@ -63,6 +63,7 @@ extension EngineMethod {
         try self.init(
             configuration,
             catalogue: ItemCatalogue(vectors: data.vectors, offsets: data.popularity.map { Float(kappa) * $0 }),
-            share: share, strength: given[.bankStrength]?.number ?? 1)
+            share: share, strength: given[.bankStrength]?.number ?? 1,
+            anchorsEvery: given[.ewcEvery]?.number.map { Int($0) } ?? 10)
     }
 }

@@ -17,6 +17,8 @@ struct EngineMethod: RankingMethod {
     private let share: Float
     /// The share of the bank's starts that is used.
     private let strength: Double
+    /// After how many updates, again and again, an adapter under protection is anchored.
+    private let anchorsEvery: Int
     var isSeeded: Bool { true }
     var learns: Bool { true }
 
@@ -24,7 +26,8 @@ struct EngineMethod: RankingMethod {
         let parameters = 2 * configuration.rank * configuration.dimension
         let all = parameters + (configuration.hasBias ? configuration.dimension : 0)
         let protection = configuration.update.elasticWeightConsolidation == nil ? 0 : 3
-        let copies = 1 + configuration.update.optimizer.stateCountPerParameter + protection
+        let aside = configuration.update.driftForking == nil ? 0 : 1
+        let copies = 1 + configuration.update.optimizer.stateCountPerParameter + protection + aside
         return copies * all * MemoryLayout<Float>.stride
     }
 
@@ -47,7 +50,7 @@ struct EngineMethod: RankingMethod {
     ///   - strength: The share of the bank's starts that is used.
     init(
         _ configuration: EngineConfiguration, catalogue: ItemCatalogue, banks: [EngineBank] = [],
-        folds: [UserKey: Int] = [:], share: Float = 1, strength: Double = 1
+        folds: [UserKey: Int] = [:], share: Float = 1, strength: Double = 1, anchorsEvery: Int = 10
     ) throws {
         self.configuration = configuration
         self.catalogue = catalogue
@@ -55,6 +58,7 @@ struct EngineMethod: RankingMethod {
         self.folds = folds
         self.share = share
         self.strength = strength
+        self.anchorsEvery = anchorsEvery
         engines = try (0..<max(1, banks.count)).map { i in
             let engine = try PersonalizationEngine(configuration: configuration, clock: StandingClock())
             if i < banks.count { engine.connectReasoningBank(banks[i]) }
@@ -64,7 +68,8 @@ struct EngineMethod: RankingMethod {
 
     private func with(_ banks: [EngineBank], folds: [UserKey: Int]) throws -> EngineMethod {
         try EngineMethod(
-            configuration, catalogue: catalogue, banks: banks, folds: folds, share: share, strength: strength)
+            configuration, catalogue: catalogue, banks: banks, folds: folds, share: share, strength: strength,
+            anchorsEvery: anchorsEvery)
     }
 
     private func bank(
@@ -106,7 +111,8 @@ struct EngineMethod: RankingMethod {
         let stream = ReplicateStream.name(userID: userID, replicate: replicate)
         return EngineRanker(
             engine: engines[folds[UserKey(userID)] ?? engines.count - 1], catalogue: catalogue,
-            user: String(stream, radix: 16), share: share)
+            user: String(stream, radix: 16), share: share,
+            anchorsEvery: configuration.update.elasticWeightConsolidation == nil ? nil : anchorsEvery)
     }
 
     /// The popularity weight: the default one, unless another's NDCG@10 on the donors is higher with the lower bound of the
@@ -162,10 +168,15 @@ struct EngineMethod: RankingMethod {
         private let catalogue: ItemCatalogue
         private let user: String
         private let share: Float
+        private let anchorsEvery: Int?
+        private var updates = 0
         private var isCreated = false
 
-        init(engine: PersonalizationEngine, catalogue: ItemCatalogue, user: String, share: Float) {
+        init(
+            engine: PersonalizationEngine, catalogue: ItemCatalogue, user: String, share: Float, anchorsEvery: Int?
+        ) {
             self.share = share
+            self.anchorsEvery = anchorsEvery
             self.engine = engine
             self.catalogue = catalogue
             self.user = user
@@ -183,6 +194,8 @@ struct EngineMethod: RankingMethod {
                 embedding: event.query.scaled(by: share), signal: .like(event.positive, in: catalogue, seen: event.seen)
             )
             _ = try await engine.updateAdapter(for: user, with: [feedback])
+            updates += 1
+            if let anchorsEvery, updates % anchorsEvery == 0 { try await engine.consolidateAdapter(for: user) }
         }
     }
 }

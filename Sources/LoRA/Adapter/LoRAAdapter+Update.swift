@@ -71,21 +71,11 @@ extension LoRAAdapter {
             return report
         }
         var (experts, hasChanged) = try observed(feedback, configuration, scratch)
-        let previous = hasChanged ? self : nil
-        if hasChanged {
-            experts.fork(parameters)
-            beginAnew()
-        }
-        do throws(LoRAError) {
-            // A step that is set aside is not judged: its adapter is another one.
-            let report = try step(
-                feedback, configuration, overrides, scratch, trace, hasChanged ? nil : judged)
-            self.experts = experts
-            return report
-        } catch {
-            if let previous { self = previous }
-            throw error
-        }
+        // As it is before this step.
+        if hasChanged { experts.fork(parameters.copy()) }
+        let report = try step(feedback, configuration, overrides, scratch, trace, judged)
+        self.experts = experts
+        return report
     }
 
     /// One step of the adapter in use.

@@ -110,7 +110,7 @@ package struct Experts: Sendable {
         return hasChanged
     }
 
-    /// Sets the adapter in use aside: a fresh one takes half of its weight.
+    /// Sets the adapter in use aside, as it is: half of the weight goes with it, which changes no read yet.
     mutating func fork(_ parameters: AlignedStorage<Float>) {
         frozen = parameters
         forks += 1

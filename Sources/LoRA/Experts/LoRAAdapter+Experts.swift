@@ -8,7 +8,7 @@ extension LoRAAdapter {
         return (weights.active, weights.frozen)
     }
 
-    /// How often the adapter was set aside and begun anew (``DriftForking``).
+    /// How often the adapter was set aside because the taste changed (``DriftForking``).
     public var forks: Int { Int(clamping: extras?.experts?.forks ?? 0) }
 
     package var experts: Experts? {
@@ -118,17 +118,5 @@ extension LoRAAdapter {
         }
         let hasChanged = experts.observe(losses, scale: scale, configuration)
         return (experts, hasChanged)
-    }
-
-    /// Begins anew where the adapter began, with its counts going on.
-    mutating func beginAnew() {
-        let fresh =
-            start.map { LoRAAdapter(identity: identity, startingFrom: $0) }
-            ?? LoRAAdapter(shape: shape, identity: identity)
-        parameters = fresh.parameters
-        magnitude = fresh.magnitude
-        optimizerState = nil
-        protection = nil
-        plateau = nil
     }
 }

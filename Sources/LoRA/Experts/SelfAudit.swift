@@ -52,8 +52,8 @@ public struct SelfAudit: Sendable, Hashable {
     }
 }
 
-/// What happens when a user's taste changes: the adapter is set aside as it is and a fresh one begins, and each read is weighed
-/// between the two by how well they have done lately, so that a taste that comes back is served at once.
+/// What happens when a user's taste changes: the adapter is set aside as it is and a copy goes on learning, and each read is
+/// weighed between the two by how well they have done lately, so that a taste that comes back is served at once.
 ///
 /// A change is told by the Page–Hinkley test on how much worse than no adapter the weighed reads do, x_t, held within ±range:
 ///
@@ -63,9 +63,10 @@ public struct SelfAudit: Sendable, Hashable {
 ///
 /// (Page 1954, *Continuous inspection schemes*; in this form Gama et al. 2014, *A survey on concept drift adaptation*, §3.2.)
 /// Comparing with no adapter takes out how hard each feedback is. After an alarm the test begins anew. One adapter is kept
-/// aside; a further alarm replaces it by the one in use. Weights follow as those of ``SelfAudit`` do, with this rate and share.
+/// aside; a further alarm replaces it by the one in use. At an alarm both are the same, so a false one costs memory alone. Weights
+/// follow as those of ``SelfAudit`` do, with this rate and share.
 ///
-/// An adapter that was set aside takes as much memory as the one in use, and each update two more passes of the batch.
+/// An adapter that was set aside takes as much memory as the one in use, and each update two or three more passes of the batch.
 public struct DriftForking: Sendable, Hashable {
     /// δ: the rise of the mean loss that is no change, 0...100, in nats.
     public var tolerance: Float
@@ -81,7 +82,7 @@ public struct DriftForking: Sendable, Hashable {
 
     /// Settings of the test and of the weights.
     public init(
-        tolerance: Float = 0.05, threshold: Float = 4, minimumUpdates: Int = 10, rate: Float = 1, share: Float = 0.05
+        tolerance: Float = 0.05, threshold: Float = 5, minimumUpdates: Int = 10, rate: Float = 3, share: Float = 0.05
     ) {
         self.tolerance = tolerance
         self.threshold = threshold

@@ -66,7 +66,7 @@ public struct UpdateConfiguration: Sendable, Hashable {
     public var elasticWeightConsolidation: ElasticWeightConsolidation?
     /// Whether reads are weighed between the adapter and none by how well it has done; `nil` for reads of the adapter alone.
     public var selfAudit: SelfAudit?
-    /// Whether a change of taste sets the adapter aside and begins a fresh one; `nil` for no.
+    /// Whether a change of taste sets the adapter aside, for when the old one comes back; `nil` for no.
     public var driftForking: DriftForking?
     /// Whether steps are certified: B moves first, at a rate of at most 1/L_B, then the error is computed again and A moves at
     /// most at 1/L_A, L being bounds of the gradients' Lipschitz constants, so that neither block step raises the batch's

@@ -13,12 +13,14 @@ extension UpdateConfiguration {
         weightDecay: Float = 0,
         fading: PerObjective = PerObjective(all: 0),
         elasticWeightConsolidation: ElasticWeightConsolidation? = nil,
+        selfAudit: SelfAudit? = nil, driftForking: DriftForking? = nil,
         certifiesSteps: Bool = false
     ) -> UpdateConfiguration {
         UpdateConfiguration(
             objective: objective, optimizer: optimizer, learningRates: learningRates, schedule: schedule,
             clipping: clipping, clipThresholds: clipThresholds, weightDecay: weightDecay, fading: fading,
-            elasticWeightConsolidation: elasticWeightConsolidation, certifiesSteps: certifiesSteps)
+            elasticWeightConsolidation: elasticWeightConsolidation, selfAudit: selfAudit, driftForking: driftForking,
+            certifiesSteps: certifiesSteps)
     }
 }
 
