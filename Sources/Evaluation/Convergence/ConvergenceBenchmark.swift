@@ -22,6 +22,8 @@ public struct ConvergenceBenchmark: Sendable {
     public let grid: ConvergenceGrid
     /// The query, the seeds, and what else variants do not say. Its methods are those of the variants.
     public let configuration: EvaluationConfiguration
+    /// The variant that others are compared with; `nil` for `cold`, or `none` where there is no `cold`.
+    public let reference: String?
     /// The version of Attune, for the record.
     public let version: String
     /// What tells one build of the program from another; pieces that another build or version made are not used.
@@ -31,13 +33,19 @@ public struct ConvergenceBenchmark: Sendable {
 
     /// A benchmark.
     ///
-    /// - Throws: ``DataError``: `invalidConfiguration` for a setting of the run, `malformedGrid` for one of a variant.
+    /// - Throws: ``DataError``: `invalidConfiguration` for a setting of the run, or a reference that is no variant; `malformedGrid` for
+    ///   a setting of a variant.
     public init(
         _ data: EvaluationData, grid: ConvergenceGrid,
-        configuration: EvaluationConfiguration = EvaluationConfiguration(),
+        configuration: EvaluationConfiguration = EvaluationConfiguration(), reference: String? = nil,
         version: String = "", build: String = "", command: String = ""
     ) throws(DataError) {
         try grid.validate(dimension: data.dimension)
+        if let reference, !grid.variants.contains(where: { $0.name == reference }) {
+            throw DataError(
+                .invalidConfiguration, value: reference,
+                "the reference is none of the variants: name one of \(grid.variants.map(\.name).joined(separator: ", "))")
+        }
         var configuration = configuration
         let methods = Set(grid.variants.map(\.method))
         configuration.methods = EvaluationMethod.allCases.filter(methods.contains)
@@ -45,6 +53,7 @@ public struct ConvergenceBenchmark: Sendable {
         self.data = data
         self.grid = grid
         self.configuration = configuration
+        self.reference = reference
         self.version = version
         self.build = build
         self.command = command
@@ -68,7 +77,8 @@ public struct ConvergenceBenchmark: Sendable {
         let outcome = try await VariantRun(
             data: data, configuration: configuration, variants: grid.variants, pieces: pieces, progress: progress
         ).run()
-        return try ConvergenceResult(outcome, grid: grid, version: version, command: command)
+        return try ConvergenceResult(
+            outcome, grid: grid, reference: reference, version: version, command: command)
     }
 
     /// What every piece depends on.

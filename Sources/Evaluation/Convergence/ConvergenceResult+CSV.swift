@@ -12,16 +12,22 @@ extension ConvergenceResult {
                 ("auc", m.auc), ("ndcg10", m.ndcg10), ("mrr", m.mrr), ("hit10", m.hit10), ("t90", m.t90),
                 ("saving", m.saving), ("area", m.area), ("worse", m.worse), ("regret", m.regret),
             ]
-            let drift: [(String, Interval?)] = [
-                ("before_drift", variant.drift?.before), ("adaptation", variant.drift?.adaptation),
-                ("after_return", variant.drift?.after), ("forgetting", variant.drift?.forgetting),
-            ]
-            for (name, value) in all + drift {
+            func drift(_ of: DriftMeasures?) -> [(String, Interval?)] {
+                [
+                    ("before_drift", of?.before), ("adaptation", of?.adaptation), ("after_return", of?.after),
+                    ("forgetting", of?.forgetting),
+                ]
+            }
+            let differences = Dictionary(
+                uniqueKeysWithValues: drift(variant.driftDifference).map { ($0.0, $0.1) })
+            for (name, value) in all + drift(variant.drift) {
                 guard let value else { continue }
                 var fields = [variant.name, variant.method.rawValue, name] + value.fields
                 if let row = variant.differences.first(where: { $0.measure.rawValue == name }) {
                     fields +=
                         [reference] + row.difference.fields + ["\(row.p)", "\(row.adjusted)", row.verdict.rawValue]
+                } else if let difference = differences[name] ?? nil {
+                    fields += [reference] + difference.fields + ["", "", ""]
                 } else {
                     fields += [String](repeating: "", count: 7)
                 }

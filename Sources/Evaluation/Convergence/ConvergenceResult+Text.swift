@@ -22,6 +22,12 @@ extension ConvergenceResult {
                 let values = [drift.before, drift.adaptation, drift.after, drift.forgetting].map(\.signedText)
                 lines.append("\(padded(variant.name))  " + values.joined(separator: "  "))
             }
+            lines += ["", "The same, more than \(reference), paired:"]
+            for variant in variants {
+                guard let drift = variant.driftDifference else { continue }
+                let values = [drift.before, drift.adaptation, drift.after, drift.forgetting].map(\.signedText)
+                lines.append("\(padded(variant.name))  " + values.joined(separator: "  "))
+            }
         }
         let compared = variants.filter { !$0.differences.isEmpty }
         if !compared.isEmpty {
@@ -46,11 +52,11 @@ extension ConvergenceResult {
     ///  "variants":[{"name","method","candidates":[{"settings":{},"kappa","auc","ndcg10","failure","seconds","chosen"}],
     ///               "auc","ndcg10","mrr","hit10","t90","saving","area","worse","regret","over_profile","over_cold",
     ///               "kappa","settings","seconds","differences":[{"measure","first_value","second_value","difference",
-    ///               "p","p_adjusted","verdict"}],"drift":{"before","adaptation","after","forgetting"},"user_gains":[],"bytes_per_adapter","microseconds_per_update",
+    ///               "p","p_adjusted","verdict"}],"drift":{"before","adaptation","after","forgetting"},"drift_difference","user_gains":[],"bytes_per_adapter","microseconds_per_update",
     ///               "gains":[],"smoothed_gains":[]}]}
     /// ```
     ///
-    /// `drift` is null where tastes do not change. `user_gains` are each user's mean AUC less that with `none`. Measures and curves are `{"mean","low","high"}` as in
+    /// `drift` is null where tastes do not change; `drift_difference`, of the same form, is what is more than the reference's. `user_gains` are each user's mean AUC less that with `none`. Measures and curves are `{"mean","low","high"}` as in
     /// ``EvaluationResult/json``. Only what is called `seconds` or `microseconds` depends on the machine's speed.
     public var json: String {
         JSONText.object(
@@ -70,20 +76,22 @@ extension ConvergenceResult {
             ("candidates", .array(variant.candidates.map { .object($0.members) })),
         ] + measures + [
             ("differences", .array(variant.differences.map { .object($0.json) })),
-            (
-                "drift",
-                variant.drift.map { drift in
-                    .object([
-                        ("before", drift.before.json), ("adaptation", drift.adaptation.json), ("after", drift.after.json),
-                        ("forgetting", drift.forgetting.json),
-                    ])
-                } ?? .null
-            ), ("user_gains", .array(variant.userGains.map { .number($0) })),
+            ("drift", variant.drift?.json ?? .null), ("drift_difference", variant.driftDifference?.json ?? .null),
+            ("user_gains", .array(variant.userGains.map { .number($0) })),
             ("bytes_per_adapter", variant.bytesPerAdapter.map { .integer($0) } ?? .null),
             ("microseconds_per_update", variant.learningTime.map { .number($0 / .microseconds(1)) } ?? .null),
             ("gains", .array(variant.measures.gains.map(\.json))),
             ("smoothed_gains", .array(variant.measures.smoothedGains.map(\.json))),
         ]
+    }
+}
+
+extension DriftMeasures {
+    fileprivate var json: JSONText {
+        .object([
+            ("before", before.json), ("adaptation", adaptation.json), ("after", after.json),
+            ("forgetting", forgetting.json),
+        ])
     }
 }
 

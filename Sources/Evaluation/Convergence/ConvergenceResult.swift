@@ -40,14 +40,15 @@ public struct ConvergenceResult: Sendable {
         public let measures: EvaluationResult.Method
         /// Each user's mean AUC less that with `none`, `[users]`: below 0 for those who are worse off.
         public let userGains: [Double]
-        /// How it differs from ``ConvergenceResult/reference`` in AUC and NDCG@10, and from `cold` in t90 and the share of users made worse
-        /// too, with p values that are adjusted for all variants and measures; empty
-        /// for the reference and for `none`.
+        /// How it differs from ``ConvergenceResult/reference`` in AUC and NDCG@10, and from any but `none` in t90 and the share of users
+        /// made worse too, with p values that are adjusted for all variants and measures; empty for the reference and for `none`.
         public let differences: [BenchmarkComparison.Row]
         /// The memory of one user's adapter with its optimizer's state; 0 without one, `nil` where it grows with the likes.
         public let bytesPerAdapter: Int?
         /// How it follows a taste that changes and comes back; `nil` where tastes do not.
         public let drift: DriftMeasures?
+        /// What of that is more than the reference's, paired; `nil` for the reference, and where tastes do not change.
+        public let driftDifference: DriftMeasures?
         /// The mean time of one update, as the learning tasks saw it while they shared the machine; `nil` where nothing is
         /// learned.
         public let learningTime: Duration?
@@ -57,7 +58,8 @@ public struct ConvergenceResult: Sendable {
     public let evaluation: EvaluationResult
     /// The variants, in the order of the grid.
     public let variants: [Variant]
-    /// The name of the variant that others are compared with: `cold`, or `none` where there is none.
+    /// The name of the variant that others are compared with: the one that was asked for, or `cold`, or `none` where there is no
+    /// `cold`.
     public let reference: String
     /// How often users were resampled for ``Variant/differences``.
     public let comparisonResamples: Int
@@ -75,14 +77,17 @@ public struct ConvergenceResult: Sendable {
     /// The variant with a name.
     public subscript(name: String) -> Variant? { variants.first { $0.name == name } }
 
-    init(_ outcome: VariantRun.Outcome, grid: ConvergenceGrid, version: String, command: String) throws {
+    init(
+        _ outcome: VariantRun.Outcome, grid: ConvergenceGrid, reference wanted: String? = nil, version: String,
+        command: String
+    ) throws {
         evaluation = outcome.result
         self.version = version
         self.command = command
         let evaluation = evaluation
         let none = EvaluationMethod.none.rawValue
         let cold = EvaluationMethod.cold.rawValue
-        let reference = evaluation[cold] == nil ? none : cold
+        let reference = wanted ?? (evaluation[cold] == nil ? none : cold)
         self.reference = reference
         let compared = evaluation.methods.map(\.name).filter { $0 != none && $0 != reference }
         // p is never below 2 / (resamples + 1): with many rows that must be small enough for the smallest to count.
@@ -111,6 +116,8 @@ public struct ConvergenceResult: Sendable {
                 userGains: zip(zip(auc, noneAUC), evaluation.eventsPerUser).map { ($0.0 - $0.1) / Double(max($1, 1)) },
                 differences: rows[variant.name] ?? [], bytesPerAdapter: chosen.piece.bytesPerAdapter,
                 drift: outcome.tasteChange.map { evaluation.drift(of: variant.name, $0) },
+                driftDifference: variant.name == reference
+                    ? nil : outcome.tasteChange.map { evaluation.drift(of: variant.name, minus: reference, $0) },
                 learningTime: chosen.piece.lessons > 0 ? chosen.piece.learning / chosen.piece.lessons : nil)
         }
     }

@@ -32,9 +32,12 @@ extension TasteChange {
 }
 
 extension EvaluationResult {
-    /// How a method follows a change of everybody's taste, with paired 95 % intervals over users.
-    func drift(of name: String, _ change: TasteChange) -> DriftMeasures {
-        let gains = positions[name].map { records[$0].gains } ?? []
+    /// How a method follows a change of everybody's taste, or how much more of it than another, with 95 % intervals over users.
+    func drift(of name: String, minus other: String? = nil, _ change: TasteChange) -> DriftMeasures {
+        var gains = positions[name].map { records[$0].gains } ?? []
+        if let other = other.flatMap({ positions[$0] }).map({ records[$0].gains }) {
+            gains = zip(gains, other).map { zip($0, $1).map { $0 - $1 } }
+        }
         let windows = [change.before, change.adaptation, change.after]
         // For each window the sum of gains and the number of events.
         let rows = gains.flatMap { user in

@@ -12,6 +12,8 @@ struct ConvergenceCommand: Command {
     /// Whether ``methods`` were named.
     let namesMethods: Bool
     let seeds: Int
+    /// The variant that others are compared with, if not `cold`.
+    let reference: String?
     let jobs: Int
     /// The folder of results, if any.
     let report: String?
@@ -59,6 +61,9 @@ struct ConvergenceCommand: Command {
             .value(
                 "seeds", "N", .integer(1...1000), default: "5",
                 help: "Number of seeds to average over when the chosen candidates are evaluated; donors have one."),
+            .value(
+                "reference", "NAME", .text("the name of a variant"),
+                help: "The variant that the others are compared with; 'cold' unless given, or 'none' where there is no 'cold'."),
             .value("jobs", "N", .integer(1...1024), default: "2", help: "Tasks at a time. Results don't depend on it."),
             .value(
                 "report", "DIR", .path(suffix: nil),
@@ -93,6 +98,7 @@ struct ConvergenceCommand: Command {
         methods = arguments.list("methods").compactMap(EvaluationMethod.init)
         namesMethods = arguments.given.contains("methods")
         seeds = arguments.integer("seeds")
+        reference = arguments.text("reference")
         jobs = arguments.integer("jobs")
         report = arguments.text("report")
         format = arguments.format
@@ -108,7 +114,7 @@ struct ConvergenceCommand: Command {
         configuration.seeds = seeds
         configuration.threads = jobs
         let benchmark = try ConvergenceBenchmark(
-            data, grid: variants, configuration: configuration, version: App.version, build: Self.build, command: line)
+            data, grid: variants, configuration: configuration, reference: reference, version: App.version, build: Self.build, command: line)
         // What would fail at the end of a long run is tried before it.
         let folder = try report.map { try ConvergenceFolder(path: $0) }
         if showsProgress { console.beginProgress("benchmark", total: Self.progressSteps) }
@@ -140,6 +146,7 @@ struct ConvergenceCommand: Command {
         if grid == nil || namesMethods {
             words += ["--methods", methods.map(\.rawValue).joined(separator: ",")]
         }
+        if let reference { words += ["--reference", quotedForShell(reference)] }
         return (words + ["--seeds", "\(seeds)"]).joined(separator: " ")
     }
 
