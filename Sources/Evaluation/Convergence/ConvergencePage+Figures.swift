@@ -28,9 +28,9 @@ extension ConvergencePage {
     /// One measure of all that is drawn.
     private func intervals(
         _ heading: String, _ axis: String, text: String = "", factor: Double = 1, startsAtZero: Bool = false,
-        _ value: (EvaluationResult.Method) -> Interval?
+        hasNone: Bool = true, _ value: (EvaluationResult.Method) -> Interval?
     ) -> String {
-        let rows = drawn.map {
+        let rows = (hasNone ? drawn : curves).map {
             IntervalPlot.Row(name: $0.variant.name, style: $0.style, value: value($0.variant.measures))
         }
         return ReportPage.half(heading, text) { width in
@@ -74,7 +74,8 @@ extension ConvergencePage {
         let distribution = ReportPage.half(
             "Who gains, who loses",
             "Users from the one who loses most to the one who gains most: the share whose mean AUC less that without an adapter is below "
-                + "the value on the axis. Where a line crosses zero is the share that is worse off. Lines further right are better."
+                + "the value on the axis. Where a line crosses zero is the share that is worse off. Lines further right are better.",
+            legend: legend + "\n"
         ) { width in
             SharePlot(curves: lines, axis: "user's AUC less that without adapter", width: width).svg
         }
@@ -82,8 +83,8 @@ extension ConvergencePage {
             "Users worse off", "users with a lower AUC (%)",
             text:
                 "The lines' heights at zero, with 95 % intervals over users: with so many of them nothing would have been better.",
-            factor: 100, startsAtZero: true, \.worse)
-        return "\(ReportPage.pairs([distribution, worse]))\n\(legend)"
+            factor: 100, startsAtZero: true, hasNone: false, \.worse)
+        return ReportPage.pairs([distribution, worse])
     }
 
     var rateSection: String {
@@ -149,7 +150,7 @@ extension ConvergencePage {
             only because it learns less moves left as it moves down. Bars: 95 % intervals over users.</p>
             \(legend)
             \(plot)\(lines)
-            \(ReportTable(headings: ["variant", "before the change", "adaptation", "after the return", "forgetting"], rows: rows).html)
+            \(ReportTable(headings: ["variant", "before the change", "adaptation", "after the return", "forgetting"], rows: rows, isDense: true).html)
             </section>
             """
     }

@@ -7,7 +7,7 @@ extension ConvergencePage {
             <section>
             <h2>All measures</h2>
             <p>\(evaluation.measuresText)</p>
-            \(evaluation.measuresTable(heading: "variant", hasRegret: hasRegret).html)
+            \(evaluation.measuresTable(heading: "variant", hasRegret: hasRegret, isDense: true).html)
             </section>
             """
     }
@@ -17,17 +17,18 @@ extension ConvergencePage {
         guard !rows.isEmpty else { return "" }
         let table = ReportTable(
             headings: [
-                "variant", "measure", result.reference, "variant's", "difference", "p", "adjusted p", "the variant is",
+                "variant", "measure", "the variant is", "difference", "p", "adjusted p", result.reference,
+                "the variant",
             ],
             rows: rows.map { row in
                 let (digits, factor) = row.measure.format
                 func text(_ value: Double) -> ReportTable.Cell { .text(decimal(value * factor, digits: digits)) }
                 return [
-                    .text(row.second), .words(row.measure.title), text(row.firstValue), text(row.secondValue),
+                    .text(row.second), .words(row.measure.title), .words(verdict(row)),
                     .interval(row.difference, digits: digits, factor: factor, signed: true), .text(probability(row.p)),
-                    .text(probability(row.adjusted)), .words(verdict(row)),
+                    .text(probability(row.adjusted)), text(row.firstValue), text(row.secondValue),
                 ]
-            }, words: [1, 7])
+            }, words: [1, 2], isDense: true)
         return """
             <section>
             <h2>Differences from \(markup(result.reference))</h2>
@@ -52,13 +53,14 @@ extension ConvergencePage {
                 : variant.candidates.map { candidate in
                     let settings = candidate.settings.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
                     return row(
-                        variant, settings: settings.isEmpty ? "as shipped" : settings, candidate.kappa, candidate.auc,
+                        variant, settings: settings.isEmpty ? "–" : settings, candidate.kappa, candidate.auc,
                         candidate.ndcg10,
                         candidate.failure.map { "failed: \($0)" } ?? (candidate.isChosen ? "chosen" : ""))
                 }
         }
         let table = ReportTable(
-            headings: ["variant", "settings", "κ", "AUC of donors", "NDCG@10 of donors", ""], rows: rows, words: [1, 5])
+            headings: ["variant", "settings", "outcome", "κ", "AUC of donors", "NDCG@10 of donors"], rows: rows,
+            words: [1, 2], isDense: true)
         return """
             <section>
             <h2>Every setting that was tried</h2>
@@ -74,8 +76,8 @@ extension ConvergencePage {
         _ outcome: String
     ) -> [ReportTable.Cell] {
         [
-            .text(variant.name), .words(settings), .text(shortNumber(kappa)), .interval(auc, digits: 4),
-            .interval(ndcg10, digits: 4), .words(outcome),
+            .text(variant.name), .words(settings), .words(outcome), .text(shortNumber(kappa)),
+            .interval(auc, digits: 4), .interval(ndcg10, digits: 4),
         ]
     }
 
@@ -93,7 +95,7 @@ extension ConvergencePage {
         }
         let table = ReportTable(
             headings: ["variant", "µs per update", "bytes per adapter", "seconds of tuning", "seconds of evaluation"],
-            rows: rows)
+            rows: rows, isDense: true)
         return """
             <section id="\(Self.machineID)">
             <h2>Time and memory</h2>

@@ -95,13 +95,16 @@ extension ConvergencePage {
         // The first of equals.
         guard let top = candidates.reduce(nil, { best, row in best.map { gained(row) > gained($0) ? row : $0 } ?? row })
         else { return "" }
-        let numbers = "\(measure.differenceText(top.difference)), adjusted p \(probability(top.adjusted))"
+        // The numbers of one interval, and of one p, stay on a line.
+        let numbers = "\(measure.differenceText(top.difference)), adjusted p\u{A0}\(probability(top.adjusted))"
         let name = "<strong>\(markup(top.second))</strong>"
         let reference = markup(result.reference)
         var text = "\(measure.title): "
         if !sure.isEmpty {
             text += "\(name) is surely better than \(reference), \(numbers)"
             text += sure.count > 1 ? "; the most of \(sure.count) that are." : "."
+        } else if gained(top) <= 0 {
+            text += "nothing is better than \(reference)."
         } else {
             text += "nothing is surely better than \(reference); "
             text += rows.count > 1 ? "\(name) comes first with \(numbers)." : "\(name) differs by \(numbers)."
@@ -169,6 +172,6 @@ extension ComparedMeasure {
             let text = decimal(x * format.factor, digits: format.digits)
             return (text.hasPrefix("-") ? "" : "+") + text
         }
-        return "\(signed(value.mean)) [\(signed(value.low)), \(signed(value.high))]"
+        return "\(signed(value.mean)) [\(signed(value.low)),\u{A0}\(signed(value.high))]"
     }
 }

@@ -101,7 +101,7 @@ extension EvaluationResult {
             <section>
             <h2>All measures</h2>
             <p>\(measuresText)</p>
-            \(measuresTable(heading: "method", hasRegret: false).html)
+            \(measuresTable(heading: "method", hasRegret: false, isDense: false).html)
             <h2>Settings chosen on donors</h2>
             <ul class="settings">
             \(settings.joined(separator: "\n"))
@@ -116,7 +116,7 @@ extension EvaluationResult {
     }
 
     /// Every measure of every method with its interval.
-    func measuresTable(heading: String, hasRegret: Bool) -> ReportTable {
+    func measuresTable(heading: String, hasRegret: Bool, isDense: Bool) -> ReportTable {
         var headings = [
             heading, "AUC", "NDCG@10", "MRR", "hit@10", "t90 (likes)", "saving", "area (AUC·likes)", "worse (%)",
         ]
@@ -131,7 +131,7 @@ extension EvaluationResult {
                     .interval(m.worse, digits: 1, factor: 100),
                 ]
                 return hasRegret ? cells + [.interval(m.regret, digits: 4)] : cells
-            })
+            }, isDense: isDense)
     }
 
     private var notes: String {

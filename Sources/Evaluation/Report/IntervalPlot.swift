@@ -29,23 +29,26 @@ struct IntervalPlot {
 
     var svg: String {
         let lineHeight = 18.0
-        let heights = rows.map { standsAbove ? 26 + lineHeight * Double(lines($0).count) : 34 }
+        let heights = rows.map { standsAbove ? 20 + lineHeight * Double(lines($0).count) : 34 }
         var frame = PlotFrame(width: width, height: 10 + heights.reduce(0, +) + 50)
         frame.left = standsAbove ? 24 : max(92, textWidth(longestName) + 10)
         (frame.right, frame.top, frame.bottom) = (24, 10, 50)
         let values = rows.compactMap(\.value).flatMap { [$0.low * factor, $0.high * factor, $0.mean * factor] }
+        // Where all is zero, the axis still has a side on which there could be more.
+        let isNothing = values.allSatisfy { $0 == 0 }
         let x = PlotScale(
-            covering: startsAtZero ? values + [0] : values, pixels: frame.across,
+            covering: startsAtZero ? values + [0] + (isNothing ? [0.05 * factor] : []) : values, pixels: frame.across,
             tickCount: max(2, min(6, Int((frame.across.to - frame.left) / 60))))
-        var parts = frame.horizontalAxis(axis, x)
+        var parts = frame.horizontalAxis(axis, x, marksZero: hasMarks)
         var top = frame.top
         for (row, height) in zip(rows, heights) {
-            let y = standsAbove ? top + height - 14 : top + height / 2
+            let y = standsAbove ? top + height - 11 : top + height / 2
             for (i, text) in lines(row).enumerated() {
-                let (left, at) = standsAbove ? (8, top + 16 + lineHeight * Double(i)) : (frame.left - 12, y)
+                let (left, at) = standsAbove ? (8, top + 15 + lineHeight * Double(i)) : (frame.left - 12, y)
                 let anchor = standsAbove ? "" : " dy=\"0.32em\" text-anchor=\"end\""
                 parts.append(
-                    "<text class=\"name\" x=\"\(pixel(left))\" y=\"\(pixel(at))\"\(anchor)>\(markup(text))</text>")
+                    "<text class=\"name\(standsAbove ? " above" : "")\" x=\"\(pixel(left))\" y=\"\(pixel(at))\"\(anchor)>\(markup(text))</text>"
+                )
             }
             parts += interval(row, x, y)
             top += height

@@ -60,10 +60,11 @@ struct PlotFrame {
         return parts
     }
 
-    /// The horizontal axis with a line upwards at each tick.
-    func horizontalAxis(_ title: String, _ x: PlotScale) -> [String] {
+    /// The horizontal axis with a line upwards at each tick; that at zero may stand out.
+    func horizontalAxis(_ title: String, _ x: PlotScale, marksZero: Bool = true) -> [String] {
         horizontalAxis(
-            title, x.ticks.map { (x.position($0), decimal($0, digits: x.digits), abs($0) < 1e-12) }, isGrid: true)
+            title, x.ticks.map { (x.position($0), decimal($0, digits: x.digits), marksZero && abs($0) < 1e-12) },
+            isGrid: true)
     }
 
     /// A line through points.

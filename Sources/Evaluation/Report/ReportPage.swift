@@ -26,15 +26,19 @@ enum ReportPage {
         """
     }
 
-    /// The plot for wide screens and the one for narrow screens, of which the style sheet shows one.
+    /// The plot for wide screens, the one for narrow screens and the one for paper, of which the style sheet shows one.
     static func responsive(wide: Double, _ svg: (_ width: Double) -> String) -> String {
+        // Figures two and two are as narrow on paper as on a phone.
         "<div class=\"wide\">\(svg(wide))</div>\n<div class=\"narrow\">\(svg(358))</div>"
+            + (wide > 700 ? "\n<div class=\"paper\">\(svg(700))</div>" : "")
     }
 
     /// One of two figures beside each other, with its heading.
-    static func half(_ heading: String, _ text: String = "", _ svg: (_ width: Double) -> String) -> String {
+    static func half(_ heading: String, _ text: String = "", legend: String = "", _ svg: (_ width: Double) -> String)
+        -> String
+    {
         let words = text.isEmpty ? "" : "<p>\(markup(text))</p>\n"
-        return "<section>\n<h2>\(markup(heading))</h2>\n\(words)\(responsive(wide: 540, svg))\n</section>"
+        return "<section>\n<h2>\(markup(heading))</h2>\n\(words)\(legend)\(responsive(wide: 540, svg))\n</section>"
     }
 
     /// Figures two and two beside each other.
@@ -45,6 +49,6 @@ enum ReportPage {
     /// What the lines of a plot are.
     static func legend(_ series: [(name: String, style: SeriesStyle)], hasMarks: Bool) -> String {
         let items = series.map { "<li>\($0.style.key(hasMark: hasMarks))\(markup($0.name))</li>" }
-        return "<ul class=\"legend\">\n\(items.joined(separator: "\n"))\n</ul>"
+        return "<ul class=\"legend\(hasMarks ? " marks" : "")\">\n\(items.joined(separator: "\n"))\n</ul>"
     }
 }

@@ -15,6 +15,8 @@ struct ReportTable {
     let rows: [[Cell]]
     /// The columns of words, which stand at the left.
     var words: Set<Int> = []
+    /// Whether the names may be long, and the columns many.
+    var isDense = false
 
     var html: String {
         let head = headings.enumerated().map { place, heading in
@@ -23,7 +25,7 @@ struct ReportTable {
         let body = rows.map { row in "<tr>" + row.map(Self.html).joined() + "</tr>" }
         return """
             <div class="scroll">
-            <table>
+            <table\(isDense ? " class=\"dense\"" : "")>
             <thead><tr>\(head.joined())</tr></thead>
             <tbody>
             \(body.joined(separator: "\n"))

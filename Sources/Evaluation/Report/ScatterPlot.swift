@@ -20,10 +20,10 @@ struct ScatterPlot {
     var svg: String {
         let frame = PlotFrame(width: width, height: width > 420 ? 440 : 360, left: 72, right: 16)
         let x = PlotScale(
-            covering: [0] + points.flatMap { [$0.x.low, $0.x.high] }, pixels: frame.across,
+            covering: points.flatMap { [$0.x.low, $0.x.high] }, pixels: frame.across,
             tickCount: width > 420 ? 8 : 4)
         let y = PlotScale(
-            covering: [0] + points.flatMap { [$0.y.low, $0.y.high] }, pixels: frame.upwards, tickCount: 6)
+            covering: points.flatMap { [$0.y.low, $0.y.high] }, pixels: frame.upwards, tickCount: 6)
         var parts = frame.verticalAxis(yAxis, y) + frame.horizontalAxis(xAxis, x)
         let middles = points.map { (x: x.position($0.x.mean), y: y.position($0.y.mean)) }
         for line in lines {

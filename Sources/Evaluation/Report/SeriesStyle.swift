@@ -57,7 +57,7 @@ struct SeriesStyle: Hashable {
                 + " y2=\"5\"/></svg>"
         }
         return
-            "<svg class=\"tall\" viewBox=\"0 0 34 16\" aria-hidden=\"true\"><line class=\"line c-\(name)\" x1=\"0\" x2=\"34\""
+            "<svg viewBox=\"0 0 34 16\" aria-hidden=\"true\"><line class=\"line c-\(name)\" x1=\"0\" x2=\"34\""
             + " y1=\"8\" y2=\"8\"/>\(mark(17, 8))</svg>"
     }
 
