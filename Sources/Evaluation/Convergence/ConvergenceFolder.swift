@@ -11,8 +11,8 @@ import TensorCore
 /// A folder of results of one benchmark of convergence, and of the pieces from which a run that was stopped goes on.
 ///
 /// One run at a time has it, in this process or in another; it is let go when the last reference is. In it: `result.json`
-/// (``BenchmarkRecord``), `measures.csv`, `curves.csv`, `candidates.csv`, `users.csv`, `times.csv`, and the folder `pieces`.
-/// Nothing but `times.csv` depends on how long something took.
+/// (``BenchmarkRecord``), `measures.csv`, `curves.csv`, `candidates.csv`, `users.csv`, `times.csv`, `report.html`, and the folder
+/// `pieces`. Nothing but `times.csv` and one section of `report.html`, "Time and memory", depends on how long something took.
 public final class ConvergenceFolder: Sendable {
     /// The folder's path.
     public let path: String
@@ -74,7 +74,7 @@ public final class ConvergenceFolder: Sendable {
     }
 
     private static let outputs = [
-        "result.json", "measures.csv", "curves.csv", "candidates.csv", "users.csv", "times.csv",
+        "result.json", "measures.csv", "curves.csv", "candidates.csv", "users.csv", "times.csv", "report.html",
     ]
 
     /// Writes the results; each file appears whole or not at all.
@@ -83,7 +83,7 @@ public final class ConvergenceFolder: Sendable {
     public func write(_ result: ConvergenceResult) throws(DataError) {
         let texts = [
             result.record.json, result.measuresCSV, result.evaluation.curvesCSV, result.candidatesCSV, result.usersCSV,
-            result.timesCSV,
+            result.timesCSV, result.html,
         ]
         for (name, text) in zip(Self.outputs, texts) {
             do throws(TensorFileError) {

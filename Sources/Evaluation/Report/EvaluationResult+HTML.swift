@@ -1,39 +1,18 @@
 extension EvaluationResult {
     /// The result as one HTML page: tables and SVG plots, light and dark, for wide and narrow screens.
     ///
-    /// Self-contained: no script, nothing is loaded from elsewhere (a content security policy says so to the browser).
-    /// Text from the data set is escaped.
+    /// Self-contained: no script, nothing is loaded from elsewhere. Text from the data set is escaped.
     public var html: String {
-        let title = "Adapter convergence on \(dataset)"
-        return """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-            <title>\(markup(title))</title>
-            <style>
-            \(ReportStyle.text)
-            </style>
-            </head>
-            <body>
-            <main>
-            <h1>\(markup(title))</h1>
-            <p class="lead">\(markup(subject))</p>
-            <p>\(markup(finding))</p>
-            \(gainSection)
-            \(qualitySection)
-            \(tableSection)
-            \(notes)
-            </main>
-            </body>
-            </html>
-
-            """
+        ReportPage.html(
+            title: "Adapter convergence on \(dataset)",
+            parts: [
+                "<p class=\"lead\">\(markup(subject))</p>", "<p>\(markup(finding))</p>", gainSection, qualitySection,
+                tableSection, notes,
+            ])
     }
 
-    private var subject: String {
+    /// What was measured, in words.
+    var subject: String {
         let name = embeddings.isEmpty ? "" : " Embeddings: \(embeddings)."
         return
             "\(users) users, \(events) ranked events, \(items) items of dimension \(dimension); every setting was chosen on "
@@ -57,30 +36,28 @@ extension EvaluationResult {
         return "Against no adapter, \(best.0.rawValue) \(verdict): AUC \(best.1.signedText), paired over users."
     }
 
-    /// The plot for wide screens and the one for narrow screens, of which the style sheet shows one.
-    private func responsive(_ svg: (_ width: Double, _ isWide: Bool) -> String, wide: Double) -> String {
-        "<div class=\"wide\">\(svg(wide, true))</div>\n<div class=\"narrow\">\(svg(358, false))</div>"
-    }
-
     private var gainSection: String {
-        let legend = methods.filter { $0.method != .none }.map { method in
-            let name = method.method.rawValue
-            return
-                "<li><svg viewBox=\"0 0 34 10\" aria-hidden=\"true\"><line class=\"line c-\(name)\" x1=\"0\" x2=\"34\" y1=\"5\""
-                + " y2=\"5\"/></svg>\(name)</li>"
+        let curves = methods.filter { $0.method != .none }.map {
+            GainPlot.Curve(name: $0.name, style: SeriesStyle($0.method), gains: $0.smoothedGains)
+        }
+        let plot = ReportPage.responsive(wide: 1_128) { width in
+            GainPlot(curves: curves, steps: activeUsers.count, width: width, labelRoom: width > 420 ? 96 : nil).svg
         }
         return """
             <section>
             <h2>What is gained after how many likes</h2>
-            <p>AUC gain over no adapter, averaged over the users who have the step, as a centred mean of 7 steps. Bands: 95 % bootstrap
-            interval over users. Late steps rest on fewer users (\(activeUsers.first ?? 0) at step 1, \(activeUsers.last ?? 0) at step
-            \(activeUsers.count)).</p>
-            <ul class="legend">
-            \(legend.joined(separator: "\n"))
-            </ul>
-            \(responsive({ GainPlot(result: self, width: $0, labelsLines: $1).svg }, wide: 1_128))
+            <p>\(gainText)</p>
+            \(ReportPage.legend(curves.map { ($0.name, $0.style) }, hasMarks: false))
+            \(plot)
             </section>
             """
+    }
+
+    /// What a plot of the gain curves shows.
+    var gainText: String {
+        "AUC gain over no adapter, averaged over the users who have the step, as a centred mean of 7 steps. Bands: 95 % bootstrap "
+            + "interval over users. Late steps rest on fewer users (\(activeUsers.first ?? 0) at step 1, \(activeUsers.last ?? 0) at "
+            + "step \(activeUsers.count))."
     }
 
     private var qualitySection: String {
@@ -88,13 +65,14 @@ extension EvaluationResult {
             _ heading: String, _ axis: String, factor: Double = 1, startsAtZero: Bool = false,
             _ value: (Method) -> Interval?
         ) -> String {
-            let rows = methods.map { (name: $0.method.rawValue, value: value($0)) }
-            let svg = { (width: Double, isWide: Bool) in
+            let rows = methods.map {
+                IntervalPlot.Row(name: $0.name, style: SeriesStyle($0.method), value: value($0))
+            }
+            return ReportPage.half(heading) { width in
                 IntervalPlot(
                     title: heading, axis: axis, rows: rows, factor: factor, startsAtZero: startsAtZero, width: width
                 ).svg
             }
-            return "<section>\n<h2>\(markup(heading))</h2>\n\(responsive(svg, wide: 540))\n</section>"
         }
         var plots = [
             plot("Ranking quality: AUC", "AUC, mean over events", \.auc),
@@ -111,20 +89,10 @@ extension EvaluationResult {
             plots.append(
                 plot("Regret", "AUC lost against the true preferences", startsAtZero: true, \.regret))
         }
-        return "<div class=\"pair\">\n\(plots.joined(separator: "\n"))\n</div>"
+        return ReportPage.pairs(plots)
     }
 
     private var tableSection: String {
-        func cell(_ value: Interval?, digits: Int, factor: Double = 1) -> String {
-            guard let value else { return "<td>–</td>" }
-            func text(_ x: Double) -> String { decimal(x * factor, digits: digits) }
-            return "<td>\(text(value.mean))<small>\(text(value.low)) to \(text(value.high))</small></td>"
-        }
-        let rows = methods.map { m in
-            "<tr><td>\(m.method.rawValue)</td>" + cell(m.auc, digits: 4) + cell(m.ndcg10, digits: 4)
-                + cell(m.mrr, digits: 4) + cell(m.hit10, digits: 4) + cell(m.t90, digits: 0) + cell(m.saving, digits: 2)
-                + cell(m.area, digits: 2) + cell(m.worse, digits: 1, factor: 100) + "</tr>"
-        }
         let settings = methods.map { m in
             let text = (["kappa \(m.kappa)"] + m.settings.map { "\($0.name) \($0.value)" }).joined(separator: ", ")
             return "<li>\(m.method.rawValue): \(markup(text))</li>"
@@ -132,16 +100,8 @@ extension EvaluationResult {
         return """
             <section>
             <h2>All measures</h2>
-            <p>Means over events with 95 % intervals (\(configuration.resamples) resamples of users, the same for every method).</p>
-            <div class="scroll">
-            <table>
-            <thead><tr><th>method</th><th>AUC</th><th>NDCG@10</th><th>MRR</th><th>hit@10</th><th>t90 (likes)</th><th>saving</th>
-            <th>area (AUC·likes)</th><th>worse (%)</th></tr></thead>
-            <tbody>
-            \(rows.joined(separator: "\n"))
-            </tbody>
-            </table>
-            </div>
+            <p>\(measuresText)</p>
+            \(measuresTable(heading: "method", hasRegret: false, isDense: false).html)
             <h2>Settings chosen on donors</h2>
             <ul class="settings">
             \(settings.joined(separator: "\n"))
@@ -150,15 +110,41 @@ extension EvaluationResult {
             """
     }
 
+    /// What the table of measures holds.
+    var measuresText: String {
+        "Means over events with 95 % intervals (\(configuration.resamples) resamples of users, the same for every method)."
+    }
+
+    /// Every measure of every method with its interval.
+    func measuresTable(heading: String, hasRegret: Bool, isDense: Bool) -> ReportTable {
+        var headings = [
+            heading, "AUC", "NDCG@10", "MRR", "hit@10", "t90 (likes)", "saving", "area (AUC·likes)", "worse (%)",
+        ]
+        if hasRegret { headings.append("regret (AUC)") }
+        return ReportTable(
+            headings: headings,
+            rows: methods.map { m in
+                let cells: [ReportTable.Cell] = [
+                    .text(m.name), .interval(m.auc, digits: 4), .interval(m.ndcg10, digits: 4),
+                    .interval(m.mrr, digits: 4), .interval(m.hit10, digits: 4), .interval(m.t90, digits: 0),
+                    .interval(m.saving, digits: 2), .interval(m.area, digits: 2),
+                    .interval(m.worse, digits: 1, factor: 100),
+                ]
+                return hasRegret ? cells + [.interval(m.regret, digits: 4)] : cells
+            }, isDense: isDense)
+    }
+
     private var notes: String {
+        "<section>\n<h2>How to read this</h2>\n<p>\(measuresExplained)</p>\n</section>"
+    }
+
+    /// What the measures are.
+    var measuresExplained: String {
         """
-        <section>
-        <h2>How to read this</h2>
-        <p>At each step a method ranks every item that has an embedding, except the user's likes so far; the next like is the
+        At each step a method ranks every item that has an embedding, except the user's likes so far; the next like is the
         target, and only then does the method learn from it. AUC: share of the other items ranked below the target. t90: the first
         step at which the smoothed gain reaches 0.9 times what cold gains over the last third of the steps; the number of steps when
-        it never does. Saving: 1 − t90 / t90 of cold. Worse: share of users whose mean AUC is lower than without an adapter.</p>
-        </section>
+        it never does. Saving: 1 − t90 / t90 of cold. Worse: share of users whose mean AUC is lower than without an adapter.
         """
     }
 }

@@ -1,102 +1,79 @@
 /// AUC gain against the step, one line with its band per method, as SVG.
 struct GainPlot {
-    let result: EvaluationResult
+    /// One line.
+    struct Curve {
+        let name: String
+        let style: SeriesStyle
+        /// The gain at each step, from step 1.
+        let gains: [Interval]
+    }
+
+    let curves: [Curve]
+    let steps: Int
     let width: Double
-    /// Whether lines are labelled at their ends; a narrow plot leaves that to the legend.
-    let labelsLines: Bool
+    /// The room for names at the lines' ends; `nil` leaves them to the legend.
+    let labelRoom: Double?
+    /// Whether each line has its mark on it.
+    var hasMarks = false
 
-    private let height = 360.0
-    private let top = 16.0
-    private let bottom = 52.0
-    private var left: Double { labelsLines ? 72 : 66 }
-    private var right: Double { labelsLines ? 96 : 12 }
-
-    private var methods: [EvaluationResult.Method] { result.methods.filter { $0.method != .none } }
+    private var frame: PlotFrame {
+        PlotFrame(width: width, height: 360, left: width > 420 ? 72 : 66, right: labelRoom ?? 12)
+    }
 
     var svg: String {
-        let steps = result.activeUsers.count
+        let frame = frame
         let x = PlotScale(
-            covering: [1, Double(max(steps, 2))], pixels: (left, width - right), tickCount: labelsLines ? 8 : 5,
-            widens: false)
-        let gains = methods.flatMap(\.smoothedGains)
-        let values = [0] + gains.map(\.low) + gains.map(\.high)
-        let y = PlotScale(covering: values, pixels: (height - bottom, top), tickCount: 6)
-        var parts: [String] = []
-        parts.append(
-            "<svg viewBox=\"0 0 \(pixel(width)) \(pixel(height))\" role=\"img\" aria-label=\"AUC gain over no adapter against"
-                + " the step, by method\">")
-        parts += axes(x, y)
-        for method in methods { parts.append(band(method, x, y)) }
-        for method in methods { parts.append(line(method, x, y)) }
-        if labelsLines { parts += labels(x, y) }
-        parts.append("</svg>")
-        return parts.joined(separator: "\n")
+            covering: [1, Double(max(steps, 2))], pixels: frame.across, tickCount: width > 420 ? 8 : 5, widens: false)
+        let gains = curves.flatMap(\.gains)
+        let y = PlotScale(
+            covering: [0] + gains.map(\.low) + gains.map(\.high), pixels: frame.upwards, tickCount: 6)
+        let ticks = [1.0] + x.ticks.filter { $0 >= 2 && $0 == $0.rounded() }
+        var parts = frame.verticalAxis("AUC gain over no adapter", y)
+        parts += frame.horizontalAxis(
+            "step: likes known so far", ticks.map { (x.position($0), decimal($0, digits: 0), false) }, isGrid: false)
+        for curve in curves { parts.append(band(curve, x, y)) }
+        for (place, curve) in curves.enumerated() {
+            let points = curve.gains.enumerated().map { (x: x.position(Double($0 + 1)), y: y.position($1.mean)) }
+            parts.append(frame.line(points, curve.style, name: curve.name))
+            if hasMarks { parts += marks(points, curve.style, place) }
+        }
+        if labelRoom != nil { parts += labels(y) }
+        return frame.svg("AUC gain over no adapter against the step, by method", parts)
     }
 
-    private func axes(_ x: PlotScale, _ y: PlotScale) -> [String] {
-        var parts: [String] = []
-        for tick in y.ticks {
-            let at = pixel(y.position(tick))
-            let isZero = abs(tick) < 1e-12
-            parts.append(
-                "<line class=\"\(isZero ? "zero" : "grid")\" x1=\"\(pixel(left))\" x2=\"\(pixel(width - right))\""
-                    + " y1=\"\(at)\" y2=\"\(at)\"/>")
-            parts.append(
-                "<text class=\"tick\" x=\"\(pixel(left - 8))\" y=\"\(at)\" dy=\"0.32em\" text-anchor=\"end\">"
-                    + decimal(tick, digits: y.digits) + "</text>")
-        }
-        let xTicks = [1.0] + x.ticks.filter { $0 >= 2 && $0 == $0.rounded() }
-        for tick in xTicks {
-            let at = pixel(x.position(tick))
-            parts.append(
-                "<text class=\"tick\" x=\"\(at)\" y=\"\(pixel(height - bottom + 20))\" text-anchor=\"middle\">"
-                    + decimal(tick, digits: 0) + "</text>")
-        }
-        parts.append(
-            "<text class=\"axis\" x=\"\(pixel((left + width - right) / 2))\" y=\"\(pixel(height - 8))\""
-                + " text-anchor=\"middle\">step: likes known so far</text>")
-        let middle = pixel((top + height - bottom) / 2)
-        parts.append(
-            "<text class=\"axis\" transform=\"translate(14 \(middle)) rotate(-90)\" text-anchor=\"middle\">"
-                + "AUC gain over no adapter</text>")
-        return parts
+    private func band(_ curve: Curve, _ x: PlotScale, _ y: PlotScale) -> String {
+        let places = curve.gains.enumerated().map { (x: x.position(Double($0 + 1)), gain: $1) }
+        let outline =
+            places.map { (x: $0.x, y: y.position($0.gain.high)) }
+            + places.reversed().map { (x: $0.x, y: y.position($0.gain.low)) }
+        return "<polygon class=\"band c-\(curve.style.name)\" points=\"\(PlotFrame.coordinates(outline))\"/>"
     }
 
-    private func band(_ method: EvaluationResult.Method, _ x: PlotScale, _ y: PlotScale) -> String {
-        let upper = method.smoothedGains.enumerated().map {
-            "\(pixel(x.position(Double($0 + 1)))),\(pixel(y.position($1.high)))"
-        }
-        let lower = method.smoothedGains.enumerated().reversed()
-            .map { "\(pixel(x.position(Double($0 + 1)))),\(pixel(y.position($1.low)))" }
-        return
-            "<polygon class=\"band c-\(method.method.rawValue)\" points=\"\((upper + lower).joined(separator: " "))\"/>"
-    }
-
-    private func line(_ method: EvaluationResult.Method, _ x: PlotScale, _ y: PlotScale) -> String {
-        let points = method.smoothedGains.enumerated()
-            .map { "\(pixel(x.position(Double($0 + 1)))),\(pixel(y.position($1.mean)))" }
-        return "<polyline class=\"line c-\(method.method.rawValue)\" points=\"\(points.joined(separator: " "))\">"
-            + "<title>\(method.method.rawValue)</title></polyline>"
+    /// Marks at every eighth of a line, at other steps than those of the other lines.
+    private func marks(_ points: [(x: Double, y: Double)], _ style: SeriesStyle, _ place: Int) -> [String] {
+        let stride = max(1, points.count / 8)
+        return points.indices.filter { $0 % stride == place % stride }.map { style.mark(points[$0].x, points[$0].y) }
     }
 
     /// The names at the lines' ends, moved apart where they would overlap.
-    private func labels(_ x: PlotScale, _ y: PlotScale) -> [String] {
-        var places = methods.compactMap { method in
-            method.smoothedGains.last.map { (name: method.method.rawValue, at: y.position($0.mean)) }
+    private func labels(_ y: PlotScale) -> [String] {
+        var places = curves.compactMap { curve in
+            curve.gains.last.map { (name: curve.name, style: curve.style, at: y.position($0.mean)) }
         }
-        places.append((EvaluationMethod.none.rawValue, y.position(0)))
+        places.append((EvaluationMethod.none.rawValue, SeriesStyle.none, y.position(0)))
         places.sort { $0.at < $1.at }
         let gap = 16.0
         for i in places.indices.dropFirst() { places[i].at = max(places[i].at, places[i - 1].at + gap) }
         // Pushed down past the axis: move back up from the end.
-        var floor = height - bottom
+        var floor = frame.floor
         for i in places.indices.reversed() {
             places[i].at = min(places[i].at, floor)
             floor = places[i].at - gap
         }
+        let left = pixel(frame.across.to + 8)
         return places.map { place in
-            "<text class=\"label f-\(place.name)\" x=\"\(pixel(width - right + 8))\" y=\"\(pixel(place.at))\" dy=\"0.32em\">"
-                + place.name + "</text>"
+            "<text class=\"label f-\(place.style.name)\" x=\"\(left)\" y=\"\(pixel(place.at))\" dy=\"0.32em\">"
+                + "\(markup(place.name))</text>"
         }
     }
 }

@@ -1,61 +1,76 @@
 /// One measure of every method as a point with its interval, as SVG.
 struct IntervalPlot {
+    /// One line of the plot.
+    struct Row {
+        let name: String
+        let style: SeriesStyle
+        /// `nil` says that there is none.
+        let value: Interval?
+    }
+
     let title: String
     /// What the axis measures, with its unit.
     let axis: String
-    /// Method names with their values; nil leaves the row empty with a dash.
-    let rows: [(name: String, value: Interval?)]
+    let rows: [Row]
     /// Multiplies values before they are shown; 100 for percent.
     var factor = 1.0
     /// Whether the axis begins at zero.
     var startsAtZero = false
     let width: Double
+    /// Whether each method has its own mark; without that all have dots.
+    var hasMarks = false
 
-    private let rowHeight = 34.0
-    private let left = 92.0
-    private let right = 24.0
-    private let top = 10.0
-    private let bottom = 50.0
+    /// Names that are too long to stand beside their intervals stand above them, in as many lines as they take.
+    private var standsAbove: Bool { textWidth(longestName) + 10 > max(92, width * 0.36) }
+    private var longestName: String { rows.map(\.name).max { $0.count < $1.count } ?? "" }
+    private func lines(_ row: Row) -> [String] {
+        standsAbove ? wrapped(row.name, columns: Int((width - 32) / textWidth("n"))) : [row.name]
+    }
 
     var svg: String {
-        let height = top + rowHeight * Double(rows.count) + bottom
+        let lineHeight = 18.0
+        let heights = rows.map { standsAbove ? 20 + lineHeight * Double(lines($0).count) : 34 }
+        var frame = PlotFrame(width: width, height: 10 + heights.reduce(0, +) + 50)
+        frame.left = standsAbove ? 24 : max(92, textWidth(longestName) + 10)
+        (frame.right, frame.top, frame.bottom) = (24, 10, 50)
         let values = rows.compactMap(\.value).flatMap { [$0.low * factor, $0.high * factor, $0.mean * factor] }
+        // Where all is zero, the axis still has a side on which there could be more.
+        let isNothing = values.allSatisfy { $0 == 0 }
         let x = PlotScale(
-            covering: startsAtZero ? values + [0] : values, pixels: (left, width - right),
-            tickCount: width > 420 ? 6 : 4)
-        var parts = [
-            "<svg viewBox=\"0 0 \(pixel(width)) \(pixel(height))\" role=\"img\" aria-label=\"\(markup(title))\">"
-        ]
-        let floor = height - bottom
-        for tick in x.ticks {
-            let at = pixel(x.position(tick))
-            parts.append("<line class=\"grid\" x1=\"\(at)\" x2=\"\(at)\" y1=\"\(pixel(top))\" y2=\"\(pixel(floor))\"/>")
-            parts.append(
-                "<text class=\"tick\" x=\"\(at)\" y=\"\(pixel(floor + 20))\" text-anchor=\"middle\">"
-                    + decimal(tick, digits: x.digits) + "</text>")
-        }
-        for (i, row) in rows.enumerated() {
-            let y = pixel(top + rowHeight * (Double(i) + 0.5))
-            parts.append(
-                "<text class=\"name\" x=\"\(pixel(left - 12))\" y=\"\(y)\" dy=\"0.32em\" text-anchor=\"end\">"
-                    + markup(row.name) + "</text>")
-            guard let value = row.value else {
+            covering: startsAtZero ? values + [0] + (isNothing ? [0.05 * factor] : []) : values, pixels: frame.across,
+            tickCount: max(2, min(6, Int((frame.across.to - frame.left) / 60))))
+        var parts = frame.horizontalAxis(axis, x, marksZero: hasMarks)
+        var top = frame.top
+        for (row, height) in zip(rows, heights) {
+            let y = standsAbove ? top + height - 11 : top + height / 2
+            for (i, text) in lines(row).enumerated() {
+                let (left, at) = standsAbove ? (8, top + 15 + lineHeight * Double(i)) : (frame.left - 12, y)
+                let anchor = standsAbove ? "" : " dy=\"0.32em\" text-anchor=\"end\""
                 parts.append(
-                    "<text class=\"tick\" x=\"\(pixel(left + 8))\" y=\"\(y)\" dy=\"0.32em\">not defined</text>")
-                continue
+                    "<text class=\"name\(standsAbove ? " above" : "")\" x=\"\(pixel(left))\" y=\"\(pixel(at))\"\(anchor)>\(markup(text))</text>"
+                )
             }
-            let name = markup(row.name)
-            parts.append(
-                "<line class=\"whisker c-\(name)\" x1=\"\(pixel(x.position(value.low * factor)))\""
-                    + " x2=\"\(pixel(x.position(value.high * factor)))\" y1=\"\(y)\" y2=\"\(y)\"/>")
-            parts.append(
-                "<circle class=\"dot f-\(name)\" cx=\"\(pixel(x.position(value.mean * factor)))\" cy=\"\(y)\" r=\"5\">"
-                    + "<title>\(name)</title></circle>")
+            parts += interval(row, x, y)
+            top += height
         }
-        parts.append(
-            "<text class=\"axis\" x=\"\(pixel((left + width - right) / 2))\" y=\"\(pixel(height - 8))\""
-                + " text-anchor=\"middle\">\(markup(axis))</text>")
-        parts.append("</svg>")
-        return parts.joined(separator: "\n")
+        return frame.svg(title, parts)
+    }
+
+    private func interval(_ row: Row, _ x: PlotScale, _ y: Double) -> [String] {
+        guard let value = row.value else {
+            return [
+                "<text class=\"tick\" x=\"\(pixel(x.pixels.from + 8))\" y=\"\(pixel(y))\" dy=\"0.32em\">not defined</text>"
+            ]
+        }
+        let whisker =
+            "<line class=\"whisker c-\(row.style.name)\" x1=\"\(pixel(x.position(value.low * factor)))\""
+            + " x2=\"\(pixel(x.position(value.high * factor)))\" y1=\"\(pixel(y))\" y2=\"\(pixel(y))\"/>"
+        let middle = x.position(value.mean * factor)
+        guard !hasMarks else { return [whisker, row.style.mark(middle, y)] }
+        return [
+            whisker,
+            "<circle class=\"dot f-\(row.style.name)\" cx=\"\(pixel(middle))\" cy=\"\(pixel(y))\" r=\"5\">"
+                + "<title>\(markup(row.name))</title></circle>",
+        ]
     }
 }

@@ -34,7 +34,7 @@ import Testing
             try output.write(try await SmallBenchmark.run(Self.variants, in: output))
         }
         let first = try files(path)
-        #expect(first.count == 6)
+        #expect(first.count == 7)
         #expect(try BenchmarkRecord(path: path + "/result.json").runs.map(\.name) == ["none", "cold", "warm", "e"])
         let output = try ConvergenceFolder(path: path)
         let notices = Lock([String]())

@@ -34,7 +34,8 @@ struct ConvergenceCommand: Command {
                 + settings(of: .warm) + "; of cold and bias: those that apply; of none, profile and ridge: kappa.",
             "With --report each finished piece of work is kept in DIR/pieces at once: the same command goes on where a run was "
                 + "stopped or killed, and ends with the same files. DIR gets result.json for 'attune benchmark compare', "
-                + "measures.csv, curves.csv, candidates.csv, users.csv and, with all that depends on the machine, times.csv.",
+                + "measures.csv, curves.csv, candidates.csv, users.csv, with all that depends on the machine times.csv, and report.html, the "
+                + "same as figures and tables for a browser.",
             "'attune bench' times kernels; 'attune benchmark' judges learning.",
         ],
         arguments: [.dataFolder],
@@ -45,7 +46,8 @@ struct ConvergenceCommand: Command {
                 help: "The users of the synthetic population, of whom about half are donors; 400 unless given."),
             .value(
                 "drift", "N", .integer(10...20),
-                help: "Let the taste of every user of the synthetic population change after N likes and come back after 2N, and "
+                help:
+                    "Let the taste of every user of the synthetic population change after N likes and come back after 2N, and "
                     + "measure adaptation to the new taste and forgetting of the old one."),
             .value(
                 "query", "QUERY", .choice(QueryKind.allCases.map(\.rawValue)), default: QueryKind.last.rawValue,
