@@ -32,7 +32,9 @@ struct ExpertsTests {
     }
 
     /// The loss of a batch under a map, by the library's own objective, whose values have tests of their own.
-    private func loss(_ batch: [Feedback], _ adapter: LoRAAdapter, _ configuration: UpdateConfiguration) throws -> Double {
+    private func loss(_ batch: [Feedback], _ adapter: LoRAAdapter, _ configuration: UpdateConfiguration) throws
+        -> Double
+    {
         var plain = configuration
         plain.selfAudit = nil
         plain.driftForking = nil
@@ -181,7 +183,8 @@ struct ExpertsTests {
                 let sign: Double =
                     isAdversary ? (experts.weights.active > 0.5 ? 1 : -1) : (step / 25 % 2 == 0 ? 1 : -1)
                 let base = Double(random.generator.uniformFloat())
-                let gap = max(-1, min(1, sign * Double(random.generator.uniformFloat()) + (isAdversary ? 0 : Double(drift))))
+                let gap = max(
+                    -1, min(1, sign * Double(random.generator.uniformFloat()) + (isAdversary ? 0 : Double(drift))))
                 let losses = Experts.Losses(none: base, active: base + gap, frozen: nil)
                 read += Double(experts.weights.none) * losses.none + Double(experts.weights.active) * losses.active
                 none += losses.none

@@ -63,7 +63,8 @@ extension ParsedArguments {
             // The parser has seen to it that one of the two is there.
             guard let folder = positional("DIR") else { preconditionFailure("DIR isn't declared") }
             for name in ["users", "drift"] where given.contains(name) {
-                throw UsageError("'--\(name)' is of the synthetic population: give '--synthetic'.", command: command.name)
+                throw UsageError(
+                    "'--\(name)' is of the synthetic population: give '--synthetic'.", command: command.name)
             }
             return .folder(folder, embeddings: embeddings)
         }
@@ -73,7 +74,8 @@ extension ParsedArguments {
                 command: command.name)
         }
         return .synthetic(
-            users: given.contains("users") ? integer("users") : nil, drift: given.contains("drift") ? integer("drift") : nil)
+            users: given.contains("users") ? integer("users") : nil,
+            drift: given.contains("drift") ? integer("drift") : nil)
     }
 
     /// The value of `--rank`, if it was given.

@@ -44,7 +44,8 @@ public struct ConvergenceBenchmark: Sendable {
         if let reference, !grid.variants.contains(where: { $0.name == reference }) {
             throw DataError(
                 .invalidConfiguration, value: reference,
-                "the reference is none of the variants: name one of \(grid.variants.map(\.name).joined(separator: ", "))")
+                "the reference is none of the variants: name one of \(grid.variants.map(\.name).joined(separator: ", "))"
+            )
         }
         var configuration = configuration
         let methods = Set(grid.variants.map(\.method))

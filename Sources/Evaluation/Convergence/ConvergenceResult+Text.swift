@@ -14,7 +14,8 @@ extension ConvergenceResult {
         }
         if variants.contains(where: { $0.drift != nil }) {
             lines += [
-                "", "AUC over none, before the taste changes, on the new taste (adaptation), when the old one is back, and "
+                "",
+                "AUC over none, before the taste changes, on the new taste (adaptation), when the old one is back, and "
                     + "what was forgotten of it:",
             ]
             for variant in variants {

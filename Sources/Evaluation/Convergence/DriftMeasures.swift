@@ -25,7 +25,9 @@ public struct DriftMeasures: Sendable, Hashable {
 
 extension TasteChange {
     /// The events, of which the first ranks the second like, that measure what.
-    private func events(_ likes: Range<Int>) -> Range<Int> { max(0, likes.lowerBound - 1)..<max(0, likes.upperBound - 1) }
+    private func events(_ likes: Range<Int>) -> Range<Int> {
+        max(0, likes.lowerBound - 1)..<max(0, likes.upperBound - 1)
+    }
     var before: Range<Int> { events(max(1, step - DriftMeasures.window)..<step) }
     var adaptation: Range<Int> { events((returnStep - max(1, (returnStep - step) / 3))..<returnStep) }
     var after: Range<Int> { events(returnStep..<(returnStep + DriftMeasures.window)) }

@@ -107,7 +107,8 @@ extension LoRAAdapter {
                     total +=
                         shares[i]
                         * (try evaluator.evaluate(
-                            sample, y: y, gradient: nil, scores: scores, wantsCurvature: false).loss)
+                            sample, y: y, gradient: nil, scores: scores, wantsCurvature: false
+                        ).loss)
                 }
                 guard total.isFinite else { throw Self.overflow("update") }
                 return total

@@ -269,7 +269,8 @@ private struct SnapshotReader {
             "the drift test's sums are impossible")
         let forks = try count("the changes of taste", below: 1 << 62)
         let hasFrozen = try count("whether an adapter is set aside", below: 2) == 1
-        try Self.check(hasFrozen == (frozen > -.infinity), "an adapter that is set aside has no weight, or none has one")
+        try Self.check(
+            hasFrozen == (frozen > -.infinity), "an adapter that is set aside has no weight, or none has one")
         return Experts(
             logNone: none, logActive: active, logFrozen: frozen, test: test, forks: forks,
             frozen: hasFrozen ? try floats(shape.parameterCount, "the adapter that is set aside", in: .shared) : nil)

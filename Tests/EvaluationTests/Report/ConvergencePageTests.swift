@@ -171,7 +171,8 @@ enum Markup {
             rest = rest[rest.index(after: end)...]
             let name = tag.prefix { $0 != " " && $0 != "\n" }
             if tag.hasPrefix("/") {
-                let last = try #require(open.popLast(), "\(tag)", sourceLocation: sourceLocation)
+                let opened = open.popLast()
+                let last = try #require(opened, "\(tag)", sourceLocation: sourceLocation)
                 #expect(last == tag.dropFirst(), sourceLocation: sourceLocation)
             } else if !tag.hasSuffix("/"), !["!DOCTYPE", "meta"].contains(name) {
                 open.append(name)

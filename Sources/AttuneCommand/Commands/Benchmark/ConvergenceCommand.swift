@@ -65,7 +65,9 @@ struct ConvergenceCommand: Command {
                 help: "Number of seeds to average over when the chosen candidates are evaluated; donors have one."),
             .value(
                 "reference", "NAME", .text("the name of a variant"),
-                help: "The variant that the others are compared with; 'cold' unless given, or 'none' where there is no 'cold'."),
+                help:
+                    "The variant that the others are compared with; 'cold' unless given, or 'none' where there is no 'cold'."
+            ),
             .value("jobs", "N", .integer(1...1024), default: "2", help: "Tasks at a time. Results don't depend on it."),
             .value(
                 "report", "DIR", .path(suffix: nil),
@@ -116,7 +118,8 @@ struct ConvergenceCommand: Command {
         configuration.seeds = seeds
         configuration.threads = jobs
         let benchmark = try ConvergenceBenchmark(
-            data, grid: variants, configuration: configuration, reference: reference, version: App.version, build: Self.build, command: line)
+            data, grid: variants, configuration: configuration, reference: reference, version: App.version,
+            build: Self.build, command: line)
         // What would fail at the end of a long run is tried before it.
         let folder = try report.map { try ConvergenceFolder(path: $0) }
         if showsProgress { console.beginProgress("benchmark", total: Self.progressSteps) }
