@@ -171,8 +171,8 @@ enum Markup {
             rest = rest[rest.index(after: end)...]
             let name = tag.prefix { $0 != " " && $0 != "\n" }
             if tag.hasPrefix("/") {
-                let last = try #require(open.popLast(), "\(tag)", sourceLocation: sourceLocation)
-                #expect(last == tag.dropFirst(), sourceLocation: sourceLocation)
+                let last = open.popLast()
+                #expect(last == tag.dropFirst(), "\(tag)", sourceLocation: sourceLocation)
             } else if !tag.hasSuffix("/"), !["!DOCTYPE", "meta"].contains(name) {
                 open.append(name)
             }
