@@ -17,7 +17,7 @@ extension ConvergencePage {
         guard !rows.isEmpty else { return "" }
         let table = ReportTable(
             headings: [
-                "variant", "measure", "the variant is", "difference", "p", "adjusted p", result.reference,
+                "variant", "measure", "verdict", "difference", "p", "adjusted p", result.reference,
                 "the variant",
             ],
             rows: rows.map { row in

@@ -65,10 +65,11 @@ extension ConvergencePage {
             """
         if evaluation.users < 20 { text += "\n<p>Only \(evaluation.users) users: the intervals say little.</p>" }
         if !left.isEmpty {
-            let count = result.variants.count
+            // As many names as are quickly read; the tables have them all.
+            let names = left.count <= SeriesStyle.count ? ": \(left.joined(separator: ", "))" : ""
             text +=
-                "\n<p>The figures show the first \(SeriesStyle.count) variants of \(count) in the order of the grid, beside none. Only in"
-                + " the tables: \(markup(left.joined(separator: ", "))).</p>"
+                "\n<p>The figures show the first \(SeriesStyle.count) variants of \(result.variants.count) in the order of the grid, "
+                + "beside none. \(left.count) more stand in the tables only\(markup(names)).</p>"
         }
         return text
     }
