@@ -279,7 +279,7 @@ extension LoRAAdapter {
                 x.count == d ? "the output" : "the embedding", "forward", expected: d,
                 actual: x.count == d ? output.count : x.count)
         }
-        guard parameters.withBuffer({ Self.forward(x, shape, $0, &output) }), mix(x, &output) else {
+        guard parameters.withBuffer({ Self.forward(x, shape, $0, &output) }), extras == nil || mix(x, &output) else {
             throw nonFinite(x)
         }
     }
@@ -306,7 +306,7 @@ extension LoRAAdapter {
         let d = shape.dimension
         let shape = shape
         guard x.count == d, output.count == d,
-            lendParameters({ Self.forward(x, shape, $0, &output) }), mix(x, &output)
+            lendParameters({ Self.forward(x, shape, $0, &output) }), extras == nil || mix(x, &output)
         else {
             // Seldom, and then it says what is wrong.
             try forward(x, into: &output)
@@ -322,7 +322,7 @@ extension LoRAAdapter {
         var isFinite = false
         let y = unsafe [Float](unsafeUninitializedCapacity: shape.dimension) { memory, count in
             var span = unsafe MutableSpan(_unsafeElements: memory)
-            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) } && mix(x.span, &span)
+            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) } && (extras == nil || mix(x.span, &span))
             count = shape.dimension
         }
         return isFinite ? (y, version) : (try forward(x), version)
@@ -343,15 +343,11 @@ extension LoRAAdapter {
         forward(input, hidden: hidden, output: output) && mix(input, hidden: hidden, output: output)
     }
 
-    @inline(__always)
+    /// Turns the adapter's own output into the weighed one; says whether that is finite. Asked of adapters with extras alone.
+    @inline(never)
     private func mix(_ x: Span<Float>, _ output: inout MutableSpan<Float>) -> Bool {
         guard let extras, extras.isMixing else { return true }
-        return mixed(x, &output)
-    }
-
-    @inline(never)
-    private func mixed(_ x: Span<Float>, _ output: inout MutableSpan<Float>) -> Bool {
-        unsafe output.withUnsafeMutableBufferPointer { memory in
+        return unsafe output.withUnsafeMutableBufferPointer { memory in
             guard let base = memory.baseAddress else { return false }
             let y = unsafe FloatBuffer(base: base, count: shape.dimension)
             return x.withFloats { x in FloatBuffer.temporary(shape.rank) { mix(x, hidden: $0, output: y) } }
