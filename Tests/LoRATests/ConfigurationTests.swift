@@ -103,6 +103,7 @@ struct ConfigurationTests {
             Bad("audit prior 1") { $0.selfAudit = SelfAudit(prior: 1) },
             Bad("audit prior 0") { $0.selfAudit = SelfAudit(prior: 0) },
             Bad("audit share 0.6") { $0.selfAudit = SelfAudit(share: 0.6) },
+            Bad("audit share 1e-9") { $0.selfAudit = SelfAudit(share: 1e-9) },
             Bad("fork share 0") { $0.driftForking = DriftForking(share: 0) },
             Bad("fork after 1") { $0.driftForking = DriftForking(minimumUpdates: 1) },
             Bad("fork threshold 0") { $0.driftForking = DriftForking(threshold: 0) },

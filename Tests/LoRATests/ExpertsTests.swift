@@ -116,10 +116,12 @@ struct ExpertsTests {
                 test.sum += read - test.mean - 0.01
                 test.lowest = min(test.lowest, test.sum)
                 if test.count >= 3, test.sum - test.lowest > 0.5 {
-                    forks += 1
-                    aside = own
-                    weight = 0.5
                     test = (0, 0, 0, 0)
+                    if aside == nil || weight >= 0.5 {
+                        forks += 1
+                        aside = own
+                        weight = 0.5
+                    }
                 }
                 _ = try stream.adapter.update(with: batch, configuration: stream.configuration)
                 #expect(stream.adapter.forks == forks, "\(stream.random.description)")
@@ -191,10 +193,27 @@ struct ExpertsTests {
                 active += losses.active
                 _ = experts.observe(losses, scale: 1, configuration)
             }
-            let spread = rate * Double(steps) * range * range / 2
+            let spread = rate * Double(steps) * range * range / 8
             let bound = min(none - log(1 - prior) / rate, active - log(prior) / rate) + spread
             #expect(read <= bound + 1e-3, "\(random.description)")
         }
+    }
+
+    /// Of two adapters the one that is trusted more always loses: no adapter wins.
+    @Test func harmFadesWithAnAdapterSetAsideToo() {
+        let configuration = UpdateConfiguration.stated(
+            selfAudit: SelfAudit(), driftForking: DriftForking(threshold: 10_000))
+        var experts = Experts(configuration)
+        experts.change(AlignedStorage(count: 1))
+        var read = 0.0
+        for _ in 0..<200 {
+            let weights = experts.weights
+            let trustsActive = weights.active >= weights.frozen
+            let (active, frozen) = trustsActive ? (1.5, -1.0) : (-1.0, 1.5)
+            read += Double(weights.active) * active + Double(weights.frozen) * frozen
+            _ = experts.observe(Experts.Losses(none: 0, active: active, frozen: frozen), scale: 1, configuration)
+        }
+        #expect(experts.weights.none > 0.99 && read < 5)
     }
 
     @Test func aHarmfulAdapterFadesAndAHelpfulOneStays() throws {
@@ -266,6 +285,19 @@ struct ExpertsTests {
             }
         }
         #expect(falseAlarms <= 4 && found >= 190)
+    }
+
+    @Test func anAdapterThatIsNeededIsNotReplaced() {
+        let configuration = UpdateConfiguration.stated(driftForking: DriftForking(threshold: 10_000))
+        var experts = Experts(configuration)
+        experts.change(AlignedStorage(count: 1))
+        for _ in 0..<5 {
+            _ = experts.observe(Experts.Losses(none: 0, active: 1, frozen: -1), scale: 1, configuration)
+        }
+        let weights = experts.weights
+        #expect(weights.frozen > 0.9)
+        experts.change(AlignedStorage(count: 2))
+        #expect(experts.weights == weights && experts.forks == 1 && experts.frozen?.count == 1)
     }
 
     @Test func settingsComeBackFromTheirBytes() throws {

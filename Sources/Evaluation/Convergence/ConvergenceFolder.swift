@@ -27,7 +27,13 @@ public final class ConvergenceFolder: Sendable {
     public init(path: String) throws(DataError) {
         self.path = path
         pieces = path + "/pieces"
-        do throws(TensorFileError) { try AtomicFile.makeFolder(path) } catch {
+        do throws(TensorFileError) {
+            // The folders that it is in, too.
+            for place in path.indices.dropFirst() where path[place] == "/" {
+                try AtomicFile.makeFolder(String(path[..<place]))
+            }
+            try AtomicFile.makeFolder(path)
+        } catch {
             throw DataError(.cannotWrite, "the folder for results cannot be made: \(error)")
         }
         let names = try FileAccess.names(in: path)

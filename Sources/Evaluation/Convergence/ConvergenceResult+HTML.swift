@@ -152,7 +152,7 @@ extension ComparedMeasure {
         case .ndcg10: "NDCG@10"
         case .hit10: "hit@10"
         case .area: "area (AUC·likes)"
-        case .t90: "t90 (likes)"
+        case .t90: "t90 (likes, to the reference's level)"
         case .worse: "users worse off (%)"
         }
     }

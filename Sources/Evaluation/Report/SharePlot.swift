@@ -16,7 +16,7 @@ struct SharePlot {
     private static let most = 200
 
     var svg: String {
-        let frame = PlotFrame(width: width, height: 340)
+        let frame = PlotFrame(width: width, height: 340, right: 24)
         let x = PlotScale(
             covering: [0] + curves.flatMap { [$0.values.min() ?? 0, $0.values.max() ?? 0] }, pixels: frame.across,
             tickCount: width > 420 ? 6 : 4)

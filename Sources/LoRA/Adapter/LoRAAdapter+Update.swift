@@ -72,7 +72,7 @@ extension LoRAAdapter {
         }
         var (experts, hasChanged) = try observed(feedback, configuration, scratch)
         // As it is before this step.
-        if hasChanged { experts.fork(parameters.copy()) }
+        if hasChanged { experts.change(parameters.copy()) }
         let report = try step(feedback, configuration, overrides, scratch, trace, judged)
         self.experts = experts
         return report

@@ -85,13 +85,16 @@ package struct Experts: Sendable {
         }
         let rate = Double(configuration.selfAudit?.rate ?? configuration.driftForking?.rate ?? 0)
         if let frozen, let forking = configuration.driftForking {
-            // The two adapters between themselves first: how much they have together is the audit's to say.
+            // How much the two adapters have together is the audit's to say, by what was read of them: with their weights before
+            // this loss.
             let together = Elementary.logSum(logActive, logFrozen)
+            let before = Self.share(logActive, logFrozen)
+            let loss = before * active + (1 - before) * frozen
+            let kept = together - (configuration.selfAudit == nil ? 0 : rate * loss)
+            // Then the two between themselves.
             var share = Self.share(
                 logActive - Double(forking.rate) * active, logFrozen - Double(forking.rate) * frozen)
             share = (1 - Double(forking.share)) * share + Double(forking.share) / 2
-            let loss = share * active + (1 - share) * frozen
-            let kept = together - (configuration.selfAudit == nil ? 0 : rate * loss)
             logActive = kept + Elementary.log(share)
             logFrozen = kept + Elementary.log(1 - share)
         } else if configuration.selfAudit != nil {
@@ -110,11 +113,13 @@ package struct Experts: Sendable {
         return hasChanged
     }
 
-    /// Sets the adapter in use aside, as it is: half of the weight goes with it, which changes no read yet.
-    mutating func fork(_ parameters: AlignedStorage<Float>) {
-        frozen = parameters
-        forks += 1
+    /// After a change of taste: the adapter in use is set aside as it is, and half of the adapters' weight goes with it. Not where
+    /// the one that is aside is read more than it: then that one is what is needed, and stays.
+    mutating func change(_ parameters: @autoclosure () -> AlignedStorage<Float>) {
         test = PageHinkley()
+        guard logFrozen <= logActive else { return }
+        frozen = parameters()
+        forks += 1
         let half = Elementary.logSum(logActive, logFrozen) - Elementary.log(2)
         (logActive, logFrozen) = (half, half)
         weigh()

@@ -257,15 +257,21 @@ private struct SnapshotReader {
             return value
         }
         let (none, active, frozen) = (try weight(), try weight(), try weight())
-        try Self.check(max(none, active, frozen) == 0 && active > -.infinity, "the weights of reads are impossible")
+        try Self.check(
+            max(none, active, frozen) == 0 && active > -.infinity
+                && [none, active, frozen].allSatisfy { $0 == -.infinity || $0 >= -1e12 },
+            "the weights of reads are impossible")
         var test = PageHinkley()
         test.count = try count("the drift test's updates", below: 1 << 62)
         (test.mean, test.sum, test.lowest) = (
             try Self.found(reader.takeDouble()), try Self.found(reader.takeDouble()),
             try Self.found(reader.takeDouble())
         )
+        // No loss differs by more than 1000, and no tolerance is above 100.
+        let most = 3000 * Double(test.count)
         try Self.check(
-            test.mean.isFinite && test.sum.isFinite && test.lowest.isFinite && test.lowest <= 0,
+            abs(test.mean) <= 1000 && abs(test.sum) <= most && test.lowest >= -most
+                && test.lowest <= min(0, test.sum),
             "the drift test's sums are impossible")
         let forks = try count("the changes of taste", below: 1 << 62)
         let hasFrozen = try count("whether an adapter is set aside", below: 2) == 1

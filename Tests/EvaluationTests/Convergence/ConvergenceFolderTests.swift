@@ -135,7 +135,10 @@ import Testing
             _ = try ConvergenceFolder(path: URL(filePath: path).deletingLastPathComponent().path)
         }
         #expect(other.code == .cannotWrite && other.message.contains("other things"))
-        let missing = #expect(throws: DataError.self) { _ = try ConvergenceFolder(path: folder.path + "/a/b") }
-        #expect(missing?.code == .cannotWrite)
+        // The folders that it is in are made too; in a file there can be none.
+        _ = try ConvergenceFolder(path: folder.path + "/a/b")
+        #expect(FileManager.default.fileExists(atPath: folder.path + "/a/b/pieces"))
+        let inFile = #expect(throws: DataError.self) { _ = try ConvergenceFolder(path: path + "/notes.tmp/b") }
+        #expect(inFile?.code == .cannotWrite)
     }
 }

@@ -14,7 +14,7 @@ struct CompareCommand: Command {
         name: "benchmark compare",
         abstract: "Compare two benchmarks of the same users: better, worse, or cannot tell.",
         discussion: [
-            "Reads two records that 'attune evaluate --record' wrote, of the same data, query and users, and compares method by "
+            "Reads two records, written by 'attune evaluate --record' or as result.json by 'attune benchmark convergence', of the same data, query and users, and compares method by "
                 + "method what both did for each user. Prints each difference (B less A) with its 95 % interval, and a verdict.",
             "Users are resampled together for A and B, which makes the intervals of differences much narrower than those of the "
                 + "two values. A verdict 'better' or 'worse' needs p below 0.05 after Holm's correction for the number of "
