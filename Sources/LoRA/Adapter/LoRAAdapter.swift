@@ -322,7 +322,9 @@ extension LoRAAdapter {
         var isFinite = false
         let y = unsafe [Float](unsafeUninitializedCapacity: shape.dimension) { memory, count in
             var span = unsafe MutableSpan(_unsafeElements: memory)
-            isFinite = lendParameters { Self.forward(x.span, shape, $0, &span) } && (extras == nil || mix(x.span, &span))
+            isFinite =
+                lendParameters { Self.forward(x.span, shape, $0, &span) }
+                && (extras == nil || mix(x.span, &span))
             count = shape.dimension
         }
         return isFinite ? (y, version) : (try forward(x), version)
