@@ -7,6 +7,8 @@ extension SQLiteStorage: JournallingStore {
     /// The user's adapter and the entries that it has not seen; where none is stored, the base of the entries and all that follow.
     package func loadWithEntries(_ user: String) async throws -> (record: StoredAdapter?, entries: [JournalEntry]) {
         let project = projectRef
+        // A user's first: found to have nothing at once, in the index that the commit after it looks into on the same thread.
+        if isUnknown(user) { return (nil, []) }
         return try await reading("load") { connection in
             let record =
                 try connection.adapter(of: user, in: .adapters, project)

@@ -188,6 +188,24 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
         return try await reading(operation, body)
     }
 
+    /// Whether a user surely has no rows, where a connection is free to look; what fails is left to who reads them.
+    func isUnknown(_ user: String) -> Bool {
+        let values: [Value] = [.integer(projectRef), .text(user)]
+        var isUnknown = false
+        for reader in readers {
+            let hasRun = reader.runNow { connection in
+                guard let connection else { return }
+                do {
+                    isUnknown = try connection.integer("SELECT ref FROM users WHERE project = ? AND id = ?", values) == nil
+                } catch {
+                    connection.rollback()
+                }
+            }
+            if hasRun { break }
+        }
+        return isUnknown
+    }
+
     /// Runs `body` on the connection that writes, in a transaction.
     ///
     /// - Parameters:
