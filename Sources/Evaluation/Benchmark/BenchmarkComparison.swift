@@ -67,7 +67,11 @@ public struct BenchmarkComparison: Sendable {
         }
         guard first.dataHash == second.dataHash else {
             throw DataError(
-                .incomparable, "they are of other data (\(first.dataset) and \(second.dataset)): run both on the same")
+                .incomparable,
+                first.dataset == second.dataset
+                    ? "they are of other data, though both are called \(first.dataset): its files have changed, or one has --drift or "
+                        + "--users that the other has not; run both on the same"
+                    : "they are of other data (\(first.dataset) and \(second.dataset)): run both on the same")
         }
         guard first.query == second.query else {
             throw DataError(

@@ -37,7 +37,8 @@ public final class ConvergenceFolder: Sendable {
             throw DataError(.cannotWrite, "the folder for results cannot be made: \(error)")
         }
         let names = try FileAccess.names(in: path)
-        guard names.isEmpty || names.contains("pieces") else {
+        let isOurs = try names.contains("pieces") && FileAccess.names(in: pieces).allSatisfy(Self.isPiece)
+        guard names.isEmpty || isOurs else {
             throw DataError(.cannotWrite, "the folder for results holds other things: name a new one, or an empty one")
         }
         do throws(TensorFileError) { try AtomicFile.makeFolder(pieces) } catch {
@@ -48,6 +49,11 @@ public final class ConvergenceFolder: Sendable {
     }
 
     deinit { close(lock) }
+
+    /// Whether a name in the folder `pieces` is one of a benchmark's.
+    private static func isPiece(_ name: String) -> Bool {
+        name == "lock" || name.hasSuffix(".piece") || name.contains(".piece.")
+    }
 
     private static func locked(_ file: String) throws(DataError) -> Int32 {
         func refusal(_ what: String, _ number: Int32) -> DataError {

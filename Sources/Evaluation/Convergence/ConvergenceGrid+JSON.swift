@@ -36,6 +36,8 @@ extension ConvergenceGrid {
             throw reader.malformed("'variants' is no list: write {\"variants\": [...]}")
         }
         variants = []
+        file = name
+        if values.isEmpty { throw reader.malformed("it has no variants: name one at least") }
         for value in values { variants.append(try reader.variant(value)) }
     }
 }

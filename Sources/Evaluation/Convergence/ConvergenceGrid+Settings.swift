@@ -82,6 +82,21 @@ extension ConvergenceGrid {
             }
         }
 
+        /// The setting without which it does nothing.
+        var needs: Setting? {
+            switch self {
+            case .ewcDecay, .ewcEvery: .ewc
+            case .auditPrior, .auditShare: .audit
+            case .forkTolerance, .forkAfter, .forkRate, .forkShare: .fork
+            case .bankStrength, .restartsAfter: .bank
+            case .clip: .clipping
+            default: nil
+            }
+        }
+
+        /// Whether it does something where a variant does not name it.
+        var isOnUnlessGiven: Bool { self == .bank || self == .clipping }
+
         /// The words that it takes; none where it takes no words.
         var words: [String] {
             switch self {

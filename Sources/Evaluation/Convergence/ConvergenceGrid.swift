@@ -53,6 +53,9 @@ public struct ConvergenceGrid: Sendable, Hashable {
         /// Switched off.
         case off
 
+        /// Whether it switches a setting off that can be.
+        var isOff: Bool { [.off, .number(0), .flag(false), .word("off"), .counts([])].contains(self) }
+
         /// The value as a report shows it.
         public var text: String {
             switch self {
@@ -75,14 +78,23 @@ public struct ConvergenceGrid: Sendable, Hashable {
     /// The variants, in the order of reports.
     public var variants: [Variant]
 
+    /// The file that it was read from, for errors.
+    var file = ""
+
     /// A grid.
     public init(_ variants: [Variant]) { self.variants = variants }
 
     /// Checks names, settings and values.
     ///
     /// - Parameter dimension: The embeddings' dimension, which a rank may not exceed.
-    /// - Throws: ``DataError`` (`malformedGrid`) naming variant, setting and value.
+    /// - Throws: ``DataError`` (`malformedGrid`) naming file, variant, setting and value.
     public func validate(dimension: Int) throws(DataError) {
+        do throws(DataError) { try check(dimension: dimension) } catch {
+            throw DataError(error.code, file: file, value: error.value, error.message)
+        }
+    }
+
+    private func check(dimension: Int) throws(DataError) {
         func refuse(_ message: String) -> DataError { DataError(.malformedGrid, message) }
         guard !variants.isEmpty else { throw refuse("it has no variants: name one at least") }
         guard variants.count <= Self.mostVariants else {
@@ -168,6 +180,13 @@ extension ConvergenceGrid.Variant {
                 }
                 if let reason = setting.name.refusal(of: value, dimension: dimension) {
                     throw refuse("the value \(value.text) \(reason)")
+                }
+            }
+            if let other = setting.name.needs {
+                let given = settings.first { $0.name == other }
+                let isOn = given?.values.contains { !$0.isOff } ?? other.isOnUnlessGiven
+                guard isOn else {
+                    throw refuse("it has no effect without '\(other.rawValue)': name that too, or leave this one out")
                 }
             }
         }

@@ -79,6 +79,14 @@ extension ConvergencePage {
         ) { width in
             SharePlot(curves: lines, axis: "user's AUC less that without adapter", width: width).svg
         }
+        // A figure of nothing but zeros would look empty.
+        let isAnyoneWorse = curves.contains { ($0.variant.measures.worse?.high ?? 0) > 0 }
+        guard isAnyoneWorse else {
+            return ReportPage.pairs([
+                distribution,
+                "<section>\n<h2>Users worse off</h2>\n<p>None of the \(evaluation.users) users, with any variant.</p>\n</section>",
+            ])
+        }
         let worse = intervals(
             "Users worse off", "users with a lower AUC (%)",
             text:

@@ -83,21 +83,21 @@ package struct Experts: Sendable {
             let read = Double(weights.active) * active + Double(weights.frozen) * (frozen ?? 0)
             hasChanged = test.observe(read, forking)
         }
-        let rate = Double(configuration.selfAudit?.rate ?? configuration.driftForking?.rate ?? 0)
+        let rate = Double(configuration.selfAudit?.rate ?? 0)
         if let frozen, let forking = configuration.driftForking {
             // How much the two adapters have together is the audit's to say, by what was read of them: with their weights before
             // this loss.
             let together = Elementary.logSum(logActive, logFrozen)
             let before = Self.share(logActive, logFrozen)
             let loss = before * active + (1 - before) * frozen
-            let kept = together - (configuration.selfAudit == nil ? 0 : rate * loss)
+            let kept = together - rate * loss
             // Then the two between themselves.
             var share = Self.share(
                 logActive - Double(forking.rate) * active, logFrozen - Double(forking.rate) * frozen)
             share = (1 - Double(forking.share)) * share + Double(forking.share) / 2
             logActive = kept + Elementary.log(share)
             logFrozen = kept + Elementary.log(1 - share)
-        } else if configuration.selfAudit != nil {
+        } else {
             logActive -= rate * active
         }
         if let audit = configuration.selfAudit, audit.share > 0 {

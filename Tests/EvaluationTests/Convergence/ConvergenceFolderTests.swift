@@ -135,6 +135,15 @@ import Testing
             _ = try ConvergenceFolder(path: URL(filePath: path).deletingLastPathComponent().path)
         }
         #expect(other.code == .cannotWrite && other.message.contains("other things"))
+        // A folder that is called as the pieces' does not make it ours.
+        let foreign = folder.path + "/jigsaw/pieces"
+        try FileManager.default.createDirectory(atPath: foreign, withIntermediateDirectories: true)
+        try Data([1]).write(to: URL(filePath: foreign + "/corner.png"))
+        let refused = try #require(throws: DataError.self) {
+            _ = try ConvergenceFolder(path: folder.path + "/jigsaw")
+        }
+        #expect(refused.code == .cannotWrite && refused.message.contains("other things"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: foreign) == ["corner.png"])
         // The folders that it is in are made too; in a file there can be none.
         _ = try ConvergenceFolder(path: folder.path + "/a/b")
         #expect(FileManager.default.fileExists(atPath: folder.path + "/a/b/pieces"))

@@ -79,6 +79,11 @@ import Testing
             (engine("\"ewc\": [-1]"), "from 0 to 10000"), (engine("\"restartsAfter\": [[4, 2]]"), "ascending"),
             (engine("\"restartsAfter\": [4]"), "is no list of whole numbers"),
             (engine("\"strength\": [1]"), "none of that name"),
+            (engine("\"forkAfter\": [5]"), "setting 'forkAfter': it has no effect without 'fork'"),
+            (engine("\"auditPrior\": [0.5], \"audit\": [0, null]"), "no effect without 'audit'"),
+            (engine("\"ewcEvery\": [5], \"ewc\": [0]"), "no effect without 'ewc'"),
+            (engine("\"bankStrength\": [2], \"bank\": [false]"), "no effect without 'bank'"),
+            (engine("\"clip\": [2], \"clipping\": [\"off\"]"), "no effect without 'clipping'"),
             (
                 engine("\"rate\": [\((1...1001).map(String.init).joined(separator: ","))], \"bank\": [true, false]"),
                 "the value 1001"
@@ -93,7 +98,16 @@ import Testing
         let error = #expect(throws: DataError.self) { try grid(text) }
         #expect(error?.code == .malformedGrid, "\(String(describing: error))")
         #expect(error?.description.contains(says) == true, "\(says): \(String(describing: error))")
+        #expect(error?.file == "g.json")
     }
+
+    /// Where the other setting is on in one of its values at least, or by default.
+    @Test(
+        arguments: [
+            "\"fork\": [0, 3], \"forkAfter\": [5]", "\"ewc\": [null, 1], \"ewcDecay\": [0.5]", "\"bankStrength\": [2]",
+            "\"bank\": [true, false], \"restartsAfter\": [[2]]", "\"clip\": [1]",
+        ])
+    func takesSettingsThatHaveAnEffect(settings: String) throws { _ = try grid(Self.engine(settings)) }
 
     @Test func neverTrapsOnBrokenBytes() {
         let bytes = Array(Self.engine("\"rate\": [0.1, 0.25], \"ewc\": [null, 1e3], \"restartsAfter\": [[2, 4]]").utf8)

@@ -111,7 +111,9 @@ import Testing
         }
         var second = first
         second.dataHash ^= 1
-        #expect(refusal(second)?.contains("other data") == true)
+        #expect(refusal(second)?.contains("other data, though both are called") == true)
+        second.dataset = "another"
+        #expect(refusal(second)?.contains("and another)") == true)
         second = first
         second.query = .profile
         #expect(refusal(second)?.contains("other queries") == true)
