@@ -196,7 +196,9 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
             let hasRun = reader.runNow { connection in
                 guard let connection else { return }
                 do {
-                    isUnknown = try connection.integer("SELECT ref FROM users WHERE project = ? AND id = ?", values) == nil
+                    let ref = try connection.integer(
+                        "SELECT ref FROM users WHERE project = ? AND id = ?", values)
+                    isUnknown = ref == nil
                 } catch {
                     connection.rollback()
                 }
