@@ -37,8 +37,9 @@ public final class ConvergenceFolder: Sendable {
             throw DataError(.cannotWrite, "the folder for results cannot be made: \(error)")
         }
         let names = try FileAccess.names(in: path)
-        let isOurs = try names.contains("pieces") && FileAccess.names(in: pieces).allSatisfy(Self.isPiece)
-        guard names.isEmpty || isOurs else {
+        var isOurs = names.isEmpty
+        if names.contains("pieces") { isOurs = try FileAccess.names(in: pieces).allSatisfy(Self.isPiece) }
+        guard isOurs else {
             throw DataError(.cannotWrite, "the folder for results holds other things: name a new one, or an empty one")
         }
         do throws(TensorFileError) { try AtomicFile.makeFolder(pieces) } catch {

@@ -138,10 +138,11 @@ struct ConvergenceCommand: Command {
     /// The methods that are tuned as 'attune evaluate' does, then the grid's.
     private func variants() throws -> ConvergenceGrid {
         guard let grid else { return ConvergenceGrid(methods.map { .init($0) }) }
-        let read = try ConvergenceGrid(path: grid)
-        let names = Set(read.variants.map(\.name))
+        var all = try ConvergenceGrid(path: grid)
+        let names = Set(all.variants.map(\.name))
         let beside = (namesMethods ? methods : [.none, .cold]).filter { !names.contains($0.rawValue) }
-        return ConvergenceGrid(beside.map { .init($0) } + read.variants)
+        all.variants.insert(contentsOf: beside.map { .init($0) }, at: 0)
+        return all
     }
 
     /// The command line that gives the same result.
