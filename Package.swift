@@ -55,11 +55,19 @@ let package = Package(
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        module("SQLiteStorage", ["Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums"]),
-        module("StorageTesting", ["Reasoning", "Personalization", "LoRA", "TensorCore"]),
+        module("LearningRecords", ["Reasoning", "TensorCore", "Telemetry"]),
+        module(
+            "SQLiteStorage",
+            [
+                "LearningRecords", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums",
+            ]),
+        module("StorageTesting", ["LearningRecords", "Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module(
             "Attune",
-            ["SQLiteStorage", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore", "Telemetry"]),
+            [
+                "SQLiteStorage", "LearningRecords", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore",
+                "Telemetry",
+            ]),
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
         ),
@@ -70,11 +78,15 @@ let package = Package(
         // What scripts/kill-loop kills, and what looks afterwards.
         .executableTarget(
             name: "KillLoop",
-            dependencies: ["SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore"],
+            dependencies: [
+                "SQLiteStorage", "StorageTesting", "LearningRecords", "Personalization", "Reasoning", "LoRA",
+                "TensorCore",
+            ],
             path: "Tests/KillLoop", swiftSettings: settings),
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: settings),
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
+        tests("LearningRecordsTests", ["LearningRecords", "StorageTesting", "Reasoning", "TensorCore", "Telemetry"]),
         tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         tests(
             "PersonalizationTests",
@@ -84,8 +96,8 @@ let package = Package(
         tests(
             "SQLiteStorageTests",
             [
-                "SQLiteStorage", "StorageTesting", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite",
-                "CPageChecksums",
+                "SQLiteStorage", "StorageTesting", "LearningRecords", "Personalization", "Reasoning", "LoRA",
+                "TensorCore", "CSQLite", "CPageChecksums",
             ]),
         tests(
             "AttuneCommandTests",

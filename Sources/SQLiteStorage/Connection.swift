@@ -239,6 +239,9 @@ enum Value {
     case null
     case integer(Int64)
     case bytes([UInt8])
+    /// A text that is text in the database too, for those who ask it in SQL.
+    case string(String)
+    case real(Double)
 
     static func version(_ version: UInt64) -> Value { .integer(Int64(clamping: version)) }
     static func text(_ text: String) -> Value { .bytes(Array(text.utf8)) }
@@ -271,6 +274,12 @@ final class Statement {
             switch value {
             case .null: status = unsafe sqlite3_bind_null(pointer, place)
             case .integer(let number): status = unsafe sqlite3_bind_int64(pointer, place, number)
+            case .real(let number): status = unsafe sqlite3_bind_double(pointer, place, number)
+            case .string(var text):
+                status = text.withUTF8 { bytes in
+                    unsafe sqlite3_bind_text64(
+                        pointer, place, bytes.baseAddress, UInt64(bytes.count), copying, UInt8(SQLITE_UTF8))
+                }
             case .bytes(let bytes):
                 status = unsafe bytes.withUnsafeBytes { bytes in
                     guard let start = bytes.baseAddress else { return unsafe sqlite3_bind_zeroblob(pointer, place, 0) }
@@ -283,6 +292,7 @@ final class Statement {
     }
 
     func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(pointer, column) }
+    func real(_ column: Int32) -> Double { unsafe sqlite3_column_double(pointer, column) }
     func isNull(_ column: Int32) -> Bool { unsafe sqlite3_column_type(pointer, column) == SQLITE_NULL }
 
     func bytes(_ column: Int32) -> [UInt8] {
@@ -299,6 +309,7 @@ struct Row {
     init(_ statement: Statement) { self.statement = statement }
 
     func integer(_ column: Int32) -> Int64 { statement.integer(column) }
+    func real(_ column: Int32) -> Double { statement.real(column) }
     func isNull(_ column: Int32) -> Bool { statement.isNull(column) }
     func bytes(_ column: Int32) -> [UInt8] { statement.bytes(column) }
     func version(_ column: Int32) -> UInt64 { UInt64(bitPattern: statement.integer(column)) }

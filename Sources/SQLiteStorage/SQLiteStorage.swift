@@ -41,6 +41,8 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
     private let lock: Lock<FileLock?>
     /// Whether a bank of this storage is there.
     let hasOpenBank = Lock<Bool>(false)
+    /// Whether a store of records of this storage is there.
+    let hasOpenRecords = Lock<Bool>(false)
     /// Whose feedback was forgotten while starts are made, for each run of that, which may have read their adapters before.
     let corrected = Lock<[ObjectIdentifier: Set<UserDigest>]>([:])
     /// The secret under which users' ids are hashed in this file: for tombstones, donors and a bank's episodes. An engine that has
@@ -111,7 +113,7 @@ public final class SQLiteStorage: AdapterStore, FeedbackJournal {
             try Schema.check(connection, mayBeNew: false)
         } else {
             try Schema.check(connection, mayBeNew: true)
-            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA cache_size = -32768")
+            try connection.execute("PRAGMA journal_mode = WAL; PRAGMA cache_size = -32768; PRAGMA foreign_keys = ON")
             try Schema.prepare(connection, project: project)
             connection.leaveLogToOthers()
         }

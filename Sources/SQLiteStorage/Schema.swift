@@ -131,17 +131,26 @@ enum Schema {
                 "its tables have version \(version), and this version of Attune knows \(Self.version): "
                     + "use the newer one")
         }
-        guard try definitions(connection) == expected(Int(version)) else {
+        var expected = expected(migrations[..<Int(version)])
+        let records = try RecordSchema.version(connection)
+        guard (0...RecordSchema.migrations.count).contains(records) else {
+            throw refuse(
+                .newerSchema,
+                "its tables of records have version \(records), and this version of Attune knows "
+                    + "\(RecordSchema.migrations.count): use the newer one")
+        }
+        expected.formUnion(self.expected(RecordSchema.migrations[..<records]))
+        guard try definitions(connection) == expected else {
             throw refuse(.notAStore, "its tables are not exactly Attune's; those of others are not used")
         }
         return Int(version)
     }
 
-    /// What a file of a version defines, as SQLite keeps it: the statements' own texts. Triggers, views, generated columns and
-    /// virtual tables would run with our rights: a file with anything else is not opened.
-    private static func expected(_ version: Int) -> Set<String> {
+    /// What migrations define, as SQLite keeps it: the statements' own texts. Triggers, views, generated columns and virtual tables
+    /// of others would run with our rights: a file with anything else is not opened.
+    private static func expected(_ migrations: ArraySlice<String>) -> Set<String> {
         var all = Set<String>()
-        for migration in migrations[..<version] {
+        for migration in migrations {
             for statement in migration.split(separator: ";") {
                 let text = statement.drop { $0.isWhitespace }
                 if text.hasPrefix("CREATE") { all.insert(String(text)) }

@@ -30,7 +30,8 @@ enum Checking {
     }
 
     static func run(_ path: String, acknowledgements: String) async throws {
-        var (users, count) = try said(acknowledgements)
+        let lines = try lines(acknowledgements)
+        var (users, count) = said(lines)
         let storage = try await SQLiteStorage(path: path)
         for user in try await storage.journalledUsers() where users[user] == nil { users[user] = User() }
         let configuration = Script.configuration(round: 0)
@@ -53,19 +54,26 @@ enum Checking {
         if let mismatch = verification.mismatches.first { fail("\(mismatch.user): \(mismatch.reason)") }
         try checkErased(users.filter { $0.value.isErased }.map(\.key), path)
         let episodes = try await Banking(storage).check(acknowledgements)
+        let records = try await Capturing(storage).check(lines)
         await storage.close()
         print(
             "\(count) acknowledged in this file, \(verification.entries) entries, \(verification.unsavedEntries) in the "
                 + "journal alone; forgotten: \(gone) users, \(pieces) pieces of feedback of others; "
-                + "bank: \(episodes)")
+                + "bank: \(episodes); \(records)")
     }
 
-    private static func said(_ path: String) throws -> (users: [String: User], count: Int) {
+    private static func lines(_ path: String) throws -> [Line] {
+        let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+        return text.split(separator: "\n").map { text in
+            guard let line = Line(text) else { fail("an acknowledgement that nobody understands: \(text)") }
+            return line
+        }
+    }
+
+    private static func said(_ lines: [Line]) -> (users: [String: User], count: Int) {
         var users: [String: User] = [:]
         var count = 0
-        let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
-        for text in text.split(separator: "\n") {
-            guard let line = Line(text) else { fail("an acknowledgement that nobody understands: \(text)") }
+        for line in lines {
             switch line {
             case .round: for user in users.keys { users[user]?.last = nil }
             case .updated(let user, let version):
@@ -81,8 +89,8 @@ enum Checking {
                 users[user]?.isForgotten = true
                 users[user]?.isErased = isErased
                 count += 1
-            case .episode, .forgotDonor, .consolidated: count += 1
-            case .forgettingDonor: break
+            case .episode, .forgotDonor, .consolidated, .recorded, .ended: count += 1
+            case .forgettingDonor, .recording: break
             }
         }
         return (users, count)

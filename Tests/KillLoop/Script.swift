@@ -55,6 +55,10 @@ enum Line {
     case forgettingDonor(String)
     case forgotDonor(String)
     case consolidated
+    /// A recording of calls has begun, has so many calls, has ended.
+    case recording(String)
+    case recorded(String, UInt64)
+    case ended(String)
 
     var text: String {
         switch self {
@@ -68,6 +72,9 @@ enum Line {
         case .forgettingDonor(let user): "forgetting donor\t\(user)\n"
         case .forgotDonor(let user): "forgot donor\t\(user)\n"
         case .consolidated: "consolidated\n"
+        case .recording(let id): "recording\t\(id)\n"
+        case .recorded(let id, let count): "recorded\t\(id)\t\(count)\n"
+        case .ended(let id): "ended\t\(id)\n"
         }
     }
 
@@ -86,6 +93,9 @@ enum Line {
         case ("forgetting donor", 0): self = .forgettingDonor(user)
         case ("forgot donor", 0): self = .forgotDonor(user)
         case ("consolidated", 0): self = .consolidated
+        case ("recording", 0): self = .recording(user)
+        case ("recorded", 1): self = .recorded(user, numbers[0])
+        case ("ended", 0): self = .ended(user)
         default: return nil
         }
     }

@@ -19,6 +19,7 @@ enum Writing {
             configuration: Script.configuration(round: round), store: storage, journal: storage)
         let catalogue = try Script.catalogue()
         let bank = try await Banking(storage)
+        let records = try await Capturing(storage)
         say(.round)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for writer in 0..<Script.writers {
@@ -26,6 +27,7 @@ enum Writing {
             }
             group.addTask { try await bank.store(round) }
             group.addTask { try await bank.consolidate() }
+            group.addTask { try await records.record() }
             // Much more often than an application would, so that kills hit it.
             group.addTask {
                 while true {

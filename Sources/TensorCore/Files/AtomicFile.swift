@@ -24,17 +24,21 @@ package struct AtomicFile: ~Copyable {
 
     /// Creates the temporary file, lets `body` write it, and puts it at `path`.
     ///
-    /// - Parameter isPrivate: Whether its owner alone may read it, from the beginning on.
+    /// - Parameters:
+    ///   - isPrivate: Whether its owner alone may read it, from the beginning on.
+    ///   - isSynced: Whether it survives a power failure from then on. Otherwise it does some seconds later, and until then may
+    ///     not be there, or be empty.
     package static func write(
-        to path: String, isPrivate: Bool = false, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
+        to path: String, isPrivate: Bool = false, isSynced: Bool = true,
+        _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
     ) throws(TensorFileError) {
-        let temporary = try temporary(beside: path, isPrivate, body)
+        let temporary = try temporary(beside: path, isPrivate, isSynced: isSynced, body)
         guard unsafe rename(temporary, path) == 0 else {
             let error = TensorFileError.system("put in place", path)
             unsafe unlink(temporary)
             throw error
         }
-        try syncDirectory(of: path)
+        if isSynced { try syncDirectory(of: path) }
     }
 
     /// Replaces two files of one folder that are read together, the first of which is of no use without the second.
@@ -77,7 +81,8 @@ package struct AtomicFile: ~Copyable {
 
     /// Creates a temporary file beside `path` and lets `body` write it; it is synced, and gone after an error.
     private static func temporary(
-        beside path: String, _ isPrivate: Bool, _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
+        beside path: String, _ isPrivate: Bool, isSynced: Bool = true,
+        _ body: (borrowing AtomicFile) throws(TensorFileError) -> Void
     ) throws(TensorFileError) -> String {
         var random = SystemRandomNumberGenerator()
         let temporary = "\(path).\(String(random.next(), radix: 36)).tmp"
@@ -86,7 +91,7 @@ package struct AtomicFile: ~Copyable {
         do throws(TensorFileError) {
             let file = AtomicFile(descriptor: descriptor, path: path)
             try body(file)
-            guard fsync(descriptor) == 0 else { throw .system("sync", path) }
+            guard !isSynced || fsync(descriptor) == 0 else { throw .system("sync", path) }
         } catch {
             unsafe unlink(temporary)
             throw error

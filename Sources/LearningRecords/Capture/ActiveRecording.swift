@@ -1,0 +1,66 @@
+internal import Reasoning
+internal import Synchronization
+internal import TensorCore
+
+/// A recording that is going on, and what it counts.
+final class ActiveRecording: Sendable {
+    struct Counts: Sendable {
+        var (successful, failed) = (0, 0)
+        var (stored, dropped, sinkFailures, redactionFailures) = (0, 0, 0, 0)
+        var latencies = LatencyHistogram()
+    }
+
+    let record: RecordingRecord
+    let configuration: RecordingConfiguration
+    /// The session's folder, if it writes files.
+    let folder: String?
+    let startedAt: ContinuousClock.Instant
+    private let counts = Lock<Counts>(Counts())
+
+    init(_ record: RecordingRecord, _ configuration: RecordingConfiguration, folder: String?) {
+        (self.record, self.configuration, self.folder) = (record, configuration, folder)
+        startedAt = .now
+    }
+
+    func count(_ body: (inout Counts) -> Void) { counts.withLock { body(&$0) } }
+
+    /// Whether it takes a call: its scope, and its share of all.
+    func takes(_ context: SpanContext, _ trace: RecordID) -> Bool {
+        switch record.scope {
+        case .everything: break
+        case .agent(let agent): if context.agent != agent { return false }
+        case .subject(let subject): if context.entity != subject { return false }
+        }
+        if record.sample >= 1 { return true }
+        var hash = StableHash()
+        if let entity = context.entity {
+            hash.combine(entity)
+        } else {
+            hash.combine(trace.high)
+            hash.combine(trace.low)
+        }
+        return Double(hash.finalized() >> 11) * 0x1p-53 < record.sample
+    }
+
+    func status(isEnabled: Bool, unflushed: Int = 0) -> RecordingStatus {
+        let counts = counts.withLock { $0 }
+        return RecordingStatus(
+            isEnabled: isEnabled, id: record.id, scope: record.scope, startedAt: record.startedAt,
+            duration: .now - startedAt, total: counts.successful + counts.failed, successful: counts.successful,
+            failed: counts.failed, medianLatency: counts.latencies.percentile(0.5),
+            latency95: counts.latencies.percentile(0.95), latency99: counts.latencies.percentile(0.99),
+            records: counts.stored, dropped: counts.dropped, sinkFailures: counts.sinkFailures,
+            redactionFailures: counts.redactionFailures, unflushed: unflushed, folder: folder)
+    }
+}
+
+extension RecordingScope {
+    /// Narrower ones come first.
+    var breadth: Int {
+        switch self {
+        case .subject: 0
+        case .agent: 1
+        case .everything: 2
+        }
+    }
+}

@@ -1,0 +1,179 @@
+internal import TensorCore
+
+/// What happens to records that come faster than they are stored.
+public enum OverflowPolicy: Sendable, Hashable {
+    /// The oldest that waits gives way.
+    case dropOldest
+    /// The one that comes is dropped.
+    case dropNewest
+    /// The call that it is of waits for room, at most so long; then the record is dropped.
+    case block(upTo: Duration)
+}
+
+/// How many records wait for a sink at most, and how they get there.
+public struct QueueConfiguration: Sendable, Hashable {
+    /// The most records that wait or are being stored.
+    public var capacity = 16_384
+    /// The most bytes of contents that wait or are being stored.
+    public var byteCapacity = 64 << 20
+    /// What happens to those that come beyond these.
+    public var overflow = OverflowPolicy.dropOldest
+    /// The most records that are stored in one transaction.
+    public var batch = 512
+
+    /// 16,384 records or 64 MiB; the oldest give way.
+    public init() {}
+
+    func validate() throws(RecordError) {
+        func refuse(_ message: String) -> RecordError { RecordError(.invalid, "configure", message) }
+        guard (1...10_000_000).contains(capacity) else {
+            throw refuse("the capacity \(capacity) is not in 1...10000000")
+        }
+        guard byteCapacity > 0 else { throw refuse("the capacity of \(byteCapacity) bytes is below 1") }
+        guard (1...100_000).contains(batch) else { throw refuse("batches of \(batch) are not in 1...100000") }
+        if case .block(let limit) = overflow, limit < .zero || limit > .seconds(60) {
+            throw refuse("to block up to \(limit) is not in 0...60 s")
+        }
+    }
+}
+
+/// A bounded line of what waits for one sink, which one task takes from.
+final class RecordQueue<Element: Sendable>: Sendable {
+    private struct State {
+        var items: [(element: Element, bytes: Int)] = []
+        /// The place of the first of `items` that is there still.
+        var head = 0
+        var bytes = 0
+        /// What was taken and is not stored yet.
+        var (taken, takenBytes) = (0, 0)
+        /// How many have left the line, and how many had when the present batch was taken.
+        var (passed, passedBefore) = (UInt64(0), UInt64(0))
+        var dropped = 0
+        var isClosed = false
+        var waiter: CheckedContinuation<Void, Never>?
+
+        var count: Int { items.count - head }
+    }
+
+    private let configuration: QueueConfiguration
+    private let state = Lock<State>(State())
+
+    init(_ configuration: QueueConfiguration) { self.configuration = configuration }
+
+    /// Puts one in line.
+    ///
+    /// - Parameter mayWait: Whether the caller tries again rather than have it dropped.
+    /// - Returns: What gave way or was dropped: none, older ones, or this one; `full` for a caller who tries again.
+    func append(_ element: Element, bytes: Int, mayWait: Bool = false) -> Arrival {
+        let (arrival, waiter) = state.withLock { state -> (Arrival, CheckedContinuation<Void, Never>?) in
+            func isFull() -> Bool {
+                state.count + state.taken >= configuration.capacity
+                    || (state.bytes + state.takenBytes + bytes > configuration.byteCapacity
+                        && state.count + state.taken > 0)
+            }
+            var gone: [Element] = []
+            if configuration.overflow == .dropOldest {
+                while isFull(), state.count > 0 {
+                    let oldest = state.items[state.head]
+                    state.head += 1
+                    state.bytes -= oldest.bytes
+                    state.passed += 1
+                    gone.append(oldest.element)
+                    // Those that are gone hold memory until then.
+                    if state.head > 1024, state.head * 2 > state.items.count {
+                        state.items.removeFirst(state.head)
+                        state.head = 0
+                    }
+                }
+            }
+            if mayWait, !state.isClosed, isFull() { return (.full, nil) }
+            if state.isClosed || isFull() {
+                state.dropped += gone.count + 1
+                return (.dropped(gone + [element]), nil)
+            }
+            state.dropped += gone.count
+            state.items.append((element, bytes))
+            state.bytes += bytes
+            defer { state.waiter = nil }
+            return (gone.isEmpty ? .taken : .dropped(gone), state.waiter)
+        }
+        waiter?.resume()
+        return arrival
+    }
+
+    enum Arrival {
+        case taken
+        case full
+        case dropped([Element])
+    }
+
+    /// The next batch, when there is one; `nil` after the last of a closed line. Of one task alone.
+    func next() async -> [Element]? {
+        while true {
+            let (batch, isOver) = state.withLock { state -> ([Element], Bool) in
+                let end = min(state.items.count, state.head + configuration.batch)
+                let batch = state.items[state.head..<end]
+                state.head = end
+                state.passedBefore = state.passed
+                state.passed += UInt64(batch.count)
+                state.taken = batch.count
+                state.takenBytes = batch.reduce(0) { $0 + $1.bytes }
+                state.bytes -= state.takenBytes
+                if state.head == state.items.count {
+                    state.items.removeAll(keepingCapacity: true)
+                    state.head = 0
+                }
+                return (batch.map(\.element), state.isClosed)
+            }
+            if !batch.isEmpty { return batch }
+            if isOver { return nil }
+            await withCheckedContinuation { continuation in
+                let resumes = state.withLock { state in
+                    if state.count > 0 || state.isClosed { return true }
+                    state.waiter = continuation
+                    return false
+                }
+                if resumes { continuation.resume() }
+            }
+        }
+    }
+
+    /// The batch that was taken last is settled.
+    func settle() {
+        state.withLock { state in (state.taken, state.takenBytes) = (0, 0) }
+    }
+
+    /// No more come; what is in line is taken still.
+    func close() {
+        let waiter = state.withLock { state in
+            state.isClosed = true
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Waits until all that came before this call is settled, at most so long; says whether it is.
+    func drain(within limit: Duration) async -> Bool {
+        let goal = state.withLock { $0.passed + UInt64($0.count) }
+        // Not the caller's task: one that was cancelled would not wait.
+        return await Task.detached { [self] in
+            let deadline = ContinuousClock.now + limit
+            var pause = Duration.microseconds(100)
+            while true {
+                let isDone = state.withLock { state in
+                    state.passed >= goal && (state.taken == 0 || state.passedBefore >= goal)
+                }
+                if isDone { return true }
+                guard ContinuousClock.now < deadline else { return false }
+                do { try await Task.sleep(for: pause) } catch { return false }
+                pause = min(pause * 2, .milliseconds(5))
+            }
+        }.value
+    }
+
+    /// Those that wait or are being stored.
+    var waiting: Int { state.withLock { $0.count + $0.taken } }
+    /// Those that were dropped.
+    var dropped: Int { state.withLock { $0.dropped } }
+}

@@ -1,0 +1,172 @@
+public import LearningRecords
+public import Personalization
+public import Reasoning
+internal import TensorCore
+
+/// Recordings and spans in the file of a ``SQLiteStorage``, beside adapters, journal and bank.
+///
+/// ```swift
+/// let storage = try await SQLiteStorage(path: "attune.db")
+/// let records = try await SQLiteRecordStore(storage)
+/// let recorder = try ModelCallRecorder(store: records)
+/// ```
+///
+/// Keeps every promise of ``RecordStore``. Besides:
+/// - Its tables are made when the first store of records of a file is opened. For those who ask in SQL there are the views
+///   `training_data`, `training_sessions`, `training_events`, `training_tasks`, `training_tool_executions` and `training_workflows`,
+///   with times in UTC.
+/// - Spans that are stored together stand in one transaction.
+/// - A recording that is active when the store is opened is of a process that has died: it becomes `interrupted`, with totals counted
+///   from what is stored.
+/// - Deleted contents are overwritten with zeros in the file when its log is emptied (``SQLiteStorage/erase()``).
+public final class SQLiteRecordStore: RecordStore {
+    /// Where everything is kept.
+    public let storage: SQLiteStorage
+    /// How safe records are when a call has stored them.
+    public let durability: Durability
+    private let clock: any ReasoningClock
+    let known: KnownRecords
+    private let claim: RecordClaim?
+
+    /// Opens the records of a storage's project, and ends what a dead process has left active.
+    ///
+    /// - Parameters:
+    ///   - storage: The file. It has one store of records at a time for writing; one that was opened for reading is only asked.
+    ///   - durability: How safe records are when a call has stored them; at least `buffered`.
+    ///   - clock: Tells when rows were written.
+    /// - Throws: ``StorageError``: `inUse` where another store of records of this storage is there still.
+    public init(
+        _ storage: SQLiteStorage, durability: Durability = .buffered, clock: any ReasoningClock = SystemClock()
+    ) async throws {
+        (self.storage, self.durability, self.clock) = (storage, durability, clock)
+        known = KnownRecords()
+        claim = storage.access == .writing ? try RecordClaim(storage) : nil
+        guard storage.access == .writing else { return }
+        try await storage.writer.run("open records", storage.path) { try RecordSchema.prepare($0) }
+        let project = storage.projectRef
+        let now = clock.now
+        _ = try await storage.writing("open records", durability) { try $0.interruptRecordings(project, now) }
+    }
+
+    /// The identifiers of what has become `interrupted` since the file was made, latest first.
+    public func interrupted() async throws -> [String] {
+        try await recordings(limit: .max).filter { $0.state == .interrupted }.map(\.id)
+    }
+
+    /// Keeps a recording that begins.
+    public func begin(_ recording: RecordingRecord) async throws {
+        let (project, now) = (storage.projectRef, clock.now)
+        try await storage.writing("begin recording", durability) { try $0.insert(recording, project, now) }
+    }
+
+    /// Keeps spans, in one transaction.
+    public func store(_ spans: [SpanRecord]) async throws -> [RefusedSpan] {
+        if spans.isEmpty { return [] }
+        let (project, known, clock) = (storage.projectRef, known, clock)
+        do {
+            return try await storage.writing("store records", durability) { connection in
+                var refused: [RefusedSpan] = []
+                for (place, span) in spans.enumerated() {
+                    do {
+                        if let error = span.refusal("store") { throw error }
+                        try connection.store(span, project, known, clock.now)
+                    } catch let error as RecordError {
+                        refused.append(RefusedSpan(place: place, error: error))
+                    }
+                }
+                return refused
+            }
+        } catch {
+            // Rows that are known may be gone with the transaction.
+            known.forget()
+            throw error
+        }
+    }
+
+    /// Ends a recording.
+    public func end(_ recording: String, dropped: Int, at moment: Timestamp) async throws -> RecordingRecord {
+        let (project, now) = (storage.projectRef, clock.now)
+        return try await storage.writing("end recording", durability) { connection in
+            guard let ref = try connection.recordingRef(recording, project) else {
+                throw RecordError.unknownRecording("end")
+            }
+            try connection.count(ref, .completed, dropped: dropped, at: moment, now)
+            guard let ended = try connection.recordings(project, limit: 1, only: ref).first else {
+                throw RecordError.unknownRecording("end")
+            }
+            return ended
+        }
+    }
+
+    /// The recordings, latest first.
+    public func recordings(limit: Int) async throws -> [RecordingRecord] {
+        let project = storage.projectRef
+        return try await storage.reading("recordings") { connection in
+            guard try RecordSchema.version(connection) > 0 else { return [] }
+            return try connection.recordings(project, limit: max(0, limit), only: nil)
+        }
+    }
+
+    /// Spans in the order of their identifiers.
+    public func spans(_ query: SpanQuery) async throws -> [SpanRecord] {
+        try query.check()
+        let project = storage.projectRef
+        return try await storage.reading("spans") { connection in
+            guard try RecordSchema.version(connection) > 0 else { return [] }
+            return try connection.spans(query, project)
+        }
+    }
+
+    /// Deletes all contents about a subject, and takes its name and the words of failures out of the spans.
+    public func eraseContents(about subject: String) async throws -> Int {
+        let (project, now) = (storage.projectRef, clock.now)
+        return try await storage.writing("erase records", durability) { connection in
+            try connection.eraseContents(about: subject, project, now)
+        }
+    }
+}
+
+/// What holds a storage's only place for a store of records.
+private final class RecordClaim: Sendable {
+    private let storage: SQLiteStorage
+
+    init(_ storage: SQLiteStorage) throws(StorageError) {
+        self.storage = storage
+        let isFree = storage.hasOpenRecords.withLock { isOpen in
+            defer { isOpen = true }
+            return !isOpen
+        }
+        guard isFree else {
+            throw StorageError(
+                .inUse, "open records", "another store of records of this storage is open: use that one",
+                path: storage.path)
+        }
+    }
+
+    deinit { storage.hasOpenRecords.withLock { $0 = false } }
+}
+
+/// The numbers of recordings and traces that were looked up, of the connection that writes.
+final class KnownRecords: Sendable {
+    private let refs = Lock<(recordings: [String: Int64], traces: [RecordID: Int64])>(([:], [:]))
+    private static let most = 100_000
+
+    func recording(_ id: String) -> Int64? { refs.withLock { $0.recordings[id] } }
+    func trace(_ id: RecordID) -> Int64? { refs.withLock { $0.traces[id] } }
+
+    func keep(_ ref: Int64, recording id: String) {
+        refs.withLock { refs in
+            if refs.recordings.count >= Self.most { refs.recordings.removeAll() }
+            refs.recordings[id] = ref
+        }
+    }
+
+    func keep(_ ref: Int64, trace id: RecordID) {
+        refs.withLock { refs in
+            if refs.traces.count >= Self.most { refs.traces.removeAll() }
+            refs.traces[id] = ref
+        }
+    }
+
+    func forget() { refs.withLock { $0 = ([:], [:]) } }
+}

@@ -1,0 +1,132 @@
+import Foundation
+import Testing
+
+@testable import LearningRecords
+@testable import Reasoning
+
+@Suite struct RecordFilesTests {
+    private final class Folder {
+        let path = FileManager.default.temporaryDirectory.path + "/attune-records-\(UUID().uuidString)"
+        deinit { do { try FileManager.default.removeItem(atPath: path) } catch { print("\(path) was not removed") } }
+
+        func names(_ folder: String = "") throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: path + folder).sorted()
+        }
+
+        func object(_ file: String) throws -> [String: Any] {
+            let data = try Data(contentsOf: URL(filePath: path + "/" + file))
+            return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        }
+    }
+
+    private func recorder(_ store: any RecordStore = InMemoryRecordStore()) throws -> ModelCallRecorder {
+        var queues = QueueConfiguration()
+        queues.overflow = .block(upTo: .seconds(30))
+        return try ModelCallRecorder(store: store, queues: queues)
+    }
+
+    @Test func everyRecordIsAFileAndTheSummaryHoldsThemAll() async throws {
+        let folder = Folder()
+        let recorder = try recorder()
+        var configuration = RecordingConfiguration.full(RecordFiles(folder: folder.path + "/deep/training"))
+        configuration.description = "a test"
+        let id = try await recorder.enable(.agent("shop"), configuration).id
+        #expect(recorder.status(.agent("shop"))?.folder == folder.path + "/deep/training/\(id)")
+        for number in 0..<30 {
+            let call = ModelCall(
+                "../TEXT LARGE/\(number)", provider: "acme", model: "m", context: SpanContext(agent: "shop", room: "r"))
+            _ = await recorder.record(call, input: .json("{\"n\":\(number)}")) { "\"\(number)\"" }
+        }
+        _ = try? await recorder.record(ModelCall("T", context: SpanContext(agent: "shop")), input: nil) {
+            throw CancellationError()
+        }
+        let status = try await recorder.disable(.agent("shop"))
+        #expect(status.sinkFailures == 0 && status.records == 31)
+        let session = "deep/training/\(id)"
+        let names = try folder.names("/" + session)
+        #expect(names.count == 32 && names.last == "session_summary.json")
+        let pattern =
+            /[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}\.[0-9]{6}Z_[0-9a-f-]{36}_(_._TEXT_LARGE_[0-9]+|T)\.json/
+        for name in names.dropLast() { #expect(name.wholeMatch(of: pattern) != nil, "\(name)") }
+        let rights = try FileManager.default.attributesOfItem(atPath: "\(folder.path)/\(session)/\(names[0])")
+        #expect(rights[.posixPermissions] as? Int == 0o600)
+        let first = try folder.object("\(session)/\(names[0])")
+        #expect(first["session_id"] as? String == id && first["agent_id"] as? String == "shop")
+        #expect((first["input_params"] as? [String: Int])?["n"] == 0 && first["output"] as? String == "\"0\"")
+        #expect(first["success"] as? Bool == true && first["room_id"] as? String == "r")
+        #expect((first["created_at"] as? String)?.wholeMatch(of: /20[0-9-]+T[0-9:]+\.[0-9]{6}Z/) != nil)
+        let attributes = try #require(first["attributes"] as? [String: Any])
+        #expect(
+            attributes["gen_ai.provider.name"] as? String == "acme"
+                && attributes["gen_ai.request.model"] as? String == "m")
+        let summary = try folder.object("\(session)/session_summary.json")
+        #expect(summary["session_id"] as? String == id && summary["agent_id"] as? String == "shop")
+        #expect(summary["description"] as? String == "a test" && summary["completed_at"] is String)
+        let statistics = try #require(summary["statistics"] as? [String: Any])
+        #expect(
+            statistics["total"] as? Int == 31 && statistics["successful"] as? Int == 30
+                && statistics["failed"] as? Int == 1)
+        let records = try #require(summary["records"] as? [[String: Any]])
+        #expect(
+            records.count == 31
+                && records.compactMap { $0["id"] as? String } == records.compactMap { $0["id"] as? String }.sorted())
+        #expect(status.folder == folder.path + "/" + session)
+    }
+
+    @Test func aFolderThatCannotBeMadeIsCountedAndCallsGoOn() async throws {
+        let folder = Folder()
+        try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+        try Data([1]).write(to: URL(filePath: folder.path + "/file"))
+        let recorder = try recorder()
+        let begun = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path + "/file/in")))
+        #expect(begun.sinkFailures == 1 && begun.folder == nil)
+        #expect(try await recorder.record(ModelCall("A"), input: nil) { "answer" } == "answer")
+        let status = try await recorder.disable(.everything)
+        #expect(status.total == 1 && status.records == 1)
+    }
+
+    @Test func damagedFilesOfOthersDoNotSpoilTheSummary() async throws {
+        let folder = Folder()
+        let recorder = try recorder()
+        let id = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path))).id
+        _ = await recorder.record(ModelCall("A"), input: nil) { "" }
+        #expect(await recorder.flush())
+        for (name, text) in [("a.json", "{\"cut\":"), ("b.json", "[]"), ("c.json", ""), ("d.txt", "{}")] {
+            try Data(text.utf8).write(to: URL(filePath: "\(folder.path)/\(id)/\(name)"))
+        }
+        #expect(unsafe mkfifo("\(folder.path)/\(id)/e.json", 0o600) == 0)
+        #expect(try await recorder.disable(.everything).sinkFailures == 0)
+        #expect((try folder.object("\(id)/session_summary.json")["records"] as? [Any])?.count == 1)
+    }
+
+    @Test func oldSessionsAreDeletedAndNothingElse() async throws {
+        let folder = Folder()
+        let files = RecordFiles(folder: folder.path)
+        let recorder = try recorder()
+        var ids: [String] = []
+        for _ in 0..<4 {
+            ids.append(try await recorder.enable(.everything, .enhanced(files)).id)
+            _ = await recorder.record(ModelCall("A"), input: .text(String(repeating: "x", count: 5_000))) { "" }
+            if ids.count < 4 { try await recorder.disable(.everything) }
+        }
+        try FileManager.default.createDirectory(atPath: folder.path + "/mine", withIntermediateDirectories: true)
+        func age(_ id: String, days: Double) throws {
+            for name in try folder.names("/" + id) {
+                try FileManager.default.setAttributes(
+                    [.modificationDate: Date(timeIntervalSinceNow: -days * 86_400)],
+                    ofItemAtPath: "\(folder.path)/\(id)/\(name)")
+            }
+        }
+        for (place, id) in ids.enumerated() { try age(id, days: Double(40 - 10 * place)) }
+        #expect(await recorder.flush())
+        // The oldest by age; then by bytes, but never one that is going on.
+        let old = RecordFiles(folder: folder.path, retention: FileRetention(age: .seconds(35 * 86_400)))
+        #expect(try await old.enforceRetention() == [ids[0]])
+        let small = RecordFiles(folder: folder.path, retention: FileRetention(bytes: 20_000))
+        // 5 KB twice in each ended session: in its file and in its summary.
+        #expect(try await small.enforceRetention() == [ids[1]])
+        #expect(try await files.enforceRetention() == [])
+        #expect(try folder.names().sorted() == (["mine"] + ids[2...]).sorted())
+        try await recorder.disable(.everything)
+    }
+}

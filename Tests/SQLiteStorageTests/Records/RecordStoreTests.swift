@@ -1,0 +1,369 @@
+import CSQLite
+import Foundation
+import LearningRecords
+import Personalization
+import Reasoning
+import StorageTesting
+import TestSupport
+import Testing
+
+@testable import SQLiteStorage
+
+@Suite("Records in a file")
+struct RecordStoreTests {
+    let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private func span(_ number: Int64, in recording: String? = nil, _ kind: SpanKind = .modelCall) -> SpanRecord {
+        let moment = Timestamp(microseconds: 1_795_757_469_123_456 + number * 1_000_000)
+        var span = SpanRecord(
+            id: RecordID(at: moment), trace: RecordID(at: moment), kind: kind, name: "TEXT_LARGE", startedAt: moment)
+        (span.status, span.duration, span.recording) = (.completed, 1_500, recording)
+        return span
+    }
+
+    /// What a query gives in the SQLite of anybody: rows of texts.
+    private func ask(_ path: String, _ sql: String) throws -> [[String?]] {
+        var handle: OpaquePointer?
+        try #require(unsafe sqlite3_open_v2(path, &handle, SQLITE_OPEN_READONLY, nil) == SQLITE_OK)
+        defer { unsafe sqlite3_close(handle) }
+        var statement: OpaquePointer?
+        let status = unsafe sqlite3_prepare_v2(handle, sql, -1, &statement, nil)
+        try #require(status == SQLITE_OK, "\(unsafe String(cString: sqlite3_errmsg(handle)))")
+        defer { unsafe sqlite3_finalize(statement) }
+        var rows: [[String?]] = []
+        while unsafe sqlite3_step(statement) == SQLITE_ROW {
+            rows.append(
+                (0..<(unsafe sqlite3_column_count(statement))).map { column in
+                    unsafe sqlite3_column_text(statement, column).map { unsafe String(cString: $0) }
+                })
+        }
+        return rows
+    }
+
+    private func columns(_ path: String, _ view: String) throws -> String {
+        try ask(path, "SELECT group_concat(name, ', ') FROM pragma_table_info('\(view)')")[0][0] ?? ""
+    }
+
+    @Test("they keep every promise of a store")
+    func contract() async throws {
+        let violations = try await RecordStoreContract { try await SQLiteRecordStore(folder.storage()) }.violations()
+        #expect(violations == [])
+    }
+
+    @Test("tables come into being on first use, and a file without them is one as before")
+    func firstUse() async throws {
+        let path = folder.newPath()
+        try await SQLiteStorage(path: path).close()
+        #expect(try ask(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'spans'")[0][0] == "0")
+        let reader = try await SQLiteStorage(path: path, access: .reading)
+        let nothing = try await SQLiteRecordStore(reader)
+        #expect(try await nothing.recordings(limit: 10).isEmpty)
+        #expect(try await nothing.spans(SpanQuery()).isEmpty)
+        let storage = try await SQLiteStorage(path: path)
+        let records = try await SQLiteRecordStore(storage)
+        _ = try await records.store([span(1)])
+        #expect(try await nothing.spans(SpanQuery()).count == 1)
+        await #expect(throws: StorageError.self) { _ = try await nothing.store([span(2)]) }
+        await #expect(throws: StorageError.self) { _ = try await SQLiteRecordStore(storage) }
+        await reader.close()
+        await storage.close()
+        // Opened again by either: the tables are known.
+        for access in [SQLiteStorage.Access.writing, .reading] {
+            let storage = try await SQLiteStorage(path: path, access: access)
+            #expect(try await SQLiteRecordStore(storage).spans(SpanQuery()).map(\.id).count == 1)
+            await storage.close()
+        }
+        changeWithChecksums(path, "DROP VIEW training_data")
+        await #expect(throws: StorageError.self) { try await SQLiteStorage(path: path) }
+    }
+
+    @Test("the views have the names and columns that existing queries use")
+    func views() async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        let records = try await SQLiteRecordStore(storage)
+        try await records.begin(
+            RecordingRecord(id: "session_1_a", scope: .agent("shop"), startedAt: Timestamp(microseconds: 1_000_000)))
+        var call = span(1, in: "session_1_a")
+        call.context = SpanContext(agent: "shop", room: "r", entity: "ada", message: "m")
+        call.contents = [.input: .json("{\"prompt\":\"hi\"}"), .output: .text("ho")]
+        call.provider = "acme"
+        var failed = span(2, in: "session_1_a")
+        (failed.status, failed.failure) = (.failed, .init(type: "E", message: "no"))
+        var task = span(3, .task)
+        (task.name, task.externalID) = ("crawl", "task-1")
+        task.attributes = "{\"priority\":\"high\",\"retry_count\":2}"
+        var tool = span(4, .tool)
+        tool.tool = "search"
+        var event = span(5, .event)
+        (event.name, event.attributes) = ("started", "{\"source\":\"cron\"}")
+        event.contents = [.payload: .json("{\"a\":1}")]
+        let refused = try await records.store([call, failed, task, tool, event])
+        #expect(refused.isEmpty)
+        _ = try await records.end("session_1_a", dropped: 0, at: Timestamp(microseconds: 2_000_001))
+        await storage.close()
+
+        #expect(
+            try columns(path, "training_data")
+                == "id, agent_id, session_id, model_type, provider, input_params, output, success, error_message, "
+                + "execution_time_ms, room_id, entity_id, message_id, created_at, updated_at")
+        #expect(
+            try columns(path, "training_sessions")
+                == "id, agent_id, session_id, status, description, total_records, successful_records, failed_records, "
+                + "started_at, completed_at, created_at, updated_at")
+        #expect(
+            try columns(path, "training_events")
+                == "event_id, event_type, agent_id, workflow_id, session_id, source, payload, severity, created_at")
+        #expect(
+            try columns(path, "training_tasks")
+                == "task_id, agent_id, instance_id, task_type, priority, status, input_data, output_data, error, "
+                + "retry_count, max_retries, timeout_seconds, execution_time_ms, created_at, started_at, completed_at")
+        #expect(
+            try columns(path, "training_tool_executions")
+                == "execution_id, agent_id, task_id, tool_name, tool_category, input_params, output_result, status, error, "
+                + "execution_time_ms, created_at, completed_at")
+        #expect(
+            try columns(path, "training_workflows")
+                == "workflow_id, name, description, workflow_type, phase, current_step, total_steps, completed_steps, "
+                + "state_data, step_results, assigned_agents, error, metadata, tags, created_at, updated_at")
+        #expect(
+            try ask(
+                path,
+                "SELECT agent_id, session_id, model_type, provider, input_params, output, success, execution_time_ms, room_id, "
+                    + "entity_id, message_id FROM training_data WHERE agent_id = 'shop'")
+                == [
+                    [
+                        "shop", "session_1_a", "TEXT_LARGE", "acme", "{\"prompt\":\"hi\"}", "\"ho\"", "1", "1.5", "r",
+                        "ada",
+                        "m",
+                    ]
+                ])
+        #expect(
+            try ask(path, "SELECT id, error_message FROM training_data WHERE success = 0")
+                == [[failed.id.description, "no"]])
+        #expect(
+            try ask(
+                path,
+                "SELECT agent_id, status, total_records, successful_records, failed_records, started_at, completed_at FROM "
+                    + "training_sessions")
+                == [
+                    [
+                        "shop", "completed", "2", "1", "1", "1970-01-01 00:00:01.000000", "1970-01-01 00:00:02.000001",
+                    ]
+                ])
+        #expect(
+            try ask(
+                path,
+                "SELECT task_id, task_type, priority, status, retry_count, max_retries, timeout_seconds, "
+                    + "started_at, completed_at FROM training_tasks")
+                == [
+                    [
+                        "task-1", "crawl", "high", "completed", "2", "3", "300", "2026-11-27 05:31:12.123456",
+                        "2026-11-27 05:31:12.124956",
+                    ]
+                ])
+        #expect(try ask(path, "SELECT tool_name, status FROM training_tool_executions") == [["search", "completed"]])
+        #expect(
+            try ask(path, "SELECT event_type, source, payload, severity FROM training_events")
+                == [["started", "cron", "{\"a\":1}", "info"]])
+        // Written a moment ago, as texts that compare with SQLite's own dates.
+        #expect(
+            try ask(path, "SELECT count(*) FROM training_data WHERE created_at > datetime('now', '-1 hour')") == [["2"]]
+        )
+    }
+
+    @Test(
+        "an index serves each question",
+        arguments: [
+            ("agent = 'a'", "spans_by_agent"), ("severity = 'error'", "spans_by_severity"),
+            ("status = 'failed'", "spans_by_status"), ("tool = 'search'", "spans_by_tool"),
+            ("started_at >= 1", "spans_by_time"), ("kind = 'model_call' AND name = 'TEXT_LARGE'", "spans_by_kind"),
+            ("kind = 'event' AND name = 'started'", "spans_by_kind"), ("entity = 'ada'", "spans_by_entity"),
+            ("kind = 'task' AND external_id = 'x'", "spans_by_external_id"), ("id = 'x'", "sqlite_autoindex_spans_1"),
+        ])
+    func plans(condition: String, index: String) async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        _ = try await SQLiteRecordStore(storage)
+        await storage.close()
+        let plan = try ask(path, "EXPLAIN QUERY PLAN SELECT * FROM spans WHERE project = 1 AND \(condition)")
+        #expect(plan.contains { $0[3]?.contains("USING INDEX \(index) ") == true }, "\(plan)")
+        let session = try ask(
+            path, "EXPLAIN QUERY PLAN SELECT * FROM spans WHERE recording = 1 ORDER BY id")
+        #expect(session.contains { $0[3]?.contains("USING INDEX spans_by_recording ") == true }, "\(session)")
+        let phase = try ask(path, "EXPLAIN QUERY PLAN SELECT * FROM traces WHERE project = 1 AND phase = 'x'")
+        #expect(phase.contains { $0[3]?.contains("USING INDEX traces_by_phase ") == true }, "\(phase)")
+    }
+
+    @Test("the store's own questions use an index and sort nothing")
+    func ownPlans() async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        _ = try await SQLiteRecordStore(storage)
+        await storage.close()
+        var (byTrace, byRecording, byAgent, byStatus) = (SpanQuery(), SpanQuery(), SpanQuery(), SpanQuery())
+        (byTrace.trace, byRecording.recording, byAgent.agent, byStatus.status) = (span(1).id, "s", "a", .failed)
+        let expected = [
+            (byRecording, "spans_by_recording"), (byAgent, "spans_by_agent"), (byStatus, "spans_by_status"),
+            (SpanQuery(), "sqlite_autoindex_spans_1"),
+        ]
+        for (query, index) in expected {
+            let plan = try ask(path, "EXPLAIN QUERY PLAN \(Connection.statement(for: query))").compactMap { $0[3] }
+            #expect(plan.contains { $0.contains("USING INDEX \(index) ") }, "\(plan)")
+            #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
+        }
+        // A run has few steps: they are sorted.
+        let plan = try ask(path, "EXPLAIN QUERY PLAN \(Connection.statement(for: byTrace))").compactMap { $0[3] }
+        #expect(plan.contains { $0.contains("USING INDEX spans_by_trace ") }, "\(plan)")
+    }
+
+    @Test("what a dead process has left active is interrupted, with totals from what is stored")
+    func interrupted() async throws {
+        let path = folder.newPath()
+        for round in 0..<2 {
+            let storage = try await SQLiteStorage(path: path)
+            let records = try await SQLiteRecordStore(storage)
+            let before = try await records.recordings(limit: 10)
+            #expect(
+                before.allSatisfy {
+                    $0.state == .interrupted && $0.totals == RecordingTotals(records: 2, successful: 1, failed: 1)
+                })
+            #expect(before.count == round)
+            if let last = before.first {
+                #expect(last.completedAt == Timestamp(microseconds: span(2).startedAt.microseconds + 1_500))
+            }
+            try await records.begin(
+                RecordingRecord(id: "session_\(round)", scope: .everything, startedAt: span(0).startedAt))
+            var failed = span(2, in: "session_\(round)")
+            failed.status = .failed
+            #expect(try await records.store([span(1, in: "session_\(round)"), failed]).isEmpty)
+            // Not ended.
+            await storage.close()
+        }
+    }
+
+    @Test("deleted contents are nowhere in the file when it is erased")
+    func erasure() async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        let records = try await SQLiteRecordStore(storage)
+        var mine = span(1)
+        mine.context.entity = "ada-lovelace"
+        mine.contents = [.input: .text("the-secret-of-ada")]
+        var other = span(2)
+        other.contents = [.input: .text("the-words-of-bob")]
+        _ = try await records.store([mine, other])
+        #expect(try await records.eraseContents(about: "ada-lovelace") == 1)
+        try await storage.erase()
+        await storage.close()
+        let bytes = try ["", "-wal"].reduce(into: Data()) { all, suffix in
+            if FileManager.default.fileExists(atPath: path + suffix) {
+                all += try Data(contentsOf: URL(filePath: path + suffix))
+            }
+        }
+        #expect(bytes.range(of: Data("the-words-of-bob".utf8)) != nil)
+        #expect(bytes.range(of: Data("the-secret-of-ada".utf8)) == nil)
+        #expect(bytes.range(of: Data("ada-lovelace".utf8)) == nil)
+    }
+
+    @Test("projects of one file never see each other's records")
+    func projects() async throws {
+        let path = folder.newPath()
+        for project in ["one", "two"] {
+            let storage = try await SQLiteStorage(path: path, project: project)
+            let records = try await SQLiteRecordStore(storage)
+            #expect(try await records.spans(SpanQuery()).isEmpty)
+            #expect(try await records.recordings(limit: 10).isEmpty)
+            var call = span(1)
+            call.externalID = "x"
+            call.context.entity = "ada"
+            call.contents = [.input: .text("a")]
+            try await records.begin(RecordingRecord(id: "s", scope: .everything, startedAt: call.startedAt))
+            #expect(try await records.store([call]).isEmpty)
+            await storage.close()
+        }
+        let storage = try await SQLiteStorage(path: path, project: "one")
+        #expect(try await SQLiteRecordStore(storage).eraseContents(about: "ada") == 1)
+        await storage.close()
+        let other = try await SQLiteStorage(path: path, project: "two")
+        #expect(try await SQLiteRecordStore(other).spans(SpanQuery()).first?.contents.count == 1)
+        await other.close()
+    }
+
+    @Test("20,000 calls of eight tasks: nothing is lost, and each run is in order")
+    func manyCalls() async throws {
+        let storage = try await folder.storage()
+        let records = try await SQLiteRecordStore(storage)
+        var queues = QueueConfiguration()
+        queues.overflow = .block(upTo: .seconds(60))
+        let recorder = try ModelCallRecorder(store: records, queues: queues)
+        let id = try await recorder.enable(.everything).id
+        let each = underSanitizer(500, otherwise: 2_500)
+        try await withThrowingTaskGroup(of: RecordID.self) { group in
+            for task in 0..<8 {
+                group.addTask {
+                    let trace = RecordID(at: SystemClock().now)
+                    for number in 0..<each {
+                        let call = ModelCall(
+                            "A", context: SpanContext(agent: "agent \(task)"), trace: trace,
+                            externalID: "\(task) \(number)")
+                        _ = await recorder.record(call, input: .text("in \(number)")) { "out \(number)" }
+                    }
+                    return trace
+                }
+            }
+            try await group.waitForAll()
+        }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(120))
+        #expect(status.total == 8 * each && status.records == 8 * each && status.dropped == 0, "\(status)")
+        #expect(try await records.recordings(limit: 1).first?.totals.records == 8 * each)
+        let rows = try ask(
+            storage.path,
+            """
+            SELECT count(*), count(DISTINCT external_id), sum(number < before) FROM (
+                SELECT external_id, CAST(substr(external_id, 3) AS INTEGER) AS number,
+                    lag(CAST(substr(external_id, 3) AS INTEGER)) OVER (PARTITION BY trace ORDER BY ref) AS before
+                FROM spans WHERE kind = 'model_call')
+            """)
+        #expect(rows == [["\(8 * each)", "\(8 * each)", "0"]], "\(id)")
+        await storage.close()
+    }
+
+    @Test(
+        "a full disk: calls go on, what is lost is counted, and it goes on when there is room",
+        .enabled(if: SmallDisk.isPossible))
+    func fullDisk() async throws {
+        let disk = try SmallDisk(megabytes: 4, at: folder.path + "/disk")
+        let storage = try await SQLiteStorage(path: disk.path + "/a.db")
+        let recorder = try ModelCallRecorder(store: try await SQLiteRecordStore(storage))
+        let files = RecordFiles(folder: disk.path + "/files")
+        try await recorder.enable(.everything, .enhanced(files))
+        func call(_ count: Int) async throws {
+            for number in 0..<count {
+                let text = await recorder.record(ModelCall("A"), input: .text(String(repeating: "x", count: 2_000))) {
+                    "\(number)"
+                }
+                #expect(text == "\(number)")
+            }
+        }
+        try await call(20)
+        #expect(await recorder.flush(within: .seconds(60)))
+        let before = try #require(recorder.status())
+        #expect(before.records == 20 && before.sinkFailures == 0)
+        let filler = disk.path + "/filler"
+        try disk.fill(filler)
+        try await call(400)
+        #expect(await recorder.flush(within: .seconds(60)))
+        let full = try #require(recorder.status())
+        #expect(full.total == 420 && full.sinkFailures > 0)
+        try FileManager.default.removeItem(atPath: filler)
+        try await call(20)
+        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(try #require(recorder.status()).records >= full.records + 20)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(status.total == 440 && status.successful == 440)
+        await storage.close()
+    }
+}
