@@ -69,6 +69,22 @@ extension Connection {
             ])
     }
 
+    /// What is stored of a recording.
+    func totals(of recording: String, _ project: Int64) throws(StorageError) -> RecordingTotals {
+        var totals = RecordingTotals()
+        try run(
+            """
+            SELECT count(*), coalesce(sum(spans.status = 'completed'), 0),
+                coalesce(sum(spans.status IN ('failed', 'cancelled')), 0)
+            FROM spans JOIN recordings ON recordings.ref = recording WHERE recordings.project = ? AND recordings.id = ?
+            """, [.integer(project), .string(recording)]
+        ) { row in
+            totals = RecordingTotals(
+                records: Int(row.integer(0)), successful: Int(row.integer(1)), failed: Int(row.integer(2)))
+        }
+        return totals
+    }
+
     /// Ends what a dead process has left active; how many that were.
     func interruptRecordings(_ project: Int64, _ now: Timestamp) throws(StorageError) -> Int {
         var refs: [Int64] = []

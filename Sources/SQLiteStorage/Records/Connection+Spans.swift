@@ -179,7 +179,7 @@ extension Connection {
         }
     }
 
-    private func span(_ ref: Int64) throws -> SpanRecord {
+    func span(_ ref: Int64) throws -> SpanRecord {
         var found: SpanRecord?
         let path = path
         func damaged(_ what: String) -> StorageError { StorageError(.damaged, "spans", what, path: path) }

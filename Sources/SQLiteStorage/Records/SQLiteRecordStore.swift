@@ -117,6 +117,79 @@ public final class SQLiteRecordStore: RecordStore {
         }
     }
 
+    /// What is stored of a recording so far.
+    public func totals(of recording: String) async throws -> RecordingTotals {
+        let project = storage.projectRef
+        return try await storage.reading("totals") { connection in
+            guard try RecordSchema.version(connection) > 0 else { return RecordingTotals() }
+            return try connection.totals(of: recording, project)
+        }
+    }
+
+    /// How many spans there are, of a recording or of all.
+    public func count(recording: String? = nil) async throws -> Int {
+        let project = storage.projectRef
+        return try await storage.reading("count") { connection in
+            guard try RecordSchema.version(connection) > 0 else { return 0 }
+            if let recording { return try connection.totals(of: recording, project).records }
+            return Int(
+                try connection.integer("SELECT count(*) FROM spans WHERE project = ?", [.integer(project)]) ?? 0)
+        }
+    }
+
+    /// A span by its identifier; `nil` where there is none.
+    public func span(_ id: RecordID) async throws -> SpanRecord? {
+        let project = storage.projectRef
+        return try await storage.reading("span") { connection in
+            guard try RecordSchema.version(connection) > 0 else { return nil }
+            let ref = try connection.integer(
+                "SELECT ref FROM spans WHERE project = ? AND id = ?", [.integer(project), .string(id.description)])
+            return try ref.map { try connection.span($0) }
+        }
+    }
+
+    /// Writes spans to a new file, a JSON object a line, as they are at one moment; 500 at a time are in memory.
+    ///
+    /// - Parameters:
+    ///   - recording: Those of a recording; all where none is given.
+    ///   - path: The file, which appears when it is whole; one that is there is replaced.
+    ///   - progress: Told how many were written.
+    /// - Returns: How many spans there are in it.
+    /// - Throws: ``StorageError``; ``TensorFileError`` for the new file.
+    public func export(
+        recording: String? = nil, to path: String, progress: @escaping @Sendable (Int) -> Void = { _ in }
+    ) async throws -> Int {
+        let project = storage.projectRef
+        var query = SpanQuery()
+        (query.recording, query.limit) = (recording, 500)
+        let first = query
+        return try await storage.reading("export") { connection in
+            let hasRecords = try RecordSchema.version(connection) > 0
+            var count = 0
+            var problem: (any Error)?
+            do throws(TensorFileError) {
+                try AtomicFile.write(to: path, isPrivate: true) { file throws(TensorFileError) in
+                    var query = first
+                    while hasRecords {
+                        var page: [SpanRecord] = []
+                        do { page = try connection.spans(query, project) } catch {
+                            problem = error
+                            throw TensorFileError(.inputOutput, path: path, "the records cannot be read")
+                        }
+                        if page.isEmpty { return }
+                        try file.append(page.flatMap { $0.json + [0x0A] })
+                        count += page.count
+                        progress(count)
+                        query.after = page.last?.id
+                    }
+                }
+            } catch {
+                throw problem ?? error
+            }
+            return count
+        }
+    }
+
     /// Deletes all contents about a subject, and takes its name and the words of failures out of the spans.
     public func eraseContents(about subject: String) async throws -> Int {
         let (project, now) = (storage.projectRef, clock.now)
