@@ -18,7 +18,7 @@ struct Capturing {
             say(.recording(recording))
             for number in 1...200 as ClosedRange<UInt64> {
                 let call = ModelCall("TEXT_LARGE", externalID: "\(recording) \(number)")
-                _ = try await recorder.record(call, input: .text("input \(number)")) { "output \(number)" }
+                _ = await recorder.record(call, input: .text("input \(number)")) { "output \(number)" }
                 if number % 10 == 0 {
                     guard await recorder.flush() else { fail("records could not be flushed") }
                     say(.recorded(recording, number))

@@ -17,6 +17,7 @@ struct Benchmark {
                Benchmark merge [--quick] [--adapters N] [--shapes 384/8] [--format text|json]
                Benchmark retrieval [--quick] [--folder DIR] [--format text|json]
                Benchmark bank [--quick] [--folder DIR] [--format text|json]
+               Benchmark records [--quick] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
                Benchmark intervals [--quick] [--format text|json]
 
@@ -36,6 +37,8 @@ struct Benchmark {
                    memory and in a file in --folder. Takes many minutes, and 2 GB. --quick ends at 32,000.
           bank     a million episodes in a file: to store them, to open it, to consolidate it, and to go on after kill -9; time
                    and memory. Takes minutes, and 2 GB in --folder. --quick takes 20,000.
+          records  what recording costs a model call, switched off and on; 100,000 records of eight tasks into a file in
+                   --folder. --quick stores 20,000.
           start    from the start of a process to its first personalized embedding.
           intervals  no time: how often the 95 % intervals of evaluations hold the truth, in 2,000 made-up ones of 300 users. Takes
                    minutes. --quick makes up 200.
@@ -61,13 +64,14 @@ struct Benchmark {
             case "bank": try bank(Options(arguments.dropFirst()))
             case "bank-store": try await bankStore(Array(arguments.dropFirst()))
             case "bank-run": try await bankRun(Array(arguments.dropFirst()))
+            case "records": try await records(Options(arguments.dropFirst()))
             case "start": try start(Options(arguments.dropFirst()))
             case "intervals": try await intervals(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
             case "first-embedding": try await firstEmbedding()
             default:
                 throw UsageError(
-                    "a subcommand is needed: kernels, scale, journal, store, merge, retrieval, bank, start or intervals"
+                    "a subcommand is needed: kernels, scale, journal, store, merge, retrieval, bank, records, start or intervals"
                 )
             }
         } catch let error as UsageError {

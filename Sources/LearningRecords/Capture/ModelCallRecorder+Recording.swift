@@ -12,11 +12,22 @@ extension ModelCallRecorder {
     /// - Throws: What `body` throws, as it is.
     /// - Complexity: Where nothing is switched on the closure is called, and nothing else done. Else O(bytes) for the redaction of
     ///   contents, which is the larger part; JSON is made elsewhere. With ``OverflowPolicy/block(upTo:)`` the return may wait.
+    @inlinable
     public func record<Output, Failure: Error>(
         _ call: @autoclosure () -> ModelCall, input: @autoclosure () -> RecordContent?,
         _ body: () async throws(Failure) -> Output, output: (Output) -> ModelOutput
     ) async throws(Failure) -> Output {
-        guard isRecording, let (open, input) = opened(call(), input) else { return try await body() }
+        guard isRecording else { return try await body() }
+        return try await recordIfTaken(call(), input, body, output)
+    }
+
+    /// The same where something is switched on.
+    @usableFromInline
+    func recordIfTaken<Output, Failure: Error>(
+        _ call: ModelCall, _ input: () -> RecordContent?, _ body: () async throws(Failure) -> Output,
+        _ output: (Output) -> ModelOutput
+    ) async throws(Failure) -> Output {
+        guard let (open, input) = opened(call, input) else { return try await body() }
         let result: Output
         do throws(Failure) { result = try await body() } catch {
             await take(open.finished(input: input, output: nil, error: error, status: Self.status(of: error)))
@@ -27,6 +38,7 @@ extension ModelCallRecorder {
     }
 
     /// The same for a model that answers in words.
+    @inlinable
     public func record<Failure: Error>(
         _ call: @autoclosure () -> ModelCall, input: @autoclosure () -> RecordContent?,
         _ body: () async throws(Failure) -> String

@@ -221,6 +221,7 @@ extension ModelCallRecorder {
     }
 
     /// Whether anything is switched on.
+    @usableFromInline
     var isRecording: Bool { isOn.load(ordering: .relaxed) }
 
     /// Puts a finished call in line; the caller may wait as the policy says.

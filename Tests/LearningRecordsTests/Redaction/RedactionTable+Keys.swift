@@ -69,7 +69,7 @@ extension RedactionRow {
         RedactionRow("password=${DB_PASSWORD} password=$(pass x)"),
         RedactionRow("token: hello, max_tokens: 4096, token=abc"),
         RedactionRow("password_length = 12"),
-        RedactionRow("PWD=/home/ann"),
+        RedactionRow("PWD=/srv/ann"),
         RedactionRow("key: value, monkey=banana"),
         RedactionRow("password:"),
         RedactionRow("password=[key] api_key: \"[key]\""),
