@@ -80,7 +80,7 @@ import Testing
         let recorder = try recorder()
         let begun = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path + "/file/in")))
         #expect(begun.sinkFailures == 1 && begun.folder == nil)
-        #expect(try await recorder.record(ModelCall("A"), input: nil) { "answer" } == "answer")
+        #expect(await recorder.record(ModelCall("A"), input: nil) { "answer" } == "answer")
         let status = try await recorder.disable(.everything)
         #expect(status.total == 1 && status.records == 1)
     }
