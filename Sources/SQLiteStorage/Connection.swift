@@ -12,6 +12,7 @@ final class Connection: @unchecked Sendable {
     /// For so many milliseconds at most another program's lock is waited for.
     var patience: Int32 = 2000
     private var statements: [StatementKey: Statement] = [:]
+    private var inserts: [InsertKey: Statement] = [:]
     /// The pages of the log after the last commit.
     var logPages = 0
     /// The latest entries, as this connection has seen them.
@@ -29,7 +30,9 @@ final class Connection: @unchecked Sendable {
         let flags = isImmutable ? flags | SQLITE_OPEN_URI : flags
         var status = attune_page_checksums_register()
         if status == SQLITE_OK {
-            status = unsafe sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_EXRESCODE, ATTUNE_PAGE_CHECKSUMS_VFS)
+            // One thread at a time uses it: SQLite need not lock it for each value that is bound.
+            status = unsafe sqlite3_open_v2(
+                name, &handle, flags | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOMUTEX, ATTUNE_PAGE_CHECKSUMS_VFS)
         }
         // Before any statement; says nothing of a file that has pages.
         if status == SQLITE_OK, let handle = unsafe handle { status = unsafe attune_page_checksums_reserve(handle) }
@@ -89,6 +92,7 @@ final class Connection: @unchecked Sendable {
 
     func close() {
         statements.removeAll()
+        inserts.removeAll()
         unsafe sqlite3_close_v2(handle)
         unsafe handle = nil
     }
@@ -127,13 +131,25 @@ final class Connection: @unchecked Sendable {
     private func statement(_ sql: StaticString) throws(StorageError) -> Statement {
         let key = StatementKey(sql)
         if let known = statements[key] { return known }
-        let sql = "\(sql)"
+        let statement = try prepared("\(sql)")
+        statements[key] = statement
+        return statement
+    }
+
+    /// An `INSERT` of some rows, prepared once and kept.
+    func statement(_ insert: BatchInsert, rows: Int) throws(StorageError) -> Statement {
+        let key = InsertKey(table: StatementKey(insert.into), rows: rows)
+        if let known = inserts[key] { return known }
+        let statement = try prepared(insert.sql(rows: rows))
+        inserts[key] = statement
+        return statement
+    }
+
+    private func prepared(_ sql: String) throws(StorageError) -> Statement {
         var pointer: OpaquePointer?
         let status = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &pointer, nil)
         guard status == SQLITE_OK, let made = unsafe pointer else { throw failure(Self.operation(sql), status) }
-        let statement = unsafe Statement(made)
-        statements[key] = statement
-        return statement
+        return unsafe Statement(made)
     }
 
     /// The first column of the only row; `nil` where there is none.
@@ -234,6 +250,11 @@ private struct StatementKey: Hashable {
     init(_ sql: StaticString) { place = unsafe UInt(bitPattern: sql.utf8Start) }
 }
 
+private struct InsertKey: Hashable {
+    let table: StatementKey
+    let rows: Int
+}
+
 /// What is bound to a statement's parameter.
 enum Value {
     case null
@@ -250,7 +271,8 @@ enum Value {
 /// A prepared statement.
 @safe
 final class Statement {
-    private let pointer: OpaquePointer
+    @unsafe
+    let pointer: OpaquePointer
 
     @unsafe
     init(_ pointer: OpaquePointer) { unsafe self.pointer = pointer }

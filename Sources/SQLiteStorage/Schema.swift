@@ -150,10 +150,15 @@ enum Schema {
     /// of others would run with our rights: a file with anything else is not opened.
     private static func expected(_ migrations: ArraySlice<String>) -> Set<String> {
         var all = Set<String>()
-        for migration in migrations {
-            for statement in migration.split(separator: ";") {
-                let text = statement.drop { $0.isWhitespace }
-                if text.hasPrefix("CREATE") { all.insert(String(text)) }
+        for statement in migrations.joined().split(separator: ";") {
+            let text = statement.drop { $0.isWhitespace }
+            if text.hasPrefix("CREATE") { all.insert(String(text)) }
+            guard text.hasPrefix("DROP"), let name = text.split(separator: " ").last else { continue }
+            // A table's indexes go with it.
+            all = all.filter { definition in
+                let words = definition.split(maxSplits: 6) { $0 == " " || $0 == "\n" }
+                return !words.dropFirst(2).prefix(2).contains(name)
+                    && !(words.contains("INDEX") && words.dropFirst(4).prefix(2).contains(name))
             }
         }
         // SQLite's own, for AUTOINCREMENT.

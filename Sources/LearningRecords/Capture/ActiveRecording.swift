@@ -16,10 +16,36 @@ final class ActiveRecording: Sendable {
     let folder: String?
     let startedAt: ContinuousClock.Instant
     private let counts = Lock<Counts>(Counts())
+    /// Whether the store has it.
+    private let hasBegun = Atomic<Bool>(false)
 
     init(_ record: RecordingRecord, _ configuration: RecordingConfiguration, folder: String?) {
         (self.record, self.configuration, self.folder) = (record, configuration, folder)
         startedAt = .now
+    }
+
+    /// Tells the store that it begins, unless that is done: a store that failed then may take it later.
+    func begin(in store: any RecordStore) async throws {
+        if hasBegun.load(ordering: .relaxed) { return }
+        do { try await store.begin(record) } catch let error as RecordError where error.code == .duplicate {
+            // An attempt that seemed to fail had succeeded.
+        }
+        hasBegun.store(true, ordering: .relaxed)
+    }
+
+    /// When it was switched off, once its totals are written: those of calls that end later are counted anew.
+    private let ended = Lock<Timestamp?>(nil)
+
+    /// Writes its totals.
+    @discardableResult
+    func end(in store: any RecordStore, at moment: Timestamp) async throws -> RecordingRecord {
+        ended.withLock { $0 = moment }
+        return try await store.end(record.id, dropped: status(isEnabled: false).dropped, at: moment)
+    }
+
+    /// Writes its totals again, where they were written.
+    func endAgain(in store: any RecordStore) async throws {
+        if let moment = ended.withLock({ $0 }) { try await end(in: store, at: moment) }
     }
 
     func count(_ body: (inout Counts) -> Void) { counts.withLock { body(&$0) } }

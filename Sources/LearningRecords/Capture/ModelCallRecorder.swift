@@ -62,13 +62,16 @@ public final class ModelCallRecorder: Sendable {
 
     /// Switches a recording on.
     ///
-    /// - Parameter by: Who does that, for the audit row.
+    /// - Parameters:
+    ///   - by: Who does that, for the audit row.
+    ///   - limit: How long to wait for the store to hear of it; calls are recorded before it does.
     /// - Returns: The new recording.
     /// - Throws: ``RecordError``: `alreadyRecording` for a scope that is recorded; `invalid` for a sample out of range. A store or a
     ///   folder that fails is told to `reporting` and counted (``RecordingStatus/sinkFailures``): calls go on.
     @discardableResult
     public func enable(
-        _ scope: RecordingScope, _ configuration: RecordingConfiguration = .minimal, by actor: String? = nil
+        _ scope: RecordingScope, _ configuration: RecordingConfiguration = .minimal, by actor: String? = nil,
+        within limit: Duration = .seconds(1)
     ) async throws(RecordError) -> RecordingStatus {
         guard configuration.sample > 0, configuration.sample <= 1 else {
             throw RecordError(.invalid, "enable", "the sample \(configuration.sample) is not above 0 and at most 1")
@@ -83,15 +86,11 @@ public final class ModelCallRecorder: Sendable {
         record.description = configuration.description
         record.sample = configuration.sample
         var failures = 0
-        do { try await store.begin(record) } catch {
-            failures += 1
-            told(error, "a recording could not be stored; calls go on")
-        }
         var folder: String?
         if let files = configuration.files {
             do throws(RecordError) { folder = try await files.begin(record) } catch {
                 failures += 1
-                told(error, "the folder of a recording could not be made; calls go on")
+                Self.told(error, "the folder of a recording could not be made; calls go on", reporting)
             }
         }
         let recording = ActiveRecording(record, configuration, folder: folder)
@@ -101,14 +100,17 @@ public final class ModelCallRecorder: Sendable {
             active.sort { $0.record.scope.breadth < $1.record.scope.breadth }
             isOn.store(true, ordering: .releasing)
         }
-        audit("recording enabled", recording.record, by: actor)
+        audit("recording enabled", recording.record, by: actor, begins: recording)
+        // A store that hangs holds nobody up: the recording begins there with its first record that is stored.
+        _ = await rows.drain(within: limit)
         return recording.status(isEnabled: true)
     }
 
-    /// Switches a recording off: what waits is stored, at most so long, then totals and summary are written.
+    /// Switches a recording off: what waits is stored, then totals and summary are written. Where that takes longer than the limit it
+    /// is done behind the caller's back, as soon as store and folder take it.
     ///
     /// - Parameters:
-    ///   - limit: How long to wait for the sinks, each.
+    ///   - limit: How long to wait for the store, and then for files.
     ///   - by: Who does that, for the audit row.
     /// - Returns: What the recording did.
     /// - Throws: ``RecordError`` (`notRecording`).
@@ -128,30 +130,9 @@ public final class ModelCallRecorder: Sendable {
             throw RecordError(.notRecording, "disable", "nothing of this scope is recorded")
         }
         audit("recording disabled", recording.record, by: actor)
-        let (rows, files) = (rows, files)
-        async let rowsDone = rows.drain(within: limit)
-        async let filesDone = files.drain(within: limit)
-        let isDrained = await (rows: rowsDone, files: filesDone)
-        let unflushed = (isDrained.rows ? 0 : rows.waiting) + (isDrained.files ? 0 : files.waiting)
-        let now = clock.now
-        var ended: RecordingRecord?
-        // A store that hangs holds nobody up.
-        if isDrained.rows {
-            let dropped = recording.status(isEnabled: false).dropped
-            do { ended = try await store.end(recording.record.id, dropped: dropped, at: now) } catch {
-                recording.count { $0.sinkFailures += 1 }
-                told(error, "a recording's end could not be stored")
-            }
-        }
-        if isDrained.files, let files = recording.configuration.files, let folder = recording.folder {
-            let status = recording.status(isEnabled: false)
-            do throws(RecordError) {
-                try await files.end(ended ?? recording.record, status, at: now, in: folder)
-            } catch {
-                recording.count { $0.sinkFailures += 1 }
-                told(error, "the summary of a recording could not be written")
-            }
-        }
+        let ending = RecordingEnding(recording, rows, files, store, reporting, at: clock.now)
+        let isFlushed = await ending.wait(limit)
+        let unflushed = isFlushed ? 0 : rows.waiting + files.waiting
         return recording.status(isEnabled: false, unflushed: unflushed)
     }
 
@@ -187,13 +168,16 @@ public final class ModelCallRecorder: Sendable {
 
     private func release(_ scope: RecordingScope) { switching.withLock { _ = $0.remove(scope) } }
 
-    private func told(_ error: any Error, _ message: String) {
+    static func told(_ error: any Error, _ message: String, _ reporting: Reporting) {
         reporting.log(.error, message, ["error": "\(error)"], source: "LearningRecords")
         reporting.count("attune_recordings_failed_total")
     }
 
     /// A row that says who switched what.
-    func audit(_ name: String, _ recording: RecordingRecord?, by actor: String?, said: String? = nil) {
+    func audit(
+        _ name: String, _ recording: RecordingRecord?, by actor: String?, said: String? = nil,
+        begins: ActiveRecording? = nil
+    ) {
         let now = clock.now
         var span = SpanRecord(id: RecordID(at: now), trace: RecordID(at: now), kind: .event, name: name, startedAt: now)
         span.status = .completed
@@ -208,7 +192,7 @@ public final class ModelCallRecorder: Sendable {
         if let said { json.member("said", said) }
         json.endObject()
         span.attributes = String(decoding: json.bytes, as: UTF8.self)
-        _ = rows.append(PendingRecord(span: span, recording: nil), bytes: 0)
+        _ = rows.append(PendingRecord(span, nil, begins: begins), bytes: 0)
     }
 }
 
@@ -228,35 +212,37 @@ extension ModelCallRecorder {
     func take(_ record: PendingRecord) async {
         guard case .block(let limit) = queues.overflow else { return takeNow(record) }
         let bytes = Self.bytes(record)
-        for queue in lines(of: record) {
-            var arrival = queue.append(record, bytes: bytes, mayWait: true)
-            if case .full = arrival {
-                let deadline = ContinuousClock.now + limit
-                // A task that was cancelled waits for nothing.
-                while case .full = arrival, ContinuousClock.now < deadline, !Task.isCancelled {
-                    do { try await Task.sleep(for: .microseconds(500)) } catch { break }
-                    arrival = queue.append(record, bytes: bytes, mayWait: true)
-                }
-                if case .full = arrival { arrival = queue.append(record, bytes: bytes) }
+        await wait(limit, for: rows, record, bytes)
+        if record.recording?.folder != nil { await wait(limit, for: files, record, bytes) }
+    }
+
+    private func wait(
+        _ limit: Duration, for queue: RecordQueue<PendingRecord>, _ record: PendingRecord, _ bytes: Int
+    ) async {
+        var arrival = queue.append(record, bytes: bytes, mayWait: true)
+        if case .full = arrival {
+            let deadline = ContinuousClock.now + limit
+            // A task that was cancelled waits for nothing.
+            while case .full = arrival, ContinuousClock.now < deadline, !Task.isCancelled {
+                do { try await Task.sleep(for: .microseconds(500)) } catch { break }
+                arrival = queue.append(record, bytes: bytes, mayWait: true)
             }
-            count(arrival)
+            if case .full = arrival { arrival = queue.append(record, bytes: bytes) }
         }
+        count(arrival)
     }
 
     /// The same at once.
     func takeNow(_ record: PendingRecord) {
         let bytes = Self.bytes(record)
-        for queue in lines(of: record) { count(queue.append(record, bytes: bytes)) }
+        count(rows.append(record, bytes: bytes))
+        if record.recording?.folder != nil { count(files.append(record, bytes: bytes)) }
     }
 
     private func count(_ arrival: RecordQueue<PendingRecord>.Arrival) {
         guard case .dropped(let gone) = arrival else { return }
         for record in gone { record.recording?.count { $0.dropped += 1 } }
         reporting.count("attune_records_dropped_total", by: gone.count)
-    }
-
-    private func lines(of record: PendingRecord) -> [RecordQueue<PendingRecord>] {
-        record.recording?.folder == nil ? [rows] : [rows, files]
     }
 
     private static func bytes(_ record: PendingRecord) -> Int {

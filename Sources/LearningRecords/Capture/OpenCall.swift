@@ -3,19 +3,13 @@ internal import Reasoning
 /// A call that has begun, and what becomes its record.
 struct OpenCall: Sendable {
     let recording: ActiveRecording
-    private var span: SpanRecord
+    private let call: ModelCall
+    private let (id, trace): (RecordID, RecordID)
+    private let startedAt: Timestamp
     private let start: ContinuousClock.Instant
 
     init(_ call: ModelCall, _ trace: RecordID, id: RecordID, _ recording: ActiveRecording, at moment: Timestamp) {
-        self.recording = recording
-        span = SpanRecord(id: id, trace: trace, kind: .modelCall, name: call.modelType, startedAt: moment)
-        span.parent = call.parent
-        span.recording = recording.record.id
-        span.provider = call.provider
-        span.requestModel = call.model
-        span.context = call.context
-        span.externalID = call.externalID
-        span.isPublished = recording.configuration.fillsOutbox
+        (self.recording, self.call, self.id, self.trace, startedAt) = (recording, call, id, trace, moment)
         start = .now
     }
 
@@ -29,8 +23,15 @@ struct OpenCall: Sendable {
     func finished(
         input: RecordContent?, output: ModelOutput?, error: (any Error)?, status: SpanStatus, firstChunk: Int64? = nil
     ) -> PendingRecord {
-        var span = span
         let duration = elapsed
+        var span = SpanRecord(id: id, trace: trace, kind: .modelCall, name: call.modelType, startedAt: startedAt)
+        span.parent = call.parent
+        span.recording = recording.record.id
+        span.provider = call.provider
+        span.requestModel = call.model
+        span.context = call.context
+        span.externalID = call.externalID
+        span.isPublished = recording.configuration.fillsOutbox
         span.duration = duration
         span.timeToFirstChunk = firstChunk
         span.status = status
@@ -48,14 +49,15 @@ struct OpenCall: Sendable {
         do {
             let redaction = recording.configuration.redaction
             if let error { span.failure?.message = try redaction.text(String("\(error)".prefix(Self.longestMessage))) }
-            guard recording.configuration.keepsContents else { return PendingRecord(span: span, recording: recording) }
-            if let input { span.contents[.input] = try redaction.content(input) }
-            if let content = output?.content { span.contents[.output] = try redaction.content(content) }
+            if recording.configuration.keepsContents {
+                if let input { span.contents[.input] = try redaction.content(input) }
+                if let content = output?.content { span.contents[.output] = try redaction.content(content) }
+            }
         } catch {
             recording.count { $0.redactionFailures += 1 }
             span.contents = [:]
         }
-        return PendingRecord(span: span, recording: recording)
+        return PendingRecord(span, recording)
     }
 
     /// The most characters of an error's words that are kept.

@@ -53,6 +53,13 @@ final class RecordQueue<Element: Sendable>: Sendable {
         var waiter: CheckedContinuation<Void, Never>?
 
         var count: Int { items.count - head }
+
+        /// Lets go of those that have left, now and then: what is before the head takes memory.
+        mutating func compact() {
+            guard head > 1024, head * 2 > items.count else { return }
+            items.removeFirst(head)
+            head = 0
+        }
     }
 
     private let configuration: QueueConfiguration
@@ -79,11 +86,7 @@ final class RecordQueue<Element: Sendable>: Sendable {
                     state.bytes -= oldest.bytes
                     state.passed += 1
                     gone.append(oldest.element)
-                    // Those that are gone hold memory until then.
-                    if state.head > 1024, state.head * 2 > state.items.count {
-                        state.items.removeFirst(state.head)
-                        state.head = 0
-                    }
+                    state.compact()
                 }
             }
             if mayWait, !state.isClosed, isFull() { return (.full, nil) }
@@ -107,8 +110,14 @@ final class RecordQueue<Element: Sendable>: Sendable {
         case dropped([Element])
     }
 
+    /// How often an empty line is looked at again before the task lies down: until then nobody who brings something has to wake it,
+    /// which would cost a call more than all else.
+    private static var looks: Int { 20 }
+    private static var pause: Duration { .milliseconds(2) }
+
     /// The next batch, when there is one; `nil` after the last of a closed line. Of one task alone.
     func next() async -> [Element]? {
+        var looks = Self.looks
         while true {
             let (batch, isOver) = state.withLock { state -> ([Element], Bool) in
                 let end = min(state.items.count, state.head + configuration.batch)
@@ -123,10 +132,17 @@ final class RecordQueue<Element: Sendable>: Sendable {
                     state.items.removeAll(keepingCapacity: true)
                     state.head = 0
                 }
+                defer { state.compact() }
                 return (batch.map(\.element), state.isClosed)
             }
             if !batch.isEmpty { return batch }
             if isOver { return nil }
+            if looks > 0 {
+                looks -= 1
+                // A task that was cancelled lies down at once.
+                do { try await Task.sleep(for: Self.pause) } catch { looks = 0 }
+                continue
+            }
             await withCheckedContinuation { continuation in
                 let resumes = state.withLock { state in
                     if state.count > 0 || state.isClosed { return true }
@@ -156,24 +172,34 @@ final class RecordQueue<Element: Sendable>: Sendable {
     /// Waits until all that came before this call is settled, at most so long; says whether it is.
     func drain(within limit: Duration) async -> Bool {
         let goal = state.withLock { $0.passed + UInt64($0.count) }
-        // Not the caller's task: one that was cancelled would not wait.
-        return await Task.detached { [self] in
-            let deadline = ContinuousClock.now + limit
-            var pause = Duration.microseconds(100)
-            while true {
-                let isDone = state.withLock { state in
-                    state.passed >= goal && (state.taken == 0 || state.passedBefore >= goal)
-                }
-                if isDone { return true }
-                guard ContinuousClock.now < deadline else { return false }
-                do { try await Task.sleep(for: pause) } catch { return false }
-                pause = min(pause * 2, .milliseconds(5))
-            }
-        }.value
+        return await Waiting.until(limit) { [self] in
+            state.withLock { $0.passed >= goal && ($0.taken == 0 || $0.passedBefore >= goal) }
+        }
     }
 
     /// Those that wait or are being stored.
     var waiting: Int { state.withLock { $0.count + $0.taken } }
     /// Those that were dropped.
     var dropped: Int { state.withLock { $0.dropped } }
+}
+
+/// Waiting for what nobody announces.
+enum Waiting {
+    /// Waits until something holds, at most so long; says whether it does. Whoever is cancelled waits all the same.
+    static func until(_ limit: Duration, _ holds: @escaping @Sendable () -> Bool) async -> Bool {
+        if holds() { return true }
+        // Not the caller's task: one that was cancelled would not wait.
+        return await Task.detached {
+            let deadline = ContinuousClock.now + limit
+            var pause = Duration.microseconds(100)
+            while !holds() {
+                guard ContinuousClock.now < deadline else { return false }
+                do { try await Task.sleep(for: pause) } catch { return holds() }
+                // What takes a minute may be noticed a moment later.
+                pause = min(
+                    pause * 2, ContinuousClock.now < deadline - limit + .seconds(10) ? .milliseconds(5) : .seconds(1))
+            }
+            return true
+        }.value
+    }
 }

@@ -1,10 +1,17 @@
 internal import Reasoning
 internal import Telemetry
 
-/// A record on its way, with the recording that it is counted in; audit rows belong to none.
-struct PendingRecord: Sendable {
-    var span: SpanRecord
-    var recording: ActiveRecording?
+/// A record on its way, with the recording that it is counted in.
+final class PendingRecord: Sendable {
+    let span: SpanRecord
+    /// `nil` for audit rows, which are no recording's.
+    let recording: ActiveRecording?
+    /// The recording that begins with it.
+    let begins: ActiveRecording?
+
+    init(_ span: SpanRecord, _ recording: ActiveRecording?, begins: ActiveRecording? = nil) {
+        (self.span, self.recording, self.begins) = (span, recording, begins)
+    }
 }
 
 /// Takes records from a line and stores them, for as long as the line is open.
@@ -19,34 +26,61 @@ enum RecordSink {
             for pause in [0, 50, 500] {
                 do {
                     if pause > 0 { try await Task.sleep(for: .milliseconds(pause)) }
+                    // Those of a recording mostly follow each other.
+                    var recordings: [ActiveRecording] = []
+                    for record in batch {
+                        guard let recording = record.begins ?? record.recording, recording !== recordings.last else {
+                            continue
+                        }
+                        try await recording.begin(in: store)
+                        recordings.append(recording)
+                    }
                     refused = try await store.store(batch.map(\.span))
+                    for recording in recordings { try await recording.endAgain(in: store) }
                     problem = nil
                     break
                 } catch {
                     problem = error
                 }
             }
-            if let problem {
-                reporting.log(
-                    .error, "records could not be stored; the calls went on",
-                    ["records": "\(batch.count)", "error": "\(problem)"], source: "LearningRecords")
-                reporting.count("attune_records_failed_total", by: batch.count)
-                for record in batch { record.recording?.count { $0.sinkFailures += 1 } }
-            } else {
-                let places = Set(refused.map(\.place))
-                for refusal in refused {
-                    reporting.log(
-                        .warning, "a record was refused", ["error": "\(refusal.error)"], source: "LearningRecords")
-                }
-                reporting.count("attune_records_stored_total", by: batch.count - places.count)
-                for (place, record) in batch.enumerated() {
-                    record.recording?.count { counts in
-                        if places.contains(place) { counts.sinkFailures += 1 } else { counts.stored += 1 }
-                    }
-                }
-            }
+            settle(batch, refused, problem, reporting)
             queue.settle()
         }
+    }
+
+    private static func settle(
+        _ batch: [PendingRecord], _ refused: [RefusedSpan], _ problem: (any Error)?, _ reporting: Reporting
+    ) {
+        if let problem {
+            reporting.log(
+                .error, "records could not be stored; the calls went on",
+                ["records": "\(batch.count)", "error": "\(problem)"], source: "LearningRecords")
+            reporting.count("attune_records_failed_total", by: batch.count)
+        }
+        for refusal in refused {
+            reporting.log(.warning, "a record was refused", ["error": "\(refusal.error)"], source: "LearningRecords")
+        }
+        let places = Set(refused.map(\.place))
+        if problem == nil { reporting.count("attune_records_stored_total", by: batch.count - places.count) }
+        // Those of a recording mostly follow each other: they are counted together.
+        var (recording, stored, failed) = (ActiveRecording?.none, 0, 0)
+        func count() {
+            recording?.count { counts in
+                counts.stored += stored
+                counts.sinkFailures += failed
+            }
+            (stored, failed) = (0, 0)
+        }
+        for (place, record) in batch.enumerated() {
+            let hasFailed = problem != nil || places.contains(place)
+            let its = record.recording ?? (hasFailed ? record.begins : nil)
+            if its !== recording {
+                count()
+                recording = its
+            }
+            if hasFailed { failed += 1 } else { stored += 1 }
+        }
+        count()
     }
 
     /// Into files.

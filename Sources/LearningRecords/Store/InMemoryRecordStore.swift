@@ -6,6 +6,8 @@ public final class InMemoryRecordStore: RecordStore {
     private struct State {
         var recordings: [String: RecordingRecord] = [:]
         var spans: [RecordID: SpanRecord] = [:]
+        /// The order in which they were first stored.
+        var places: [RecordID: Int] = [:]
         var externalIDs: [String: RecordID] = [:]
         var published: [RecordID] = []
     }
@@ -52,8 +54,12 @@ public final class InMemoryRecordStore: RecordStore {
             state.externalIDs["\(span.kind.rawValue) \(external)"] = nil
         }
         var kept = span
-        kept.contents = span.contents.mapValues { RecordContent(stored: $0.stored) }
+        kept.contents = (held?.contents ?? [:]).merging(
+            span.contents.mapValues { RecordContent(stored: $0.stored) }, uniquingKeysWith: { $1 })
+        // That it is in the outbox too is no fact about it.
+        kept.isPublished = false
         state.spans[span.id] = kept
+        if held == nil { state.places[span.id] = state.places.count }
         if span.isPublished { state.published.append(span.id) }
         return nil
     }
@@ -80,11 +86,23 @@ public final class InMemoryRecordStore: RecordStore {
         return Array(all.sorted { ($0.startedAt, $0.id) > ($1.startedAt, $1.id) }.prefix(max(0, limit)))
     }
 
-    /// Spans in the order of their identifiers.
+    /// Spans in the order in which they were first stored.
     public func spans(_ query: SpanQuery) async throws -> [SpanRecord] {
         try query.check()
-        let found = state.withLock { $0.spans.values.filter { query.matches($0) } }
-        return Array(found.sorted { $0.id < $1.id }.prefix(query.limit))
+        let found = try state.withLock { state in
+            var after = -1
+            if let id = query.after {
+                guard let place = state.places[id] else {
+                    throw RecordError(.invalid, "spans", "the span after which is asked is not there")
+                }
+                after = place
+            }
+            return state.spans.values.compactMap { span -> (place: Int, span: SpanRecord)? in
+                guard let place = state.places[span.id], place > after, query.matches(span) else { return nil }
+                return (place, span)
+            }
+        }
+        return found.sorted { $0.place < $1.place }.prefix(query.limit).map(\.span)
     }
 
     /// Deletes all contents about a subject.
@@ -94,8 +112,13 @@ public final class InMemoryRecordStore: RecordStore {
             for (id, span) in state.spans where span.context.entity == subject {
                 deleted += span.contents.count
                 state.spans[id]?.contents = [:]
-                state.spans[id]?.context.entity = nil
+                state.spans[id]?.context = SpanContext(agent: span.context.agent)
+                state.spans[id]?.attributes = nil
                 state.spans[id]?.failure?.message = ""
+                state.published.removeAll { $0 == id }
+            }
+            for (id, recording) in state.recordings where recording.scope == .subject(subject) {
+                state.recordings[id]?.scope = .subject("")
             }
             return deleted
         }
@@ -127,6 +150,5 @@ extension SpanQuery {
         return holds(recording, span.recording) && holds(trace, span.trace) && holds(kind, span.kind)
             && holds(agent, span.context.agent) && holds(status, span.status)
             && from.map { span.startedAt >= $0 } ?? true && until.map { span.startedAt < $0 } ?? true
-            && after.map { span.id > $0 } ?? true
     }
 }

@@ -27,7 +27,7 @@ public struct SpanQuery: Sendable, Hashable {
     public var from: Timestamp?
     /// Those that began before this moment.
     public var until: Timestamp?
-    /// Those after one, in the order of identifiers.
+    /// Those that were stored after one that is there.
     public var after: RecordID?
     /// The most that are given, 1...10,000.
     public var limit: Int
@@ -52,7 +52,7 @@ public protocol RecordStore: Sendable {
     /// Keeps spans with their traces and contents, in their order; those that are refused are told, the others stand.
     ///
     /// A span whose identifier is there replaces it, unless the one that is there has a final status: then the new one is
-    /// dropped in silence, so that the same batch may be given twice.
+    /// dropped in silence, so that the same batch may be given twice. Contents of roles that the new one does not have stay.
     ///
     /// - Returns: What was refused: `unknownRecording`, `duplicate` for an external identifier of another span of the kind,
     ///   `invalid`.
@@ -68,12 +68,14 @@ public protocol RecordStore: Sendable {
     /// The recordings, latest first.
     func recordings(limit: Int) async throws -> [RecordingRecord]
 
-    /// Spans in the order of their identifiers.
+    /// Spans in the order in which they were first stored, so that who goes through them page by page misses none that comes later.
     ///
-    /// - Throws: ``RecordError`` (`invalid`) for a limit out of range.
+    /// - Throws: ``RecordError`` (`invalid`) for a limit out of range, and for an ``SpanQuery/after`` that is not there.
     func spans(_ query: SpanQuery) async throws -> [SpanRecord]
 
-    /// Deletes all contents about a subject, and takes its name and what failed out of the spans.
+    /// Deletes all contents about a subject (``SpanContext/entity``) with what follows from them, and takes out what may name it: the
+    /// spans' entity, room, message, attributes and words of failures, and the subject of recordings, which becomes empty. What kind
+    /// of step it was, when, by which agent, with which external identifier and how it ended stays.
     ///
     /// - Returns: How many contents were deleted.
     func eraseContents(about subject: String) async throws -> Int

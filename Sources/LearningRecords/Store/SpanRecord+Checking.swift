@@ -9,26 +9,34 @@ extension SpanRecord {
     /// Why it cannot be kept; `nil` where it can.
     package func refusal(_ operation: String) -> RecordError? {
         func invalid(_ what: String) -> RecordError { RecordError(.invalid, operation, what) }
-        let names: [(String, String?)] = [
-            ("name", name), ("provider", provider), ("request model", requestModel), ("response model", responseModel),
-            ("tool", tool), ("external identifier", externalID), ("agent", context.agent), ("room", context.room),
-            ("entity", context.entity), ("message", context.message), ("type of the failure", failure?.type),
-        ]
-        for (what, text) in names {
-            guard let text else { continue }
+        func fault(_ text: String?, _ what: String) -> RecordError? {
+            guard let text else { return nil }
             if text.utf8.count > Self.longestName {
                 return invalid("the \(what) has more than \(Self.longestName) bytes")
             }
             // SQLite's own functions, and C's, end a text there.
-            if text.utf8.contains(0) { return invalid("the \(what) holds a character of number 0") }
+            return text.utf8.contains(0) ? invalid("the \(what) holds a character of number 0") : nil
         }
+        if let error = fault(name, "name") { return error }
+        if let error = fault(provider, "provider") { return error }
+        if let error = fault(requestModel, "request model") { return error }
+        if let error = fault(responseModel, "response model") { return error }
+        if let error = fault(tool, "tool") { return error }
+        if let error = fault(externalID, "external identifier") { return error }
+        if let error = fault(context.agent, "agent") { return error }
+        if let error = fault(context.room, "room") { return error }
+        if let error = fault(context.entity, "entity") { return error }
+        if let error = fault(context.message, "message") { return error }
+        if let error = fault(failure?.type, "type of the failure") { return error }
         if name.isEmpty { return invalid("it has no name") }
-        for (what, number) in [
-            ("duration", duration), ("time to the first chunk", timeToFirstChunk), ("input tokens", inputTokens),
-            ("output tokens", outputTokens),
-        ] {
-            if let number, number < 0 { return invalid("the \(what) is \(number), below 0") }
+        func fault(_ number: Int64?, _ what: String) -> RecordError? {
+            guard let number, number < 0 else { return nil }
+            return invalid("the \(what) is \(number), below 0")
         }
+        if let error = fault(duration, "duration") { return error }
+        if let error = fault(timeToFirstChunk, "time to the first chunk") { return error }
+        if let error = fault(inputTokens, "input tokens") { return error }
+        if let error = fault(outputTokens, "output tokens") { return error }
         if let cost, !cost.isFinite || cost < 0 { return invalid("the cost is \(cost): it may be 0 or more") }
         for (role, content) in contents where content.byteCount > Self.largestContent {
             return invalid("the \(role.rawValue) has more than \(Self.largestContent) bytes")
@@ -63,12 +71,20 @@ enum JSONCheck {
 }
 
 extension RecordContent {
+    /// The JSON text that is kept, behind what is there.
+    package func writeStored(to bytes: inout [UInt8]) {
+        switch self {
+        case .text(let text): JSONOutput.append(text, to: &bytes)
+        case .json(let text):
+            if JSONCheck.value(text) == nil { JSONOutput.append(text, to: &bytes) } else { bytes += text.utf8 }
+        }
+    }
+
     /// The JSON text that is kept.
     package var stored: String {
-        switch self {
-        case .text(let text): JSONOutput.quoted(text)
-        case .json(let text): JSONCheck.value(text) == nil ? JSONOutput.quoted(text) : text
-        }
+        var bytes: [UInt8] = []
+        writeStored(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// What a stored text was.

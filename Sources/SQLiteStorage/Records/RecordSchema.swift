@@ -1,4 +1,4 @@
-/// The tables of recordings, and how they came to be: made when the first bank of records of a file is opened. Migrations are only ever
+/// The tables of recordings, and how they came to be: made when the first store of records of a file is opened. Migrations are only ever
 /// appended.
 ///
 /// What is JSON is checked before it is bound: SQLite lets no constraint call its JSON functions where schemas are not trusted, as here.
@@ -137,7 +137,63 @@ enum RecordSchema {
                 strftime('%Y-%m-%d %H:%M:%S', updated_at / 1000000, 'unixepoch')
                     || printf('.%06d', updated_at % 1000000) AS updated_at
             FROM traces WHERE name IS NOT NULL;
+        """,
+        // A span's contents in one row, so that one index less is written for each; indexes that those who ask the views use too, and that
+        // hold what is rare of kind, status and severity alone; messages know their span, so that an erasure finds them.
         """
+        DROP VIEW training_data;
+        DROP VIEW training_sessions;
+        DROP VIEW training_events;
+        DROP VIEW training_tasks;
+        DROP VIEW training_tool_executions;
+        DROP VIEW training_workflows;
+        CREATE TABLE record_contents (
+            span INTEGER PRIMARY KEY REFERENCES spans (ref) ON DELETE CASCADE, input TEXT, output TEXT, payload TEXT) STRICT;
+        INSERT INTO record_contents (span, input, output, payload)
+            SELECT span, max(CASE role WHEN 'input' THEN body END), max(CASE role WHEN 'output' THEN body END),
+                max(CASE role WHEN 'payload' THEN body END)
+            FROM span_contents GROUP BY span;
+        DROP TABLE span_contents;
+        CREATE TABLE outbox_before (
+            sequence INTEGER PRIMARY KEY, project INTEGER NOT NULL, topic TEXT NOT NULL, payload TEXT NOT NULL,
+            attempts INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT;
+        INSERT INTO outbox_before SELECT sequence, project, topic, payload, attempts, created_at FROM outbox;
+        DROP TABLE outbox;
+        CREATE TABLE outbox (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL REFERENCES projects (ref),
+            span INTEGER REFERENCES spans (ref) ON DELETE CASCADE,
+            topic TEXT NOT NULL, payload TEXT NOT NULL, attempts INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT;
+        INSERT INTO outbox (sequence, project, span, topic, payload, attempts, created_at)
+            SELECT sequence, project, (SELECT ref FROM spans WHERE spans.project = outbox_before.project
+                AND spans.id = json_extract(payload, '$.id')), topic, payload, attempts, created_at FROM outbox_before;
+        DROP TABLE outbox_before;
+        CREATE INDEX outbox_by_span ON outbox (span) WHERE span IS NOT NULL;
+        DROP INDEX spans_by_recording;
+        DROP INDEX spans_by_trace;
+        DROP INDEX spans_by_agent;
+        DROP INDEX spans_by_entity;
+        DROP INDEX spans_by_kind;
+        DROP INDEX spans_by_time;
+        DROP INDEX spans_by_status;
+        DROP INDEX spans_by_severity;
+        DROP INDEX spans_by_tool;
+        DROP INDEX traces_by_phase;
+        DROP INDEX traces_by_recording;
+        CREATE INDEX spans_by_recording ON spans (recording) WHERE recording IS NOT NULL;
+        CREATE INDEX spans_by_trace ON spans (trace);
+        CREATE INDEX spans_by_agent ON spans (agent) WHERE agent IS NOT NULL;
+        CREATE INDEX spans_by_entity ON spans (entity) WHERE entity IS NOT NULL;
+        CREATE INDEX spans_by_name ON spans (name);
+        CREATE INDEX spans_by_kind ON spans (kind)
+            WHERE kind = 'tool' OR kind = 'task' OR kind = 'event' OR kind = 'retrieval' OR kind = 'embedding';
+        CREATE INDEX spans_by_time ON spans (started_at);
+        CREATE INDEX spans_by_status ON spans (status)
+            WHERE status = 'failed' OR status = 'cancelled' OR status = 'running' OR status = 'pending';
+        CREATE INDEX spans_by_severity ON spans (severity)
+            WHERE severity = 'error' OR severity = 'critical' OR severity = 'warning' OR severity = 'debug';
+        CREATE INDEX spans_by_tool ON spans (tool) WHERE tool IS NOT NULL;
+        CREATE INDEX traces_by_phase ON traces (phase) WHERE phase IS NOT NULL;
+        """ + views,
     ]
 
     /// The version of a file's tables; 0 where there are none yet.

@@ -65,16 +65,8 @@ public final class SQLiteRecordStore: RecordStore {
         let (project, known, clock) = (storage.projectRef, known, clock)
         do {
             return try await storage.writing("store records", durability) { connection in
-                var refused: [RefusedSpan] = []
-                for (place, span) in spans.enumerated() {
-                    do {
-                        if let error = span.refusal("store") { throw error }
-                        try connection.store(span, project, known, clock.now)
-                    } catch let error as RecordError {
-                        refused.append(RefusedSpan(place: place, error: error))
-                    }
-                }
-                return refused
+                var writer = SpanWriter(connection, project: project, known: known, at: clock.now)
+                return try writer.store(spans)
             }
         } catch {
             // Rows that are known may be gone with the transaction.
@@ -107,7 +99,7 @@ public final class SQLiteRecordStore: RecordStore {
         }
     }
 
-    /// Spans in the order of their identifiers.
+    /// Spans in the order in which they were first stored.
     public func spans(_ query: SpanQuery) async throws -> [SpanRecord] {
         try query.check()
         let project = storage.projectRef
@@ -142,9 +134,7 @@ public final class SQLiteRecordStore: RecordStore {
         let project = storage.projectRef
         return try await storage.reading("span") { connection in
             guard try RecordSchema.version(connection) > 0 else { return nil }
-            let ref = try connection.integer(
-                "SELECT ref FROM spans WHERE project = ? AND id = ?", [.integer(project), .string(id.description)])
-            return try ref.map { try connection.span($0) }
+            return try connection.spanRef(id, project).map { try connection.span($0) }
         }
     }
 
@@ -190,7 +180,7 @@ public final class SQLiteRecordStore: RecordStore {
         }
     }
 
-    /// Deletes all contents about a subject, and takes its name and the words of failures out of the spans.
+    /// Deletes all contents about a subject, with messages in the outbox, and takes out what may name it.
     public func eraseContents(about subject: String) async throws -> Int {
         let (project, now) = (storage.projectRef, clock.now)
         return try await storage.writing("erase records", durability) { connection in

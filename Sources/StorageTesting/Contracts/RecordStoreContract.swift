@@ -112,15 +112,18 @@ private struct Run: Sendable {
         let store = try await makeStore()
         try await begun(store, "s")
         try await begun(store, "t")
+        let first = span(0)
         var spans: [SpanRecord] = []
         for number in 0..<40 as Range<Int64> {
             var span = span(number, number % 5 == 0 ? .event : .modelCall, in: number % 3 == 0 ? "s" : "t")
             span.context.agent = number % 2 == 0 ? "even" : nil
             span.status = number % 7 == 0 ? .failed : .completed
-            if number > 30, let first = spans.first { span.trace = first.trace }
+            if number > 30 { span.trace = first.trace }
             spans.append(span)
         }
-        journal.expect("all are taken", try await store.store(Array(spans.reversed())).count, is: 0)
+        // Neither the order of identifiers nor its contrary.
+        spans = spans.filter { $0.startedAt >= moment(20_000) } + spans.filter { $0.startedAt < moment(20_000) }
+        journal.expect("all are taken", try await store.store(spans).count, is: 0)
         func expect(_ promise: String, _ change: (inout SpanQuery) -> Void, _ holds: (SpanRecord) -> Bool) async throws
         {
             var query = SpanQuery()
@@ -128,8 +131,8 @@ private struct Run: Sendable {
             journal.expect(promise, try await store.spans(query).map(\.id), is: spans.filter(holds).map(\.id))
         }
         let (from, until) = (moment(10_000), moment(20_000))
-        let trace = spans[0].trace
-        try await expect("spans come in the order of identifiers", { _ in }) { _ in true }
+        let trace = first.trace
+        try await expect("spans come in the order in which they were stored", { _ in }) { _ in true }
         try await expect("by recording", { $0.recording = "s" }) { $0.recording == "s" }
         try await expect("by run", { $0.trace = trace }) { $0.trace == trace }
         try await expect("by kind", { $0.kind = .event }) { $0.kind == .event }
@@ -156,6 +159,11 @@ private struct Run: Sendable {
             query.after = page.last
         }
         journal.expect("pages hold each once", pages, is: spans.map(\.id))
+        query.after = RecordID(at: from)
+        let error = try await journal.failure("pages after a span that is not there are refused", of: "spans") {
+            try await store.spans(query)
+        }
+        journal.expect("its error says so", (error as? RecordError)?.code, is: .invalid)
     }
 
     func checkFinalSpans() async throws {
@@ -163,6 +171,7 @@ private struct Run: Sendable {
         var running = span(1)
         running.status = .running
         running.duration = nil
+        running.contents = [.input: .text("begun")]
         var done = running
         done.status = .completed
         done.duration = 5
@@ -170,10 +179,21 @@ private struct Run: Sendable {
         var late = running
         late.status = .failed
         late.contents = [.output: .text("late")]
+        var expected = done
+        expected.contents = [.input: .text("begun"), .output: .text("done")]
         for span in [running, done, late, running, done] {
             journal.expect("all are taken", try await store.store([span]).count, is: 0)
         }
-        journal.expect("a later status never replaces a final one", try await all(store), is: [done])
+        journal.expect("a later status never replaces a final one", try await all(store), is: [expected])
+        // Many at once, among them some that are there and some that come twice.
+        let many = (10..<200 as Range<Int64>).map { span($0) }
+        _ = try await store.store([many[7], many[150]])
+        journal.expect("all are taken", try await store.store(many + [done, many[3]] + many).count, is: 0)
+        let ids =
+            [expected.id, many[7].id, many[150].id] + many.map(\.id).filter { $0 != many[7].id && $0 != many[150].id }
+        let found = try await all(store)
+        journal.expect("the same again is the same once", found.map(\.id), is: ids)
+        journal.expect("whole", Set(found.dropFirst()), is: Set(many))
     }
 
     func checkRefusals() async throws {
@@ -235,18 +255,22 @@ private struct Run: Sendable {
     func checkErasure() async throws {
         let store = try await makeStore()
         var mine = span(1)
-        mine.context.entity = "ada"
+        mine.context = SpanContext(agent: "shop", room: "ada's", entity: "ada", message: "m of ada")
+        (mine.attributes, mine.isPublished) = ("{\"who\":\"ada\"}", true)
         mine.failure = .init(type: "Refused", message: "ada said so")
         mine.contents = [.input: .text("of ada"), .output: .text("to ada")]
         var other = span(2)
         other.context.entity = "bob"
         other.contents = [.input: .text("of bob")]
         _ = try await store.store([mine, other])
+        try await store.begin(RecordingRecord(id: "s", scope: .subject("ada"), startedAt: moment(0)))
         journal.expect("contents are counted", try await store.eraseContents(about: "ada"), is: 2)
         var left = mine
-        (left.context.entity, left.contents) = (nil, [:])
+        (left.context, left.attributes, left.contents) = (SpanContext(agent: "shop"), nil, [:])
+        left.isPublished = false
         left.failure?.message = ""
         journal.expect("an erasure deletes contents and names", try await all(store), is: [left, other])
+        journal.expect("of recordings too", try await store.recordings(limit: 1).map(\.scope), is: [.subject("")])
         journal.expect("a second one finds nothing", try await store.eraseContents(about: "ada"), is: 0)
     }
 

@@ -123,4 +123,113 @@ import Testing
         let status = try await recorder.disable(.everything, flushWithin: .seconds(20))
         #expect(status.total == 1 && status.successful == 1 && status.records == 0 && status.sinkFailures >= 2)
     }
+
+    @Test func aStoreThatHangsAtTheStartHoldsNobodyUpAndLosesNothing() async throws {
+        let store = TroubledStore(.hanging)
+        let recorder = try await recorder(store, .dropOldest, capacity: 100)
+        let start = ContinuousClock.now
+        let begun = try await recorder.enable(.everything, within: .milliseconds(30))
+        #expect(ContinuousClock.now - start < .seconds(20) && begun.isEnabled && begun.sinkFailures == 0)
+        for number in 0..<10 { try await call(recorder, "\(number)") }
+        #expect(try await store.recordings(limit: 1).isEmpty)
+        store.become(.none)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(status.records == 10 && status.sinkFailures == 0 && status.unflushed == 0)
+        #expect(try await store.recordings(limit: 2).map(\.totals.records) == [10])
+    }
+
+    @Test func aStoreThatFailsAtTheStartTakesWhatComesLater() async throws {
+        let store = TroubledStore(.failing)
+        let recorder = try await recorder(store, .dropOldest, capacity: 100)
+        let id = try await recorder.enable(.everything, within: .seconds(60)).id
+        try await call(recorder, "lost")
+        #expect(await recorder.flush(within: .seconds(60)))
+        store.become(.none)
+        for name in ["a", "b"] { try await call(recorder, name) }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        // The row that says who switched it on, and the call.
+        #expect(status.records == 2 && status.sinkFailures == 2 && status.total == 3)
+        #expect(try await models(store) == ["a", "b"])
+        #expect(try await store.recordings(limit: 2).map(\.id) == [id])
+    }
+
+    @Test func totalsAreWrittenWhenTheStoreComesBackAfterTheTimeIsUp() async throws {
+        let store = TroubledStore(.none)
+        let recorder = try await recorder(store, .dropOldest, capacity: 100)
+        try await recorder.enable(.everything)
+        #expect(await recorder.flush())
+        store.become(.hanging)
+        for number in 0..<5 { try await call(recorder, "\(number)") }
+        let status = try await recorder.disable(.everything, flushWithin: .milliseconds(20))
+        #expect(status.unflushed == 6)
+        #expect(try await store.recordings(limit: 1).first?.state == .active)
+        store.become(.none)
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await store.recordings(limit: 1).first?.state != .completed, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        let ended = try #require(try await store.recordings(limit: 1).first)
+        #expect(ended.state == .completed && ended.totals == RecordingTotals(records: 5, successful: 5, failed: 0))
+    }
+
+    /// Recordings of everything, of agents and of subjects that are switched while eight tasks call.
+    @Test func manyRecordingsAtATimeTakeEachCallAtMostOnce() async throws {
+        let store = InMemoryRecordStore()
+        let recorder = try ModelCallRecorder(store: store)
+        let scopes: [RecordingScope] = [
+            .everything, .agent("0"), .agent("1"), .subject("ada"), .subject("bob"), .subject("eve"),
+        ]
+        var statuses: [RecordingStatus] = []
+        let each = 300
+        try await withThrowingTaskGroup(of: [RecordingStatus].self) { group in
+            for (place, scope) in scopes.enumerated() {
+                group.addTask {
+                    var own: [RecordingStatus] = []
+                    for round in 0..<8 {
+                        var configuration = RecordingConfiguration.minimal
+                        if round % 2 == 1 { configuration.sample = 0.5 }
+                        try await recorder.enable(scope, configuration)
+                        await #expect(throws: RecordError.self) { try await recorder.enable(scope) }
+                        try await Task.sleep(for: .milliseconds(1 + (place + round) % 4))
+                        own.append(try await recorder.disable(scope, flushWithin: .seconds(60)))
+                    }
+                    return own
+                }
+            }
+            for task in 0..<8 {
+                group.addTask {
+                    let entities = ["ada", "bob", "eve", nil, nil]
+                    for number in 0..<each {
+                        let context = SpanContext(agent: "\(task % 3)", entity: entities[number % entities.count])
+                        let name = "\(task) \(number)"
+                        let call = ModelCall("A", model: name, context: context)
+                        let answer = await recorder.record(call, input: .text(name)) { name }
+                        #expect(answer == name)
+                        if number % 16 == 0 { try await Task.sleep(for: .milliseconds(1)) }
+                    }
+                    return []
+                }
+            }
+            for try await own in group { statuses += own }
+        }
+        #expect(statuses.count == 48 && Set(statuses.map(\.id)).count == 48 && recorder.statuses().isEmpty)
+        #expect(statuses.allSatisfy { $0.dropped == 0 && $0.sinkFailures == 0 && $0.records <= $0.total })
+        #expect(await recorder.flush(within: .seconds(60)))
+        var query = SpanQuery()
+        (query.kind, query.limit) = (.modelCall, 10_000)
+        let spans = try await store.spans(query)
+        #expect(Set(spans.compactMap(\.requestModel)).count == spans.count && spans.count <= 8 * each)
+        let scopeOf = Dictionary(uniqueKeysWithValues: statuses.map { ($0.id, $0.scope) })
+        for span in spans {
+            let id = try #require(span.recording)
+            switch try #require(scopeOf[id]) {
+            case .everything: break
+            case .agent(let agent): #expect(span.context.agent == agent)
+            case .subject(let subject): #expect(span.context.entity == subject)
+            }
+        }
+        // A call that began before its recording was switched off may end after it, and is counted then.
+        let totals = try await store.recordings(limit: 100).map(\.totals.records).reduce(0, +)
+        #expect(totals == spans.count && statuses.map(\.total).reduce(0, +) <= spans.count)
+    }
 }

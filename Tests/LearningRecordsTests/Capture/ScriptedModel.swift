@@ -66,8 +66,7 @@ final class TroubledStore: RecordStore {
     }
 
     func begin(_ recording: RecordingRecord) async throws {
-        // A recording begins while its store is well, or fails at once.
-        if case .failing = trouble.withLock({ $0 }) { throw Failure() }
+        try await pass()
         try await inner.begin(recording)
     }
 

@@ -40,7 +40,7 @@ import Testing
         _ = try? await recorder.record(ModelCall("T", context: SpanContext(agent: "shop")), input: nil) {
             throw CancellationError()
         }
-        let status = try await recorder.disable(.agent("shop"))
+        let status = try await recorder.disable(.agent("shop"), flushWithin: .seconds(60))
         #expect(status.sinkFailures == 0 && status.records == 31)
         let session = "deep/training/\(id)"
         let names = try folder.names("/" + session)

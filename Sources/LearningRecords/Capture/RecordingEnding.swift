@@ -1,0 +1,65 @@
+internal import Reasoning
+internal import TensorCore
+internal import Telemetry
+
+/// What is left to do for a recording that was switched off: its totals when the rows that wait are stored, its summary when the files
+/// are written. It is done however long that takes; who switched it off waits only for a while.
+struct RecordingEnding: Sendable {
+    private struct State {
+        var ended: RecordingRecord?
+        var (rowsAreDone, filesAreDone) = (false, false)
+        /// Whether nobody waits for the rows any more.
+        var isLate = false
+    }
+    /// Shared with the tasks that do it.
+    private final class Progress: Sendable {
+        let state = Lock<State>(State())
+    }
+
+    private let progress = Progress()
+
+    init(
+        _ recording: ActiveRecording, _ rows: RecordQueue<PendingRecord>, _ files: RecordQueue<PendingRecord>,
+        _ store: any RecordStore, _ reporting: Reporting, at moment: Timestamp
+    ) {
+        let progress = progress
+        Task.detached {
+            _ = await rows.drain(within: Self.ever)
+            do {
+                try await recording.begin(in: store)
+                let ended = try await recording.end(in: store, at: moment)
+                progress.state.withLock { $0.ended = ended }
+            } catch {
+                recording.count { $0.sinkFailures += 1 }
+                ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
+            }
+            progress.state.withLock { $0.rowsAreDone = true }
+        }
+        Task.detached {
+            if let sink = recording.configuration.files, let folder = recording.folder {
+                _ = await files.drain(within: Self.ever)
+                // The totals, where the store does not hang.
+                _ = await Waiting.until(Self.ever) { progress.state.withLock { $0.rowsAreDone || $0.isLate } }
+                let ended = progress.state.withLock { $0.ended } ?? recording.record
+                do throws(RecordError) {
+                    try await sink.end(ended, recording.status(isEnabled: false), at: moment, in: folder)
+                } catch {
+                    recording.count { $0.sinkFailures += 1 }
+                    ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
+                }
+            }
+            progress.state.withLock { $0.filesAreDone = true }
+        }
+    }
+
+    /// Waits for the store, then for files, each at most so long; says whether all is done.
+    func wait(_ limit: Duration) async -> Bool {
+        let progress = progress
+        let rows = await Waiting.until(limit) { progress.state.withLock { $0.rowsAreDone } }
+        progress.state.withLock { $0.isLate = true }
+        let files = await Waiting.until(limit) { progress.state.withLock { $0.filesAreDone } }
+        return rows && files
+    }
+
+    private static let ever = Duration.seconds(86_400 * 365)
+}

@@ -1,0 +1,241 @@
+internal import LearningRecords
+internal import Reasoning
+
+/// Keeps spans with their runs and contents, in one transaction of the connection that writes.
+///
+/// New ones go in by statements of many rows; from one on that is there already, a statement's rows are kept one by one.
+struct SpanWriter {
+    private struct Row {
+        let place: Int
+        let span: SpanRecord
+        let recording: Int64?
+        let trace: Int64
+    }
+
+    let connection: Connection
+    let project: Int64
+    let known: KnownRecords
+    let now: Timestamp
+    private var rows: [Row] = []
+    private var batch = RowBatch()
+    private var refused: [RefusedSpan] = []
+
+    init(_ connection: Connection, project: Int64, known: KnownRecords, at now: Timestamp) {
+        (self.connection, self.project, self.known, self.now) = (connection, project, known, now)
+    }
+
+    /// Keeps spans in their order.
+    ///
+    /// - Returns: Those that were refused, of which nothing but their run was written.
+    mutating func store(_ spans: [SpanRecord]) throws -> [RefusedSpan] {
+        for (place, span) in spans.enumerated() {
+            if let error = span.refusal("store") {
+                refused.append(RefusedSpan(place: place, error: error))
+                continue
+            }
+            var recording: Int64?
+            if let id = span.recording {
+                recording = try known.recording(id) ?? connection.recordingRef(id, project)
+                guard let recording else {
+                    refused.append(RefusedSpan(place: place, error: .unknownRecording("store")))
+                    continue
+                }
+                known.keep(recording, recording: id)
+            }
+            let trace = try traceRef(span, recording)
+            rows.append(Row(place: place, span: span, recording: recording, trace: trace))
+            if rows.count == Connection.rowsOfStatement { try keepRows() }
+        }
+        try keepRows()
+        return refused.sorted { $0.place < $1.place }
+    }
+
+    private mutating func keepRows() throws {
+        if rows.isEmpty { return }
+        defer { rows.removeAll(keepingCapacity: true) }
+        let last = try connection.integer("SELECT max(ref) FROM spans") ?? 0
+        guard last < .max - Int64(rows.count) else {
+            throw StorageError(.damaged, "store records", "the numbers of its rows are used up", path: connection.path)
+        }
+        batch.removeAll()
+        for (offset, row) in rows.enumerated() { add(row, last + 1 + Int64(offset)) }
+        let done = try connection.insert(batch, Self.spans)
+        batch.removeAll()
+        for (offset, row) in rows[..<done].enumerated() where !row.span.contents.isEmpty {
+            batch.add(last + 1 + Int64(offset))
+            for role in Self.roles {
+                guard let content = row.span.contents[role] else {
+                    batch.add(nil as String?)
+                    continue
+                }
+                batch.add { content.writeStored(to: &$0) }
+            }
+        }
+        try insertAll(Self.contents)
+        for (offset, row) in rows[..<done].enumerated() where row.span.isPublished {
+            addMessage(row.span, last + 1 + Int64(offset))
+        }
+        try insertAll(Self.outbox)
+        for row in rows[done...] {
+            do { try keep(row) } catch let error as RecordError {
+                refused.append(RefusedSpan(place: row.place, error: error))
+            }
+        }
+    }
+
+    /// What may contradict nothing.
+    private mutating func insertAll(_ insert: BatchInsert) throws(StorageError) {
+        guard try connection.insert(batch, insert) * insert.columns == batch.cells.count else {
+            throw StorageError(
+                .damaged, "store records", "there are contents of a span that is not there: verify the file",
+                path: connection.path)
+        }
+        batch.removeAll()
+    }
+
+    private static let spans = BatchInsert(
+        into: """
+            spans (ref, project, id, trace, recording, parent, kind, name, status, severity, error_type, error_message, started_at,
+                duration, first_chunk, provider, request_model, response_model, input_tokens, output_tokens, cost, tool, external_id,
+                agent, room, entity, message, attributes, created_at, updated_at)
+            """, columns: 30)
+    private static let contents = BatchInsert(into: "record_contents (span, input, output, payload)", columns: 4)
+    private static let outbox = BatchInsert(
+        into: "outbox (project, span, topic, payload, attempts, created_at)", columns: 6)
+    private static let roles: [ContentRole] = [.input, .output, .payload]
+
+    /// The columns of a span's row.
+    private mutating func add(_ row: Row, _ ref: Int64) {
+        let span = row.span
+        batch.add(ref)
+        batch.add(project)
+        batch.add { span.id.write(to: &$0) }
+        batch.add(row.trace)
+        batch.add(row.recording)
+        if let parent = span.parent { batch.add { parent.write(to: &$0) } } else { batch.add(nil as String?) }
+        batch.add(span.kind.rawValue)
+        batch.add(span.name)
+        batch.add(span.status.rawValue)
+        batch.add(span.severity.rawValue)
+        batch.add(span.failure?.type)
+        batch.add(span.failure?.message)
+        batch.add(span.startedAt.microseconds)
+        batch.add(span.duration)
+        batch.add(span.timeToFirstChunk)
+        batch.add(span.provider)
+        batch.add(span.requestModel)
+        batch.add(span.responseModel)
+        batch.add(span.inputTokens)
+        batch.add(span.outputTokens)
+        batch.add(span.cost)
+        batch.add(span.tool)
+        batch.add(span.externalID)
+        batch.add(span.context.agent)
+        batch.add(span.context.room)
+        batch.add(span.context.entity)
+        batch.add(span.context.message)
+        batch.add(span.attributes)
+        batch.add(now.microseconds)
+        batch.add(now.microseconds)
+    }
+
+    private mutating func addMessage(_ span: SpanRecord, _ ref: Int64) {
+        batch.add(project)
+        batch.add(ref)
+        batch.add("training-data.\(span.kind.topic)")
+        batch.add { $0 += span.json }
+        batch.add(0 as Int64)
+        batch.add(now.microseconds)
+    }
+
+    /// The number of a span's run, which is made where there is none.
+    private func traceRef(_ span: SpanRecord, _ recording: Int64?) throws(StorageError) -> Int64 {
+        if let ref = known.trace(span.trace) { return ref }
+        let id = Value.string(span.trace.description)
+        try connection.run(
+            "INSERT OR IGNORE INTO traces (project, id, recording, agent, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+            [.integer(project), id, .optional(recording), .optional(span.context.agent), .moment(now)])
+        var ref: Int64? = connection.lastInsertedRow
+        if connection.changes == 0 {
+            ref = try connection.integer(
+                "SELECT ref FROM traces WHERE project = ? AND id = ?", [.integer(project), id])
+        }
+        guard let ref else { throw StorageError(.damaged, "store", "a run has no number", path: connection.path) }
+        known.keep(ref, trace: span.trace)
+        return ref
+    }
+
+    /// Keeps a span that may be there already: one with a final status stays as it is, contents that the new one does not have stay.
+    private mutating func keep(_ row: Row) throws {
+        let span = row.span
+        let id = Value.string(span.id.description)
+        if let external = span.externalID {
+            let owner = try connection.integer(
+                "SELECT ref FROM spans WHERE project = ? AND kind = ? AND external_id = ? AND id <> ?",
+                [.integer(project), .string(span.kind.rawValue), .string(external), id])
+            if owner != nil { throw RecordError.duplicateExternalID("store") }
+        }
+        var (held, status) = (Int64?.none, SpanStatus?.none)
+        try connection.run(
+            "SELECT ref, status FROM spans WHERE project = ? AND id = ?", [.integer(project), id]
+        ) { (held, status) = ($0.integer(0), SpanStatus(rawValue: $0.text(1))) }
+        let ref: Int64
+        if let held {
+            if status?.isFinal == true { return }
+            try update(row, held)
+            ref = held
+        } else {
+            ref = (try connection.integer("SELECT max(ref) FROM spans") ?? 0) + 1
+            add(row, ref)
+            try insertAll(Self.spans)
+        }
+        if !span.contents.isEmpty {
+            let stored = Self.roles.map { Value.optional(span.contents[$0]?.stored) }
+            try connection.run(
+                """
+                INSERT INTO record_contents (span, input, output, payload) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (span) DO UPDATE
+                SET input = coalesce(?2, input), output = coalesce(?3, output), payload = coalesce(?4, payload)
+                """, [.integer(ref)] + stored)
+        }
+        guard span.isPublished else { return }
+        addMessage(span, ref)
+        try insertAll(Self.outbox)
+    }
+
+    private func update(_ row: Row, _ ref: Int64) throws(StorageError) {
+        let span = row.span
+        try connection.run(
+            """
+            UPDATE spans SET trace = ?2, recording = ?3, parent = ?4, kind = ?5, name = ?6, status = ?7, severity = ?8,
+                error_type = ?9, error_message = ?10, started_at = ?11, duration = ?12, first_chunk = ?13, provider = ?14,
+                request_model = ?15, response_model = ?16, input_tokens = ?17, output_tokens = ?18, cost = ?19, tool = ?20,
+                external_id = ?21, agent = ?22, room = ?23, entity = ?24, message = ?25, attributes = ?26, updated_at = ?27
+            WHERE ref = ?1
+            """,
+            [
+                .integer(ref), .integer(row.trace), .optional(row.recording), .optional(span.parent?.description),
+                .string(span.kind.rawValue), .string(span.name), .string(span.status.rawValue),
+                .string(span.severity.rawValue), .optional(span.failure?.type), .optional(span.failure?.message),
+                .moment(span.startedAt), .optional(span.duration), .optional(span.timeToFirstChunk),
+                .optional(span.provider), .optional(span.requestModel), .optional(span.responseModel),
+                .optional(span.inputTokens), .optional(span.outputTokens), span.cost.map { .real($0) } ?? .null,
+                .optional(span.tool), .optional(span.externalID), .optional(span.context.agent),
+                .optional(span.context.room), .optional(span.context.entity), .optional(span.context.message),
+                .optional(span.attributes), .moment(now),
+            ])
+    }
+}
+
+extension SpanKind {
+    /// The end of the topic of its messages.
+    fileprivate var topic: String {
+        switch self {
+        case .modelCall: "model_calls"
+        case .tool: "tool_executions"
+        case .task: "agent_tasks"
+        case .event: "agent_events"
+        case .retrieval: "retrievals"
+        case .embedding: "embeddings"
+        }
+    }
+}
