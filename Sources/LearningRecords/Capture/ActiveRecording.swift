@@ -81,6 +81,18 @@ final class ActiveRecording: Sendable {
 }
 
 extension RecordingScope {
+    func check() throws(RecordError) {
+        switch self {
+        case .everything: return
+        case .agent(let name), .subject(let name):
+            guard (1...SpanRecord.longestName).contains(name.utf8.count), !name.utf8.contains(0) else {
+                throw RecordError(
+                    .invalid, "enable",
+                    "the name of an agent or a subject has 1...\(SpanRecord.longestName) bytes, none of them 0")
+            }
+        }
+    }
+
     /// Narrower ones come first.
     var breadth: Int {
         switch self {

@@ -64,9 +64,9 @@ public final class ModelCallRecorder: Sendable {
     ///
     /// - Parameters:
     ///   - by: Who does that, for the audit row.
-    ///   - limit: How long to wait for the store to hear of it; calls are recorded before it does.
+    ///   - limit: How long to wait for the folder to be made, and then for the store to hear of it; the recording goes on all the same.
     /// - Returns: The new recording.
-    /// - Throws: ``RecordError``: `alreadyRecording` for a scope that is recorded; `invalid` for a sample out of range. A store or a
+    /// - Throws: ``RecordError``: `alreadyRecording` for a scope that is recorded; `invalid` for a sample or a name out of range. A store or a
     ///   folder that fails is told to `reporting` and counted (``RecordingStatus/sinkFailures``): calls go on.
     @discardableResult
     public func enable(
@@ -76,6 +76,7 @@ public final class ModelCallRecorder: Sendable {
         guard configuration.sample > 0, configuration.sample <= 1 else {
             throw RecordError(.invalid, "enable", "the sample \(configuration.sample) is not above 0 and at most 1")
         }
+        try scope.check()
         try claim(scope, "enable")
         defer { release(scope) }
         guard recording(of: scope) == nil else {
@@ -85,16 +86,10 @@ public final class ModelCallRecorder: Sendable {
         var record = RecordingRecord(id: RecordingRecord.newID(at: clock.now), scope: scope, startedAt: clock.now)
         record.description = configuration.description
         record.sample = configuration.sample
-        var failures = 0
-        var folder: String?
-        if let files = configuration.files {
-            do throws(RecordError) { folder = try await files.begin(record) } catch {
-                failures += 1
-                Self.told(error, "the folder of a recording could not be made; calls go on", reporting)
-            }
-        }
-        let recording = ActiveRecording(record, configuration, folder: folder)
-        recording.count { $0.sinkFailures += failures }
+        var begun = (folder: String?.none, failures: 0)
+        if let files = configuration.files { begun = await begin(record, files, within: limit) }
+        let recording = ActiveRecording(record, configuration, folder: begun.folder)
+        recording.count { $0.sinkFailures += begun.failures }
         active.withLock { active in
             active.append(recording)
             active.sort { $0.record.scope.breadth < $1.record.scope.breadth }
@@ -155,6 +150,29 @@ public final class ModelCallRecorder: Sendable {
 
     private func recording(of scope: RecordingScope) -> ActiveRecording? {
         active.withLock { active in active.first { $0.record.scope == scope } }
+    }
+
+    /// Makes the folder of a session. On a disk that takes longer it is made behind the caller's back, before anything is written there.
+    private func begin(
+        _ record: RecordingRecord, _ files: RecordFiles, within limit: Duration
+    ) async -> (folder: String?, failures: Int) {
+        let reporting = reporting
+        let result = Shared<Result<String, RecordError>?>(nil)
+        Task.detached {
+            do throws(RecordError) {
+                let folder = try await files.begin(record)
+                result.value.withLock { $0 = .success(folder) }
+            } catch {
+                Self.told(error, "the folder of a recording could not be made; calls go on", reporting)
+                result.value.withLock { $0 = .failure(error) }
+            }
+        }
+        _ = await Waiting.until(limit) { result.value.withLock { $0 != nil } }
+        return switch result.value.withLock({ $0 }) {
+        case .success(let folder): (folder, 0)
+        case .failure: (nil, 1)
+        case nil: (files.path(of: record), 0)
+        }
     }
 
     /// One switches a scope at a time.

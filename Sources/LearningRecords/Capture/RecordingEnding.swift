@@ -12,11 +12,7 @@ struct RecordingEnding: Sendable {
         var isLate = false
     }
     /// Shared with the tasks that do it.
-    private final class Progress: Sendable {
-        let state = Lock<State>(State())
-    }
-
-    private let progress = Progress()
+    private let progress = Shared(State())
 
     init(
         _ recording: ActiveRecording, _ rows: RecordQueue<PendingRecord>, _ files: RecordQueue<PendingRecord>,
@@ -28,19 +24,19 @@ struct RecordingEnding: Sendable {
             do {
                 try await recording.begin(in: store)
                 let ended = try await recording.end(in: store, at: moment)
-                progress.state.withLock { $0.ended = ended }
+                progress.value.withLock { $0.ended = ended }
             } catch {
                 recording.count { $0.sinkFailures += 1 }
                 ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
             }
-            progress.state.withLock { $0.rowsAreDone = true }
+            progress.value.withLock { $0.rowsAreDone = true }
         }
         Task.detached {
             if let sink = recording.configuration.files, let folder = recording.folder {
                 _ = await files.drain(within: Self.ever)
                 // The totals, where the store does not hang.
-                _ = await Waiting.until(Self.ever) { progress.state.withLock { $0.rowsAreDone || $0.isLate } }
-                let ended = progress.state.withLock { $0.ended } ?? recording.record
+                _ = await Waiting.until(Self.ever) { progress.value.withLock { $0.rowsAreDone || $0.isLate } }
+                let ended = progress.value.withLock { $0.ended } ?? recording.record
                 do throws(RecordError) {
                     try await sink.end(ended, recording.status(isEnabled: false), at: moment, in: folder)
                 } catch {
@@ -48,16 +44,16 @@ struct RecordingEnding: Sendable {
                     ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
                 }
             }
-            progress.state.withLock { $0.filesAreDone = true }
+            progress.value.withLock { $0.filesAreDone = true }
         }
     }
 
     /// Waits for the store, then for files, each at most so long; says whether all is done.
     func wait(_ limit: Duration) async -> Bool {
         let progress = progress
-        let rows = await Waiting.until(limit) { progress.state.withLock { $0.rowsAreDone } }
-        progress.state.withLock { $0.isLate = true }
-        let files = await Waiting.until(limit) { progress.state.withLock { $0.filesAreDone } }
+        let rows = await Waiting.until(limit) { progress.value.withLock { $0.rowsAreDone } }
+        progress.value.withLock { $0.isLate = true }
+        let files = await Waiting.until(limit) { progress.value.withLock { $0.filesAreDone } }
         return rows && files
     }
 

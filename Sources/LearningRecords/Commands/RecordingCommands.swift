@@ -96,14 +96,25 @@ public struct RecordingCommands: Sendable {
     }
 
     private func facts(_ status: RecordingStatus) -> String {
-        let seconds = Double(status.duration.components.seconds) + Double(status.duration.components.attoseconds) / 1e18
         let rate = status.successRate.map { "\(Int(($0 * 100).rounded())) %" } ?? "no calls yet"
-        return """
-            Session: \(status.id)
-            Kept in: \(status.folder.map { "the store, and files in \($0)" } ?? "the store")
-            Calls: \(status.total) (\(status.successful) successful, \(status.failed) failed)
-            Success rate: \(rate)
-            Duration: \((seconds * 10).rounded() / 10) s
-            """
+        let seconds = Double(status.duration.components.seconds) + Double(status.duration.components.attoseconds) / 1e18
+        var lines = [
+            "Session: \(status.id)",
+            "Kept in: \(recorder.store.place)\(status.folder.map { ", and files in \($0)" } ?? "")",
+            "Calls: \(status.total) (\(status.successful) successful, \(status.failed) failed)",
+            "Success rate: \(rate)", "Duration: \((seconds * 10).rounded() / 10) s",
+        ]
+        if let median = status.medianLatency, let high = status.latency95, let highest = status.latency99 {
+            func milliseconds(_ latency: Double) -> String { "\((latency / 10).rounded() / 100) ms" }
+            lines.append(
+                "Latency: half within \(milliseconds(median)), 95 % within \(milliseconds(high)), "
+                    + "99 % within \(milliseconds(highest))")
+        }
+        if status.dropped + status.sinkFailures + status.redactionFailures + status.unflushed > 0 {
+            lines.append(
+                "Not kept: \(status.dropped) dropped, \(status.sinkFailures) failed, \(status.unflushed) still waiting; "
+                    + "\(status.redactionFailures) without contents, which could not be redacted")
+        }
+        return lines.joined(separator: "\n")
     }
 }

@@ -42,6 +42,9 @@ public final class RecordFiles: Sendable {
 
     // MARK: On the recorder's behalf
 
+    /// Where a session's folder is or will be.
+    func path(of recording: RecordingRecord) -> String { "\(folder)/\(Self.name(recording.id))" }
+
     /// Makes a session's folder.
     func begin(_ recording: RecordingRecord) async throws(RecordError) -> String {
         let name = Self.name(recording.id)
@@ -52,12 +55,12 @@ public final class RecordFiles: Sendable {
                     try AtomicFile.makeFolder(String(folder[..<place]))
                 }
                 try AtomicFile.makeFolder(folder)
-                try AtomicFile.makeFolder("\(folder)/\(name)")
+                try AtomicFile.makeFolder(path(of: recording))
             } catch {
                 throw RecordError(.files, "begin", "the folder of a session cannot be made: \(error)")
             }
             _ = try RecordFolder(path: folder).retain(retention, at: SystemClock().now, except: active.withLock { $0 })
-            return "\(folder)/\(name)"
+            return path(of: recording)
         }
     }
 

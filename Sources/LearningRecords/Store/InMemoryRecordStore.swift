@@ -16,6 +16,9 @@ public final class InMemoryRecordStore: RecordStore {
     /// An empty store.
     public init() {}
 
+    /// Nowhere for good.
+    public var place: String { "memory" }
+
     /// The identifiers of what was put into the outbox, in order.
     public var published: [RecordID] { state.withLock { $0.published } }
 

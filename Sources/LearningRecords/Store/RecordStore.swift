@@ -44,6 +44,9 @@ public struct SpanQuery: Sendable, Hashable {
 ///
 /// `RecordStoreContract` checks what is promised here.
 public protocol RecordStore: Sendable {
+    /// Where records are kept, for people: a path, or an address without secrets.
+    var place: String { get }
+
     /// Keeps a recording that begins.
     ///
     /// - Throws: ``RecordError`` (`duplicate`) for an identifier that is there; what the store throws.

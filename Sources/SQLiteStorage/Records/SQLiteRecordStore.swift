@@ -22,6 +22,8 @@ internal import TensorCore
 public final class SQLiteRecordStore: RecordStore {
     /// Where everything is kept.
     public let storage: SQLiteStorage
+    /// The file's path.
+    public var place: String { storage.path }
     /// How safe records are when a call has stored them.
     public let durability: Durability
     private let clock: any ReasoningClock

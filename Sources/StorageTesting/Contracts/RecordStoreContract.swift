@@ -66,6 +66,7 @@ private struct Run: Sendable {
 
     func checkAnEmptyStore() async throws {
         let store = try await makeStore()
+        journal.expect("a store says where it keeps records", store.place.isEmpty, is: false)
         journal.expect("an empty store has no recordings", try await store.recordings(limit: 10), is: [])
         journal.expect("an empty store has no spans", try await all(store), is: [])
         journal.expect("nothing is erased from an empty store", try await store.eraseContents(about: "ada"), is: 0)

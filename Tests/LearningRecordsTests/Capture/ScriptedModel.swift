@@ -50,6 +50,7 @@ final class TroubledStore: RecordStore {
     struct Failure: Error {}
 
     let inner = InMemoryRecordStore()
+    let place = "trouble"
     private let trouble = Mutex<Trouble>(.none)
 
     init(_ trouble: Trouble) { self.trouble.withLock { $0 = trouble } }

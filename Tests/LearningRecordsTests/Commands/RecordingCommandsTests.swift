@@ -32,7 +32,7 @@ import Testing
         let id = try #require(on.status?.id)
         #expect(
             status.text.hasPrefix(
-                "Recording is on.\nSession: \(id)\nKept in: the store\nCalls: 2 (1 successful, 1 failed)\nSuccess rate: 50 %\nDuration: "
+                "Recording is on.\nSession: \(id)\nKept in: memory\nCalls: 2 (1 successful, 1 failed)\nSuccess rate: 50 %\nDuration: "
             ))
         let off = await commands.reply(to: "stop training", from: "bob")
         #expect(off.outcome == .done(.disable) && off.status?.isEnabled == false && off.text.contains(id))

@@ -13,8 +13,8 @@ struct RecordExportCommand: Command {
         name: "record export",
         abstract: "Write records to a new file, one JSON object a line.",
         discussion: [
-            "Each line is a record as it stands in a record's file, with OpenTelemetry's names under \"attributes\", in the order of "
-                + "identifiers, which is that of time: all that the storage file held at one moment. The new file appears when it is whole. The "
+            "Each line is a record as it stands in a record's file, with OpenTelemetry's names under \"attributes\", in the order in "
+                + "which they were stored: all that the storage file held at one moment. The new file appears when it is whole. The "
                 + "storage file isn't changed, and may be in use."
         ],
         arguments: [
