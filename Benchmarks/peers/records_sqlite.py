@@ -38,7 +38,7 @@ def measure(definitions, folder, size, rows):
         database.execute(f"PRAGMA {pragma}")
     for definition in definitions:
         database.execute(definition)
-    database.execute("INSERT INTO projects (ref, name) VALUES (1, 'default')")
+    database.execute("INSERT INTO projects (ref, name) VALUES (1, x'61')")
     database.execute(
         "INSERT INTO recordings (ref, project, id, scope, sample, status, records, successful, failed, dropped, started_at, created_at,"
         " updated_at) VALUES (1, 1, 's', 'everything', 1, 'active', 0, 0, 0, 0, 0, 0, 0)"
