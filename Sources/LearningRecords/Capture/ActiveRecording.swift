@@ -6,7 +6,7 @@ internal import TensorCore
 final class ActiveRecording: Sendable {
     struct Counts: Sendable {
         var (successful, failed) = (0, 0)
-        var (stored, dropped, sinkFailures, redactionFailures) = (0, 0, 0, 0)
+        var (stored, dropped, sinkFailures, fileFailures, redactionFailures) = (0, 0, 0, 0, 0)
         var latencies = LatencyHistogram()
     }
 
@@ -33,19 +33,44 @@ final class ActiveRecording: Sendable {
         hasBegun.store(true, ordering: .relaxed)
     }
 
-    /// When it was switched off, once its totals are written: those of calls that end later are counted anew.
-    private let ended = Lock<Timestamp?>(nil)
+    private struct Ending {
+        var stoppedAt: ContinuousClock.Instant?
+        /// When it was switched off, once its totals are written: those of calls that end later are counted anew.
+        var totalsAt: Timestamp?
+        /// The same of its summary.
+        var summaryAt: Timestamp?
+        var record: RecordingRecord?
+    }
+    private let ending = Lock<Ending>(Ending())
+
+    /// It takes no more calls.
+    func stop() { ending.withLock { $0.stoppedAt = .now } }
 
     /// Writes its totals.
-    @discardableResult
-    func end(in store: any RecordStore, at moment: Timestamp) async throws -> RecordingRecord {
-        ended.withLock { $0 = moment }
-        return try await store.end(record.id, dropped: status(isEnabled: false).dropped, at: moment)
+    func end(in store: any RecordStore, at moment: Timestamp) async throws {
+        ending.withLock { $0.totalsAt = moment }
+        let ended = try await store.end(record.id, dropped: status(isEnabled: false).dropped, at: moment)
+        ending.withLock { $0.record = ended }
     }
 
     /// Writes its totals again, where they were written.
     func endAgain(in store: any RecordStore) async throws {
-        if let moment = ended.withLock({ $0 }) { try await end(in: store, at: moment) }
+        if let moment = ending.withLock({ $0.totalsAt }) { try await end(in: store, at: moment) }
+    }
+
+    /// Writes its summary, if it has files.
+    func summarize(at moment: Timestamp) async throws(RecordError) {
+        guard let files = configuration.files, let folder else { return }
+        let ended = ending.withLock { ending in
+            ending.summaryAt = moment
+            return ending.record ?? record
+        }
+        try await files.end(ended, status(isEnabled: false), at: moment, in: folder)
+    }
+
+    /// Writes its summary again, where it was written.
+    func summarizeAgain() async throws(RecordError) {
+        if let moment = ending.withLock({ $0.summaryAt }) { try await summarize(at: moment) }
     }
 
     func count(_ body: (inout Counts) -> Void) { counts.withLock { body(&$0) } }
@@ -72,10 +97,12 @@ final class ActiveRecording: Sendable {
         let counts = counts.withLock { $0 }
         return RecordingStatus(
             isEnabled: isEnabled, id: record.id, scope: record.scope, startedAt: record.startedAt,
-            duration: .now - startedAt, total: counts.successful + counts.failed, successful: counts.successful,
+            duration: (ending.withLock { $0.stoppedAt } ?? .now) - startedAt, total: counts.successful + counts.failed,
+            successful: counts.successful,
             failed: counts.failed, medianLatency: counts.latencies.percentile(0.5),
             latency95: counts.latencies.percentile(0.95), latency99: counts.latencies.percentile(0.99),
             records: counts.stored, dropped: counts.dropped, sinkFailures: counts.sinkFailures,
+            fileFailures: counts.fileFailures,
             redactionFailures: counts.redactionFailures, unflushed: unflushed, folder: folder)
     }
 }

@@ -75,10 +75,9 @@ extension ModelCallRecorder {
         let id = RecordID(at: now)
         let trace = call.trace ?? id
         guard let recording = recording(for: call, trace) else { return nil }
-        return (
-            OpenCall(call, trace, id: id, recording, at: now),
-            recording.configuration.keepsContents ? input() : nil
-        )
+        // Before the clock runs: to write the input down is no part of the call.
+        let content = recording.configuration.keepsContents ? input() : nil
+        return (OpenCall(call, trace, id: id, recording, at: now), content)
     }
 
     /// How a call ended that threw.

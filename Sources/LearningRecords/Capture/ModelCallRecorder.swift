@@ -121,6 +121,7 @@ public final class ModelCallRecorder: Sendable {
             isOn.store(!active.isEmpty, ordering: .releasing)
             return found
         }
+        found?.stop()
         guard let recording = found else {
             throw RecordError(.notRecording, "disable", "nothing of this scope is recorded")
         }
@@ -210,7 +211,7 @@ public final class ModelCallRecorder: Sendable {
         if let said { json.member("said", said) }
         json.endObject()
         span.attributes = String(decoding: json.bytes, as: UTF8.self)
-        _ = rows.append(PendingRecord(span, nil, begins: begins), bytes: 0)
+        rows.appendUrgent(PendingRecord(span, nil, begins: begins))
     }
 }
 
@@ -230,13 +231,13 @@ extension ModelCallRecorder {
     func take(_ record: PendingRecord) async {
         guard case .block(let limit) = queues.overflow else { return takeNow(record) }
         let bytes = Self.bytes(record)
-        await wait(limit, for: rows, record, bytes)
-        if record.recording?.folder != nil { await wait(limit, for: files, record, bytes) }
+        count(await wait(limit, for: rows, record, bytes), \.dropped)
+        if record.recording?.folder != nil { count(await wait(limit, for: files, record, bytes), \.fileFailures) }
     }
 
     private func wait(
         _ limit: Duration, for queue: RecordQueue<PendingRecord>, _ record: PendingRecord, _ bytes: Int
-    ) async {
+    ) async -> RecordQueue<PendingRecord>.Arrival {
         var arrival = queue.append(record, bytes: bytes, mayWait: true)
         if case .full = arrival {
             let deadline = ContinuousClock.now + limit
@@ -247,19 +248,21 @@ extension ModelCallRecorder {
             }
             if case .full = arrival { arrival = queue.append(record, bytes: bytes) }
         }
-        count(arrival)
+        return arrival
     }
 
     /// The same at once.
     func takeNow(_ record: PendingRecord) {
         let bytes = Self.bytes(record)
-        count(rows.append(record, bytes: bytes))
-        if record.recording?.folder != nil { count(files.append(record, bytes: bytes)) }
+        count(rows.append(record, bytes: bytes), \.dropped)
+        if record.recording?.folder != nil { count(files.append(record, bytes: bytes), \.fileFailures) }
     }
 
-    private func count(_ arrival: RecordQueue<PendingRecord>.Arrival) {
+    private func count(
+        _ arrival: RecordQueue<PendingRecord>.Arrival, _ what: WritableKeyPath<ActiveRecording.Counts, Int>
+    ) {
         guard case .dropped(let gone) = arrival else { return }
-        for record in gone { record.recording?.count { $0.dropped += 1 } }
+        for record in gone { record.recording?.count { $0[keyPath: what] += 1 } }
         reporting.count("attune_records_dropped_total", by: gone.count)
     }
 

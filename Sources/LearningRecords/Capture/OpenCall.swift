@@ -48,7 +48,11 @@ struct OpenCall: Sendable {
         if let error { span.failure = SpanRecord.Failure(type: "\(type(of: error))", message: "") }
         do {
             let redaction = recording.configuration.redaction
-            if let error { span.failure?.message = try redaction.text(String("\(error)".prefix(Self.longestMessage))) }
+            if let error {
+                // Cut after that: half a number is none to the rules.
+                let words = try redaction.text(String("\(error)".prefix(16 * Self.longestMessage)))
+                span.failure?.message = String(words.prefix(Self.longestMessage))
+            }
             if recording.configuration.keepsContents {
                 if let input { span.contents[.input] = try redaction.content(input) }
                 if let content = output?.content { span.contents[.output] = try redaction.content(content) }
@@ -57,6 +61,7 @@ struct OpenCall: Sendable {
             recording.count { $0.redactionFailures += 1 }
             span.contents = [:]
         }
+        span.mend()
         return PendingRecord(span, recording)
     }
 

@@ -40,7 +40,9 @@ public struct QueueConfiguration: Sendable, Hashable {
 /// A bounded line of what waits for one sink, which one task takes from.
 final class RecordQueue<Element: Sendable>: Sendable {
     private struct State {
-        var items: [(element: Element, bytes: Int)] = []
+        var items: [(element: Element?, bytes: Int)] = []
+        /// Those that go first and give way to nothing.
+        var urgent: [Element] = []
         /// The place of the first of `items` that is there still.
         var head = 0
         var bytes = 0
@@ -48,13 +50,15 @@ final class RecordQueue<Element: Sendable>: Sendable {
         var (taken, takenBytes) = (0, 0)
         /// How many have left the line, and how many had when the present batch was taken.
         var (passed, passedBefore) = (UInt64(0), UInt64(0))
+        /// The same of those that go first.
+        var (urgentPassed, urgentPassedBefore) = (UInt64(0), UInt64(0))
         var dropped = 0
         var isClosed = false
         var waiter: CheckedContinuation<Void, Never>?
 
-        var count: Int { items.count - head }
+        var count: Int { items.count - head + urgent.count }
 
-        /// Lets go of those that have left, now and then: what is before the head takes memory.
+        /// Shortens the list now and then: nothing is before the head any more.
         mutating func compact() {
             guard head > 1024, head * 2 > items.count else { return }
             items.removeFirst(head)
@@ -73,19 +77,20 @@ final class RecordQueue<Element: Sendable>: Sendable {
     /// - Returns: What gave way or was dropped: none, older ones, or this one; `full` for a caller who tries again.
     func append(_ element: Element, bytes: Int, mayWait: Bool = false) -> Arrival {
         let (arrival, waiter) = state.withLock { state -> (Arrival, CheckedContinuation<Void, Never>?) in
-            func isFull() -> Bool {
-                state.count + state.taken >= configuration.capacity
-                    || (state.bytes + state.takenBytes + bytes > configuration.byteCapacity
-                        && state.count + state.taken > 0)
+            func isFull(besides count: Int, _ held: Int) -> Bool {
+                count >= configuration.capacity || (held + bytes > configuration.byteCapacity && count > 0)
             }
+            func isFull() -> Bool { isFull(besides: state.count + state.taken, state.bytes + state.takenBytes) }
             var gone: [Element] = []
-            if configuration.overflow == .dropOldest {
-                while isFull(), state.count > 0 {
+            // Nobody gives way where that would make no room, because of what is being stored.
+            if configuration.overflow == .dropOldest, !isFull(besides: state.taken, state.takenBytes) {
+                while isFull(), state.head < state.items.count {
                     let oldest = state.items[state.head]
+                    state.items[state.head].element = nil
                     state.head += 1
                     state.bytes -= oldest.bytes
                     state.passed += 1
-                    gone.append(oldest.element)
+                    if let element = oldest.element { gone.append(element) }
                     state.compact()
                 }
             }
@@ -104,6 +109,16 @@ final class RecordQueue<Element: Sendable>: Sendable {
         return arrival
     }
 
+    /// Puts one before all others, whether there is room or not: what is rare, and must not be lost.
+    func appendUrgent(_ element: Element) {
+        let waiter = state.withLock { state in
+            if !state.isClosed { state.urgent.append(element) }
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
     enum Arrival {
         case taken
         case full
@@ -120,20 +135,28 @@ final class RecordQueue<Element: Sendable>: Sendable {
         var looks = Self.looks
         while true {
             let (batch, isOver) = state.withLock { state -> ([Element], Bool) in
-                let end = min(state.items.count, state.head + configuration.batch)
-                let batch = state.items[state.head..<end]
-                state.head = end
+                let end = min(state.items.count, state.head + max(0, configuration.batch - state.urgent.count))
+                var batch = state.urgent
+                state.urgentPassedBefore = state.urgentPassed
+                state.urgentPassed += UInt64(state.urgent.count)
+                state.urgent.removeAll()
                 state.passedBefore = state.passed
-                state.passed += UInt64(batch.count)
+                state.passed += UInt64(end - state.head)
+                state.takenBytes = 0
+                for place in state.head..<end {
+                    if let element = state.items[place].element { batch.append(element) }
+                    state.items[place].element = nil
+                    state.takenBytes += state.items[place].bytes
+                }
+                state.head = end
                 state.taken = batch.count
-                state.takenBytes = batch.reduce(0) { $0 + $1.bytes }
                 state.bytes -= state.takenBytes
                 if state.head == state.items.count {
                     state.items.removeAll(keepingCapacity: true)
                     state.head = 0
                 }
                 defer { state.compact() }
-                return (batch.map(\.element), state.isClosed)
+                return (batch, state.isClosed)
             }
             if !batch.isEmpty { return batch }
             if isOver { return nil }
@@ -171,9 +194,14 @@ final class RecordQueue<Element: Sendable>: Sendable {
 
     /// Waits until all that came before this call is settled, at most so long; says whether it is.
     func drain(within limit: Duration) async -> Bool {
-        let goal = state.withLock { $0.passed + UInt64($0.count) }
+        let (goal, urgent) = state.withLock { state in
+            (state.passed + UInt64(state.items.count - state.head), state.urgentPassed + UInt64(state.urgent.count))
+        }
         return await Waiting.until(limit) { [self] in
-            state.withLock { $0.passed >= goal && ($0.taken == 0 || $0.passedBefore >= goal) }
+            state.withLock { state in
+                state.passed >= goal && state.urgentPassed >= urgent
+                    && (state.taken == 0 || (state.passedBefore >= goal && state.urgentPassedBefore >= urgent))
+            }
         }
     }
 

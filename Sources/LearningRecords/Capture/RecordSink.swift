@@ -36,8 +36,8 @@ enum RecordSink {
                         recordings.append(recording)
                     }
                     refused = try await store.store(batch.map(\.span))
-                    for recording in recordings { try await recording.endAgain(in: store) }
                     problem = nil
+                    await Self.endAgain(recordings, in: store, reporting)
                     break
                 } catch {
                     problem = error
@@ -45,6 +45,18 @@ enum RecordSink {
             }
             settle(batch, refused, problem, reporting)
             queue.settle()
+        }
+    }
+
+    /// Those of calls that ended after their recording was switched off.
+    private static func endAgain(
+        _ recordings: [ActiveRecording], in store: any RecordStore, _ reporting: Reporting
+    ) async {
+        for recording in recordings {
+            do { try await recording.endAgain(in: store) } catch {
+                recording.count { $0.sinkFailures += 1 }
+                ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
+            }
         }
     }
 
@@ -86,18 +98,26 @@ enum RecordSink {
     /// Into files.
     static func run(_ queue: RecordQueue<PendingRecord>, reporting: Reporting) async {
         while let batch = await queue.next() {
+            var late: [ActiveRecording] = []
             for record in batch {
                 guard let recording = record.recording, let files = recording.configuration.files,
                     let folder = recording.folder
                 else { continue }
                 do throws(RecordError) {
                     try await files.write(record.span, to: folder)
+                    if recording !== late.last { late.append(recording) }
                 } catch {
                     reporting.log(
                         .error, "a record's file could not be written; the calls went on", ["error": "\(error)"],
                         source: "LearningRecords")
                     reporting.count("attune_record_files_failed_total")
-                    recording.count { $0.sinkFailures += 1 }
+                    recording.count { $0.fileFailures += 1 }
+                }
+            }
+            for recording in late {
+                do throws(RecordError) { try await recording.summarizeAgain() } catch {
+                    recording.count { $0.fileFailures += 1 }
+                    ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
                 }
             }
             queue.settle()

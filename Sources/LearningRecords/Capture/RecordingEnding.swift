@@ -6,7 +6,6 @@ internal import Telemetry
 /// are written. It is done however long that takes; who switched it off waits only for a while.
 struct RecordingEnding: Sendable {
     private struct State {
-        var ended: RecordingRecord?
         var (rowsAreDone, filesAreDone) = (false, false)
         /// Whether nobody waits for the rows any more.
         var isLate = false
@@ -23,28 +22,40 @@ struct RecordingEnding: Sendable {
             _ = await rows.drain(within: Self.ever)
             do {
                 try await recording.begin(in: store)
-                let ended = try await recording.end(in: store, at: moment)
-                progress.value.withLock { $0.ended = ended }
+                try await recording.end(in: store, at: moment)
             } catch {
                 recording.count { $0.sinkFailures += 1 }
                 ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
             }
-            progress.value.withLock { $0.rowsAreDone = true }
-        }
-        Task.detached {
-            if let sink = recording.configuration.files, let folder = recording.folder {
-                _ = await files.drain(within: Self.ever)
-                // The totals, where the store does not hang.
-                _ = await Waiting.until(Self.ever) { progress.value.withLock { $0.rowsAreDone || $0.isLate } }
-                let ended = progress.value.withLock { $0.ended } ?? recording.record
-                do throws(RecordError) {
-                    try await sink.end(ended, recording.status(isEnabled: false), at: moment, in: folder)
-                } catch {
-                    recording.count { $0.sinkFailures += 1 }
-                    ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
+            let isLate = progress.value.withLock { state in
+                state.rowsAreDone = true
+                return state.isLate
+            }
+            // The summary may have been written without the totals.
+            if isLate {
+                await Self.summarize(recording, reporting) { recording async throws(RecordError) in
+                    try await recording.summarizeAgain()
                 }
             }
+        }
+        Task.detached {
+            _ = await files.drain(within: Self.ever)
+            // The totals, where the store does not hang.
+            _ = await Waiting.until(Self.ever) { progress.value.withLock { $0.rowsAreDone || $0.isLate } }
+            await Self.summarize(recording, reporting) { recording async throws(RecordError) in
+                try await recording.summarize(at: moment)
+            }
             progress.value.withLock { $0.filesAreDone = true }
+        }
+    }
+
+    private static func summarize(
+        _ recording: ActiveRecording, _ reporting: Reporting,
+        _ body: (ActiveRecording) async throws(RecordError) -> Void
+    ) async {
+        do throws(RecordError) { try await body(recording) } catch {
+            recording.count { $0.fileFailures += 1 }
+            ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
         }
     }
 

@@ -24,12 +24,14 @@ public struct RecordingStatus: Sendable, Hashable {
     public var latency95: Double?
     /// The time within which 99 % of the calls ended.
     public var latency99: Double?
-    /// The records that are stored.
+    /// The records that are stored as rows.
     public var records: Int
-    /// The records that were dropped because a sink did not keep up.
+    /// The records that were dropped because the store did not keep up.
     public var dropped: Int
-    /// The records that a sink refused or could not take.
+    /// The records that the store refused or could not take, and what of the recording itself could not be stored or made.
     public var sinkFailures: Int
+    /// The records that have no file: their folder did not keep up, or they could not be written.
+    public var fileFailures: Int
     /// The records whose contents were dropped because they could not be redacted.
     public var redactionFailures: Int
     /// The records that waited for a sink still when it was switched off and the time was up.

@@ -89,7 +89,12 @@ public struct RecordingCommands: Sendable {
             }
         } catch {
             let status = recorder.status(scope)
-            let what = error.code == .notRecording ? "Nothing is being recorded." : "Recording is on already."
+            let what =
+                switch error.code {
+                case .notRecording: "Nothing is being recorded."
+                case .alreadyRecording: "Recording is on already."
+                default: "That could not be done: \(error.message)."
+                }
             return Reply(
                 outcome: .failed(command), text: status.map { "\(what)\n\(facts($0))" } ?? what, status: status)
         }
@@ -110,9 +115,11 @@ public struct RecordingCommands: Sendable {
                 "Latency: half within \(milliseconds(median)), 95 % within \(milliseconds(high)), "
                     + "99 % within \(milliseconds(highest))")
         }
-        if status.dropped + status.sinkFailures + status.redactionFailures + status.unflushed > 0 {
+        if status.dropped + status.sinkFailures + status.fileFailures + status.redactionFailures + status.unflushed > 0
+        {
             lines.append(
-                "Not kept: \(status.dropped) dropped, \(status.sinkFailures) failed, \(status.unflushed) still waiting; "
+                "Not kept: \(status.dropped) dropped, \(status.sinkFailures) failed, \(status.fileFailures) without a file, "
+                    + "\(status.unflushed) still waiting; "
                     + "\(status.redactionFailures) without contents, which could not be redacted")
         }
         return lines.joined(separator: "\n")

@@ -1,5 +1,6 @@
 internal import Dispatch
 internal import Reasoning
+public import Telemetry
 internal import TensorCore
 
 /// How long files of records are kept.
@@ -31,10 +32,16 @@ public final class RecordFiles: Sendable {
     private let queue = DispatchQueue(label: "attune.records.files")
     /// The sessions of this process that are going on.
     private let active = Lock<Set<String>>([])
+    private let reporting: Reporting
 
     /// Files in a folder, which is made when the first recording begins.
-    public init(folder: String = "training_recording", retention: FileRetention = FileRetention()) {
-        (self.folder, self.retention) = (folder, retention)
+    ///
+    /// - Parameter reporting: Where it is told that old sessions could not be deleted.
+    public init(
+        folder: String = "training_recording", retention: FileRetention = FileRetention(),
+        reporting: Reporting = Reporting()
+    ) {
+        (self.folder, self.retention, self.reporting) = (folder, retention, reporting)
     }
 
     /// The name of a summary.
@@ -59,7 +66,7 @@ public final class RecordFiles: Sendable {
             } catch {
                 throw RecordError(.files, "begin", "the folder of a session cannot be made: \(error)")
             }
-            _ = try RecordFolder(path: folder).retain(retention, at: SystemClock().now, except: active.withLock { $0 })
+            retain()
             return path(of: recording)
         }
     }
@@ -87,7 +94,7 @@ public final class RecordFiles: Sendable {
         try await running { [self] () throws(RecordError) in
             try RecordFolder.writeSummary(of: recording, status, at: moment, in: session)
             active.withLock { _ = $0.remove(name) }
-            _ = try RecordFolder(path: folder).retain(retention, at: SystemClock().now, except: active.withLock { $0 })
+            retain()
         }
     }
 
@@ -102,6 +109,17 @@ public final class RecordFiles: Sendable {
     public func enforceRetention() async throws(RecordError) -> [String] {
         return try await running { [self] () throws(RecordError) in
             try RecordFolder(path: folder).retain(retention, at: SystemClock().now, except: active.withLock { $0 })
+        }
+    }
+
+    /// Deletes old sessions; where that fails, recordings go on.
+    private func retain() {
+        do throws(RecordError) {
+            _ = try RecordFolder(path: folder).retain(retention, at: SystemClock().now, except: active.withLock { $0 })
+        } catch {
+            reporting.log(
+                .error, "old sessions could not be deleted", ["error": "\(error)"], source: "LearningRecords")
+            reporting.count("attune_record_retention_failed_total")
         }
     }
 

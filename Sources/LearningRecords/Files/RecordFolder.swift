@@ -95,6 +95,7 @@ struct RecordFolder {
         json.member("stored", Int64(status.records))
         json.member("dropped", Int64(status.dropped))
         json.member("sink_failures", Int64(status.sinkFailures))
+        json.member("file_failures", Int64(status.fileFailures))
         json.member("redaction_failures", Int64(status.redactionFailures))
         json.beginObject("execution_time_ms")
         json.member("p50", status.medianLatency.map { $0 / 1_000 })
@@ -121,6 +122,9 @@ struct RecordFolder {
         if retention.age == nil, retention.bytes == nil { return [] }
         var sessions: [Session] = []
         for name in try Self.names(in: path) where name.hasPrefix("session_") {
+            // Not what is behind a link, nor files.
+            var folder = stat()
+            guard unsafe lstat("\(path)/\(name)", &folder) == 0, folder.st_mode & S_IFMT == S_IFDIR else { continue }
             var session = Session(name: name)
             for file in try Self.names(in: "\(path)/\(name)") {
                 var facts = stat()

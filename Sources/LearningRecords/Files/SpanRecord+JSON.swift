@@ -66,7 +66,7 @@ extension SpanRecord {
         add("gen_ai.tool.name", tool)
         add("gen_ai.agent.id", context.agent)
         add("error.type", failure?.type)
-        if let cost { all.append(("attune.cost", "\(cost)")) }
+        if let cost, cost.isFinite { all.append(("attune.cost", "\(cost)")) }
         return all
     }
 }

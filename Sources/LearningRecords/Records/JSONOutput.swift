@@ -56,10 +56,13 @@ package struct JSONOutput {
     /// A moment, as text; null for none.
     package mutating func member(_ key: String?, _ moment: Timestamp?) { member(key, moment?.text) }
 
-    /// A JSON text, as it is.
+    /// A JSON text, as it is but for its line breaks, so that an object is a line.
     package mutating func raw(_ key: String?, _ json: String) {
         open(key)
+        let start = bytes.count
         bytes += json.utf8
+        // Neither stands within a string.
+        for place in start..<bytes.count where bytes[place] == 0x0A || bytes[place] == 0x0D { bytes[place] = 0x20 }
         needsComma = true
     }
 

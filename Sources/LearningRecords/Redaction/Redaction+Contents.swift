@@ -6,7 +6,10 @@ extension Redaction {
     func content(_ content: RecordContent) throws(RedactionError) -> RecordContent {
         switch content {
         case .text(let text): .text(try apply(text).text)
-        case .json(let text): .json(try apply(text, isJSON: true).text)
+        // What is no JSON is kept as words, and so it is read.
+        case .json(let text):
+            isNone || JSONCheck.value(text) != nil
+                ? .json(try apply(text, isJSON: true).text) : .text(try apply(text).text)
         }
     }
 }

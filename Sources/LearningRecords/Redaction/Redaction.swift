@@ -74,6 +74,9 @@ public struct Redaction: Sendable {
         self.custom = custom
     }
 
+    /// Whether it leaves everything as it is.
+    var isNone: Bool { selection.isEmpty && custom == nil }
+
     /// The text without what the rules and the function take out.
     ///
     /// - Parameters:

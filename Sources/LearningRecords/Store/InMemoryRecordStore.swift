@@ -47,12 +47,12 @@ public final class InMemoryRecordStore: RecordStore {
         if let error = span.refusal("store") { return error }
         if let recording = span.recording, state.recordings[recording] == nil { return .unknownRecording("store") }
         let held = state.spans[span.id]
-        if held?.status.isFinal == true { return nil }
-        if let external = span.externalID {
-            let key = "\(span.kind.rawValue) \(external)"
-            if let owner = state.externalIDs[key], owner != span.id { return .duplicateExternalID("store") }
-            state.externalIDs[key] = span.id
+        let external = span.externalID.map { "\(span.kind.rawValue) \($0)" }
+        if let external, let owner = state.externalIDs[external], owner != span.id {
+            return .duplicateExternalID("store")
         }
+        if held?.status.isFinal == true { return nil }
+        if let external { state.externalIDs[external] = span.id }
         if let external = held?.externalID, external != span.externalID {
             state.externalIDs["\(span.kind.rawValue) \(external)"] = nil
         }

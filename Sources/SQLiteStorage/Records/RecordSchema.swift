@@ -139,7 +139,7 @@ enum RecordSchema {
             FROM traces WHERE name IS NOT NULL;
         """,
         // A span's contents in one row, so that one index less is written for each; indexes that those who ask the views use too, and that
-        // hold what is rare of kind, status and severity alone; messages know their span, so that an erasure finds them.
+        // hold what is rare of kind, status and severity alone; messages know their span, so that an erasure finds them (nobody has read any yet).
         """
         DROP VIEW training_data;
         DROP VIEW training_sessions;
@@ -193,6 +193,9 @@ enum RecordSchema {
             WHERE severity = 'error' OR severity = 'critical' OR severity = 'warning' OR severity = 'debug';
         CREATE INDEX spans_by_tool ON spans (tool) WHERE tool IS NOT NULL;
         CREATE INDEX traces_by_phase ON traces (phase) WHERE phase IS NOT NULL;
+        DROP INDEX recordings_by_status;
+        CREATE INDEX recordings_by_status ON recordings (status, started_at);
+        CREATE INDEX recordings_by_name ON recordings (id);
         """ + views,
     ]
 

@@ -65,16 +65,13 @@ public final class SQLiteRecordStore: RecordStore {
     public func store(_ spans: [SpanRecord]) async throws -> [RefusedSpan] {
         if spans.isEmpty { return [] }
         let (project, known, clock) = (storage.projectRef, known, clock)
-        do {
-            return try await storage.writing("store records", durability) { connection in
-                var writer = SpanWriter(connection, project: project, known: known, at: clock.now)
-                return try writer.store(spans)
-            }
-        } catch {
-            // Rows that are known may be gone with the transaction.
-            known.forget()
-            throw error
+        let stored = try await storage.writing("store records", durability) { connection in
+            var writer = SpanWriter(connection, project: project, known: known, at: clock.now)
+            return (refused: try writer.store(spans), runs: writer.made)
+        } then: { stored in
+            for (trace, ref) in stored.runs { known.keep(ref, trace: trace) }
         }
+        return stored.refused
     }
 
     /// Ends a recording.
@@ -232,6 +229,4 @@ final class KnownRecords: Sendable {
             refs.traces[id] = ref
         }
     }
-
-    func forget() { refs.withLock { $0 = ([:], [:]) } }
 }

@@ -19,6 +19,8 @@ struct SpanWriter {
     private var rows: [Row] = []
     private var batch = RowBatch()
     private var refused: [RefusedSpan] = []
+    /// Runs that others know of when the transaction stands.
+    private(set) var made: [RecordID: Int64] = [:]
 
     init(_ connection: Connection, project: Int64, known: KnownRecords, at now: Timestamp) {
         (self.connection, self.project, self.known, self.now) = (connection, project, known, now)
@@ -149,8 +151,8 @@ struct SpanWriter {
     }
 
     /// The number of a span's run, which is made where there is none.
-    private func traceRef(_ span: SpanRecord, _ recording: Int64?) throws(StorageError) -> Int64 {
-        if let ref = known.trace(span.trace) { return ref }
+    private mutating func traceRef(_ span: SpanRecord, _ recording: Int64?) throws(StorageError) -> Int64 {
+        if let ref = known.trace(span.trace) ?? made[span.trace] { return ref }
         let id = Value.string(span.trace.description)
         try connection.run(
             "INSERT OR IGNORE INTO traces (project, id, recording, agent, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
@@ -161,7 +163,7 @@ struct SpanWriter {
                 "SELECT ref FROM traces WHERE project = ? AND id = ?", [.integer(project), id])
         }
         guard let ref else { throw StorageError(.damaged, "store", "a run has no number", path: connection.path) }
-        known.keep(ref, trace: span.trace)
+        made[span.trace] = ref
         return ref
     }
 

@@ -224,6 +224,11 @@ private struct Run: Sendable {
             is: [.duplicate, .invalid, .invalid, .unknownRecording, .invalid, .invalid])
         journal.expect("the others are kept", try await all(store).map(\.id), is: [first.id, other.id, last.id])
         journal.expect("the same again is no duplicate", try await store.store([first]).count, is: 0)
+        var taken = first
+        taken.id = last.id
+        journal.expect(
+            "another's external identifier is refused of one that is there too",
+            try await store.store([taken]).map(\.error.code), is: [.duplicate])
     }
 
     func checkTotals() async throws {

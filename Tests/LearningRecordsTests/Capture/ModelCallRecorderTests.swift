@@ -197,4 +197,67 @@ import Testing
             #expect(zip(numbers, numbers.dropFirst()).allSatisfy { abs($0 - $1) <= 2 })
         }
     }
+
+    @Test func whatIsGivenAsJSONAndIsNoneIsRedactedAsWords() async throws {
+        let store = InMemoryRecordStore()
+        let recorder = try ModelCallRecorder(store: store)
+        try await recorder.enable(.everything)
+        let said =
+            "Sure! Write to ann@example.org, card 4111 1111 1111 1111.\n```json\n{\"mail\":\"bob@example.org\"}\n```"
+        for text in [said, "{\"mail\": \"eve@example.org", "{\"mail\": \"eve@example.org\"}"] {
+            _ = await recorder.record(ModelCall("A"), input: .json(text)) {
+                text
+            } output: {
+                ModelOutput(.json($0))
+            }
+        }
+        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        var query = SpanQuery()
+        query.kind = .modelCall
+        let contents = try await store.spans(query).map(\.contents)
+        let words = "Sure! Write to [email], card [card].\n```json\n{\"mail\":\"[email]\"}\n```"
+        #expect(contents[0] == [.input: .text(words), .output: .text(words)])
+        #expect(contents[1] == [.input: .text("{\"mail\": \"[email]"), .output: .text("{\"mail\": \"[email]")])
+        #expect(contents[2][.input] == .json("{\"mail\": \"[email]\"}"))
+    }
+
+    @Test func wordsOfErrorsAreRedactedBeforeTheyAreCut() async throws {
+        struct Long: Error, CustomStringConvertible { let description: String }
+        let store = InMemoryRecordStore()
+        let recorder = try ModelCallRecorder(store: store)
+        try await recorder.enable(.everything)
+        // The card begins before the cut and ends after it.
+        let text = String(repeating: "x", count: 4_085) + " 4111 1111 1111 1111 and more"
+        await #expect(throws: Long.self) {
+            try await recorder.record(ModelCall("A"), input: nil) { () async throws(Long) -> String in
+                throw Long(description: text)
+            }
+        }
+        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        var query = SpanQuery()
+        query.kind = .modelCall
+        let message = try #require(try await store.spans(query).first?.failure?.message)
+        #expect(message.count == 4_096 && !message.contains("4111") && message.contains("[card]"))
+    }
+
+    @Test func aCallIsKeptWhateverItSaysOfItself() async throws {
+        let store = InMemoryRecordStore()
+        let recorder = try ModelCallRecorder(store: store)
+        try await recorder.enable(.everything)
+        let long = String(repeating: "ü", count: 600)
+        let call = ModelCall("", provider: "a\0b", model: long, context: SpanContext(agent: long))
+        _ = await recorder.record(call, input: nil) {
+            ""
+        } output: { _ in
+            ModelOutput(nil, inputTokens: -1, outputTokens: 3, cost: .nan)
+        }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(status.records == 1 && status.sinkFailures == 0)
+        var query = SpanQuery()
+        query.kind = .modelCall
+        let span = try #require(try await store.spans(query).first)
+        #expect(span.name == "unnamed" && span.provider == "a\u{FFFD}b" && span.cost == nil)
+        #expect(span.inputTokens == nil && span.outputTokens == 3)
+        #expect(span.requestModel == String(repeating: "ü", count: 512) && span.context.agent == span.requestModel)
+    }
 }

@@ -1,5 +1,6 @@
-import LearningRecords
 import Testing
+
+@testable import LearningRecords
 
 /// Sinks that fail, hang or are slow never hold calls up, and what is lost is counted.
 @Suite struct OverflowTests {
@@ -231,5 +232,66 @@ import Testing
         // A call that began before its recording was switched off may end after it, and is counted then.
         let totals = try await store.recordings(limit: 100).map(\.totals.records).reduce(0, +)
         #expect(totals == spans.count && statuses.map(\.total).reduce(0, +) <= spans.count)
+    }
+
+    @Test func whatGaveWayIsHeldByNobody() async throws {
+        final class Held: Sendable {}
+        var queues = QueueConfiguration()
+        queues.byteCapacity = 100
+        let queue = RecordQueue<Held>(queues)
+        weak var first: Held?
+        weak var second: Held?
+        do {
+            let (one, two) = (Held(), Held())
+            (first, second) = (one, two)
+            _ = queue.append(one, bytes: 60)
+            _ = queue.append(two, bytes: 60)
+        }
+        #expect(first == nil && second != nil && queue.dropped == 1)
+        _ = await queue.next()
+        #expect(second == nil)
+        // What is too much beside what is being stored drives nobody out.
+        _ = queue.append(Held(), bytes: 40)
+        guard case .dropped(let gone) = queue.append(Held(), bytes: 70) else {
+            Issue.record("it was taken")
+            return
+        }
+        #expect(gone.count == 1 && queue.waiting == 2)
+    }
+
+    @Test(arguments: [OverflowPolicy.dropOldest, .dropNewest, .block(upTo: .zero)])
+    func aSwitchIsARowHoweverFullTheLine(policy: OverflowPolicy) async throws {
+        let store = TroubledStore(.none)
+        let recorder = try await recorder(store, policy)
+        try await recorder.enable(.everything)
+        #expect(await recorder.flush())
+        store.become(.hanging)
+        for number in 0..<9 { try await call(recorder, "\(number)") }
+        let dropped = try #require(recorder.status()).dropped
+        let off = try await recorder.disable(.everything, flushWithin: .zero, by: "ann")
+        #expect(off.dropped == dropped && dropped >= 4)
+        store.become(.none)
+        #expect(await recorder.flush(within: .seconds(60)))
+        var query = SpanQuery()
+        query.kind = .event
+        #expect(try await store.spans(query).map(\.name) == ["recording enabled", "recording disabled"])
+        #expect(try await models(store).count == 9 - dropped)
+    }
+
+    @Test func waitingForALineWaitsForWhatWasInItAlone() async throws {
+        let queue = RecordQueue<Int>(QueueConfiguration())
+        _ = queue.append(1, bytes: 1)
+        let drained = Task { await queue.drain(within: .seconds(60)) }
+        queue.appendUrgent(0)
+        #expect(await queue.next() == [0, 1])
+        queue.settle()
+        #expect(await drained.value)
+        queue.appendUrgent(2)
+        #expect(await !queue.drain(within: .zero))
+        #expect(await queue.next() == [2])
+        queue.settle()
+        #expect(await queue.drain(within: .zero))
+        queue.close()
+        #expect(await queue.next() == nil)
     }
 }

@@ -129,4 +129,68 @@ import Testing
         #expect(try folder.names().sorted() == (["mine"] + ids[2...]).sorted())
         try await recorder.disable(.everything)
     }
+
+    @Test func whatIsBehindALinkIsNeverDeletedAndTroubleWithOldSessionsStopsNothing() async throws {
+        let folder = Folder()
+        let other = Folder()
+        let manager = FileManager.default
+        for path in [folder.path, other.path] {
+            try manager.createDirectory(atPath: path, withIntermediateDirectories: true)
+        }
+        try Data("{}".utf8).write(to: URL(filePath: other.path + "/session_summary.json"))
+        try Data("mine".utf8).write(to: URL(filePath: other.path + "/mine"))
+        try manager.createSymbolicLink(atPath: folder.path + "/session_1_link", withDestinationPath: other.path)
+        try Data("notes".utf8).write(to: URL(filePath: folder.path + "/session_notes"))
+        // An ended session that cannot be deleted: somebody has made a folder in it.
+        try manager.createDirectory(atPath: folder.path + "/session_2_full/in", withIntermediateDirectories: true)
+        try Data("{}".utf8).write(to: URL(filePath: folder.path + "/session_2_full/session_summary.json"))
+        let recorder = try recorder()
+        let files = RecordFiles(folder: folder.path, retention: FileRetention(bytes: 0))
+        let begun = try await recorder.enable(.everything, .enhanced(files))
+        #expect(begun.folder != nil && begun.sinkFailures == 0)
+        _ = await recorder.record(ModelCall("A"), input: nil) { "" }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(status.fileFailures == 0 && status.sinkFailures == 0)
+        #expect(try other.names().sorted() == ["mine", "session_summary.json"])
+        #expect(try folder.names().contains("session_notes"))
+    }
+
+    @Test func aCallThatEndsLateIsInTheSummary() async throws {
+        let folder = Folder()
+        let recorder = try recorder()
+        let id = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path))).id
+        let (words, writer) = AsyncStream<String>.makeStream()
+        let stream = await recorder.recordStream(ModelCall("A"), input: nil) {
+            words
+        } chunk: {
+            ModelChunk($0)
+        }
+        var iterator = stream.makeAsyncIterator()
+        writer.yield("a")
+        #expect(try await iterator.next() == "a")
+        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        func total() throws -> (Int?, Int?) {
+            let summary = try folder.object("\(id)/session_summary.json")
+            return ((summary["statistics"] as? [String: Any])?["total"] as? Int, (summary["records"] as? [Any])?.count)
+        }
+        let before = try total()
+        #expect(before == (0, 0))
+        writer.finish()
+        #expect(try await iterator.next() == nil)
+        #expect(await recorder.flush(within: .seconds(60)))
+        let after = try total()
+        #expect(after == (1, 1))
+        #expect(try await recorder.store.recordings(limit: 1).first?.totals.records == 1)
+    }
+
+    @Test func aRecordIsALineAndJSONWhateverItHolds() throws {
+        var span = SpanRecord(
+            id: RecordID(at: Timestamp(microseconds: 1)), trace: RecordID(at: Timestamp(microseconds: 1)),
+            kind: .modelCall, name: "A", startedAt: Timestamp(microseconds: 1))
+        span.contents = [.input: .json("{\r\n  \"a\": [1,\n2]\n}"), .output: .text("a\nb")]
+        (span.attributes, span.cost) = ("{\n}", .nan)
+        #expect(!span.json.contains(0x0A) && !span.json.contains(0x0D))
+        let read = try #require(JSONSerialization.jsonObject(with: Data(span.json)) as? [String: Any])
+        #expect((read["input_params"] as? [String: [Int]]) == ["a": [1, 2]] && read["output"] as? String == "a\nb")
+    }
 }

@@ -199,6 +199,9 @@ struct RecordStoreTests {
             ("training_data", "agent_id = 'a'", "spans_by_agent"),
             ("training_data", "model_type = 'A'", "spans_by_name"),
             ("training_events", "event_type = 'a'", "spans_by_name"), ("training_tasks", "1", "spans_by_kind"),
+            ("training_data", "session_id = 's'", "spans_by_recording"),
+            ("training_sessions", "session_id = 's'", "recordings_by_name"),
+            ("training_sessions", "status = 'active'", "recordings_by_status"),
             ("training_events", "severity = 'error'", "spans_by_severity"),
             ("training_tasks", "status = 'failed'", "spans_by_status"),
             ("training_tool_executions", "tool_name = 'a'", "spans_by_tool"),
@@ -428,6 +431,9 @@ struct RecordStoreTests {
         #expect(try #require(recorder.status()).records >= full.records + 20)
         let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
         #expect(status.total == 440 && status.successful == 440)
+        // None is lost without being counted.
+        #expect(status.records <= 440 && status.records + status.dropped + status.sinkFailures >= 440, "\(status)")
+        #expect(try await recorder.store.recordings(limit: 1).first?.totals.records == status.records)
         await storage.close()
     }
 }
