@@ -90,4 +90,31 @@ import Testing
         #expect(
             await attune("record", "export", empty, folder.path + "/none.jsonl").output.hasPrefix("Wrote 0 records"))
     }
+
+    @Test func whoIsForgottenIsInNoRecord() async throws {
+        let storage = try await SQLiteStorage(path: path)
+        let recorder = try ModelCallRecorder(store: try await SQLiteRecordStore(storage))
+        try await recorder.enable(.everything)
+        for user in ["ada", "bob"] {
+            let call = ModelCall("A", context: SpanContext(entity: user))
+            _ = await recorder.record(call, input: .text("the words of \(user)")) { "to \(user)" }
+        }
+        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        await storage.close()
+        let result = await attune("forget", path, "--user", "ada", "--format", "json")
+        #expect(result.code == .success && !result.errors.contains("nothing was known"), "\(result)")
+        #expect(try object(result.output)["removed_contents"] as? Int == 2)
+        let bytes = try Data(contentsOf: URL(filePath: path))
+        #expect(bytes.range(of: Data("the words of ada".utf8)) == nil)
+        #expect(bytes.range(of: Data("the words of bob".utf8)) != nil)
+        // A file without records gets none.
+        let other = folder.path + "/none.db"
+        await (try SQLiteStorage(path: other)).close()
+        #expect(
+            try object(await attune("forget", other, "--user", "ada", "--format", "json").output)["removed_contents"]
+                as? Int == 0)
+        let empty = try await SQLiteStorage(path: other)
+        #expect(try await !empty.hasRecords())
+        await empty.close()
+    }
 }

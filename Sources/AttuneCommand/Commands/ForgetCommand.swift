@@ -26,7 +26,8 @@ struct ForgetCommand: Command {
                 + "the prior, else from nothing, with all that they learned themselves.",
             "Nobody else may have the file open for writing. While somebody reads it bytes may stay in its log: 'erased' is "
                 + "false then, and 'attune compact' removes them later. In the file's bank the user's episodes go, and skills and "
-                + "starts that they gave to are made again without them; a bank elsewhere isn't reached.",
+                + "starts that they gave to are made again without them, and from the file's records of model calls the contents go that "
+                + "are about them. A bank elsewhere isn't reached, nor files of records.",
         ],
         arguments: [.storageFile],
         options: [
@@ -91,6 +92,8 @@ struct ForgetCommand: Command {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
+            let contents = try await eraseRecords(storage)
+            if contents > 0 { isKnown = true }
             let bank: ForgettingReport
             do {
                 bank = try await forgetInBank(storage, console)
@@ -108,7 +111,8 @@ struct ForgetCommand: Command {
             isErased = try await Self.erase(storage)
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
-                ("removed_entries", .integer(entries)), ("removed_episodes", .integer(bank.episodes)),
+                ("removed_entries", .integer(entries)), ("removed_contents", .integer(contents)),
+                ("removed_episodes", .integer(bank.episodes)),
                 ("skills_made_again", .integer(bank.rederived.count)), ("skills_retired", .integer(bank.retired.count)),
             ]
             if replaysStarters {
@@ -190,6 +194,12 @@ struct ForgetCommand: Command {
         }
         text += " A backup holds the user still: mend the file, and give the command again."
         return CommandFailure(ExitCode(for: error), text)
+    }
+
+    /// Deletes the contents of model calls about the user; how many there were.
+    private func eraseRecords(_ storage: SQLiteStorage) async throws -> Int {
+        guard try await storage.hasRecords() else { return 0 }
+        return try await SQLiteRecordStore(storage).eraseContents(about: user)
     }
 
     /// Takes the user out of the file's bank, if it holds anything: what others have of them there is made again without them.

@@ -1,5 +1,6 @@
 internal import Reasoning
 internal import Synchronization
+internal import Telemetry
 internal import TensorCore
 
 /// A recording that is going on, and what it counts.
@@ -53,24 +54,30 @@ final class ActiveRecording: Sendable {
         ending.withLock { $0.record = ended }
     }
 
-    /// Writes its totals again, where they were written.
-    func endAgain(in store: any RecordStore) async throws {
-        if let moment = ending.withLock({ $0.totalsAt }) { try await end(in: store, at: moment) }
+    /// Writes its totals again, where they were written; says whether they were.
+    func endAgain(in store: any RecordStore) async throws -> Bool {
+        guard let moment = ending.withLock({ $0.totalsAt }) else { return false }
+        try await end(in: store, at: moment)
+        return true
     }
 
     /// Writes its summary, if it has files.
-    func summarize(at moment: Timestamp) async throws(RecordError) {
+    func summarize(at moment: Timestamp, _ reporting: Reporting) async {
         guard let files = configuration.files, let folder else { return }
-        let ended = ending.withLock { ending in
-            ending.summaryAt = moment
-            return ending.record ?? record
+        ending.withLock { $0.summaryAt = moment }
+        do throws(RecordError) {
+            try await files.end(record, at: moment, in: folder) { [self] in
+                (ending.withLock { $0.record } ?? record, status(isEnabled: false))
+            }
+        } catch {
+            count { $0.fileFailures += 1 }
+            ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
         }
-        try await files.end(ended, status(isEnabled: false), at: moment, in: folder)
     }
 
     /// Writes its summary again, where it was written.
-    func summarizeAgain() async throws(RecordError) {
-        if let moment = ending.withLock({ $0.summaryAt }) { try await summarize(at: moment) }
+    func summarizeAgain(_ reporting: Reporting) async {
+        if let moment = ending.withLock({ $0.summaryAt }) { await summarize(at: moment, reporting) }
     }
 
     func count(_ body: (inout Counts) -> Void) { counts.withLock { body(&$0) } }

@@ -30,10 +30,15 @@ extension ModelCallRecorder {
         guard let (open, input) = opened(call, input) else { return try await body() }
         let result: Output
         do throws(Failure) { result = try await body() } catch {
-            await take(open.finished(input: input, output: nil, error: error, status: Self.status(of: error)))
+            let failed = open.finished(
+                after: open.elapsed, input: input, output: nil, error: error, status: Self.status(of: error))
+            await take(failed)
             throw error
         }
-        await take(open.finished(input: input, output: output(result), error: nil, status: .completed))
+        // Before it is written down, which is no part of the call.
+        let duration = open.elapsed
+        await take(
+            open.finished(after: duration, input: input, output: output(result), error: nil, status: .completed))
         return result
     }
 
@@ -64,7 +69,9 @@ extension ModelCallRecorder {
         }
         let base: Base
         do throws(Failure) { base = try await body() } catch {
-            await take(open.finished(input: input, output: nil, error: error, status: Self.status(of: error)))
+            let failed = open.finished(
+                after: open.elapsed, input: input, output: nil, error: error, status: Self.status(of: error))
+            await take(failed)
             throw error
         }
         return RecordedStream(base: base, pass: StreamPass(self, open, input), chunk: chunk)

@@ -64,7 +64,8 @@ public final class ModelCallRecorder: Sendable {
     ///
     /// - Parameters:
     ///   - by: Who does that, for the audit row.
-    ///   - limit: How long to wait for the folder to be made, and then for the store to hear of it; the recording goes on all the same.
+    ///   - limit: How long to wait for the folder to be made, and then for the store to hear of it, after what waits for it already; the
+    ///     recording goes on all the same.
     /// - Returns: The new recording.
     /// - Throws: ``RecordError``: `alreadyRecording` for a scope that is recorded; `invalid` for a sample or a name out of range. A store or a
     ///   folder that fails is told to `reporting` and counted (``RecordingStatus/sinkFailures``): calls go on.
@@ -211,7 +212,9 @@ public final class ModelCallRecorder: Sendable {
         if let said { json.member("said", said) }
         json.endObject()
         span.attributes = String(decoding: json.bytes, as: UTF8.self)
-        rows.appendUrgent(PendingRecord(span, nil, begins: begins))
+        let record = PendingRecord(span, nil, begins: begins)
+        // What anybody may cause as often as they like is a record like others.
+        if recording == nil { takeNow(record) } else { rows.appendUrgent(record) }
     }
 }
 

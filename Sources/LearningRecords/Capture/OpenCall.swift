@@ -21,9 +21,9 @@ struct OpenCall: Sendable {
 
     /// The record of a call that has ended; redacted, since it leaves the call here.
     func finished(
-        input: RecordContent?, output: ModelOutput?, error: (any Error)?, status: SpanStatus, firstChunk: Int64? = nil
+        after duration: Int64, input: RecordContent?, output: ModelOutput?, error: (any Error)?, status: SpanStatus,
+        firstChunk: Int64? = nil
     ) -> PendingRecord {
-        let duration = elapsed
         var span = SpanRecord(id: id, trace: trace, kind: .modelCall, name: call.modelType, startedAt: startedAt)
         span.parent = call.parent
         span.recording = recording.record.id

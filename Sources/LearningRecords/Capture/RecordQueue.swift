@@ -6,7 +6,7 @@ public enum OverflowPolicy: Sendable, Hashable {
     case dropOldest
     /// The one that comes is dropped.
     case dropNewest
-    /// The call that it is of waits for room, at most so long; then the record is dropped.
+    /// The call that it is of waits for room, at most so long for the store and for files each; then the record is dropped.
     case block(upTo: Duration)
 }
 
@@ -41,7 +41,7 @@ public struct QueueConfiguration: Sendable, Hashable {
 final class RecordQueue<Element: Sendable>: Sendable {
     private struct State {
         var items: [(element: Element?, bytes: Int)] = []
-        /// Those that go first and give way to nothing.
+        /// Those that go first, give way to nothing, and take no room.
         var urgent: [Element] = []
         /// The place of the first of `items` that is there still.
         var head = 0
@@ -56,7 +56,8 @@ final class RecordQueue<Element: Sendable>: Sendable {
         var isClosed = false
         var waiter: CheckedContinuation<Void, Never>?
 
-        var count: Int { items.count - head + urgent.count }
+        /// Those that wait their turn.
+        var count: Int { items.count - head }
 
         /// Shortens the list now and then: nothing is before the head any more.
         mutating func compact() {
@@ -168,7 +169,7 @@ final class RecordQueue<Element: Sendable>: Sendable {
             }
             await withCheckedContinuation { continuation in
                 let resumes = state.withLock { state in
-                    if state.count > 0 || state.isClosed { return true }
+                    if state.count > 0 || !state.urgent.isEmpty || state.isClosed { return true }
                     state.waiter = continuation
                     return false
                 }
@@ -195,7 +196,7 @@ final class RecordQueue<Element: Sendable>: Sendable {
     /// Waits until all that came before this call is settled, at most so long; says whether it is.
     func drain(within limit: Duration) async -> Bool {
         let (goal, urgent) = state.withLock { state in
-            (state.passed + UInt64(state.items.count - state.head), state.urgentPassed + UInt64(state.urgent.count))
+            (state.passed + UInt64(state.count), state.urgentPassed + UInt64(state.urgent.count))
         }
         return await Waiting.until(limit) { [self] in
             state.withLock { state in
@@ -206,7 +207,7 @@ final class RecordQueue<Element: Sendable>: Sendable {
     }
 
     /// Those that wait or are being stored.
-    var waiting: Int { state.withLock { $0.count + $0.taken } }
+    var waiting: Int { state.withLock { $0.count + $0.urgent.count + $0.taken } }
     /// Those that were dropped.
     var dropped: Int { state.withLock { $0.dropped } }
 }

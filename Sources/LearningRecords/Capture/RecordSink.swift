@@ -14,6 +14,18 @@ final class PendingRecord: Sendable {
     }
 }
 
+/// What is tried again where it fails, since a store may be busy for a moment.
+enum Attempts: Int, CaseIterable {
+    case first = 0
+    case second = 50
+    case last = 500
+
+    static var all: [Attempts] { allCases }
+    var isLast: Bool { self == .last }
+
+    func pause() async throws { if self != .first { try await Task.sleep(for: .milliseconds(rawValue)) } }
+}
+
 /// Takes records from a line and stores them, for as long as the line is open.
 enum RecordSink {
     /// Into a store: three times where it throws, since it may be busy for a moment.
@@ -23,29 +35,38 @@ enum RecordSink {
         while let batch = await queue.next() {
             var problem: (any Error)?
             var refused: [RefusedSpan] = []
-            for pause in [0, 50, 500] {
+            let recordings = recordings(of: batch)
+            for attempt in Attempts.all {
                 do {
-                    if pause > 0 { try await Task.sleep(for: .milliseconds(pause)) }
-                    // Those of a recording mostly follow each other.
-                    var recordings: [ActiveRecording] = []
-                    for record in batch {
-                        guard let recording = record.begins ?? record.recording, recording !== recordings.last else {
-                            continue
-                        }
-                        try await recording.begin(in: store)
-                        recordings.append(recording)
+                    try await attempt.pause()
+                    for recording in recordings {
+                        // One recording's trouble is not the others': in the end the store refuses what is of it.
+                        do { try await recording.begin(in: store) } catch { if !attempt.isLast { throw error } }
                     }
                     refused = try await store.store(batch.map(\.span))
                     problem = nil
-                    await Self.endAgain(recordings, in: store, reporting)
                     break
                 } catch {
                     problem = error
                 }
             }
+            if problem == nil { await endAgain(recordings, in: store, reporting) }
             settle(batch, refused, problem, reporting)
             queue.settle()
         }
+    }
+
+    /// The recordings that a batch is of.
+    private static func recordings(of batch: [PendingRecord]) -> [ActiveRecording] {
+        var recordings: [ActiveRecording] = []
+        for record in batch {
+            // Those of one mostly follow each other.
+            guard let recording = record.begins ?? record.recording, recording !== recordings.last,
+                !recordings.contains(where: { $0 === recording })
+            else { continue }
+            recordings.append(recording)
+        }
+        return recordings
     }
 
     /// Those of calls that ended after their recording was switched off.
@@ -53,10 +74,13 @@ enum RecordSink {
         _ recordings: [ActiveRecording], in store: any RecordStore, _ reporting: Reporting
     ) async {
         for recording in recordings {
-            do { try await recording.endAgain(in: store) } catch {
+            do {
+                guard try await recording.endAgain(in: store) else { continue }
+            } catch {
                 recording.count { $0.sinkFailures += 1 }
                 ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
             }
+            await recording.summarizeAgain(reporting)
         }
     }
 
@@ -114,12 +138,7 @@ enum RecordSink {
                     recording.count { $0.fileFailures += 1 }
                 }
             }
-            for recording in late {
-                do throws(RecordError) { try await recording.summarizeAgain() } catch {
-                    recording.count { $0.fileFailures += 1 }
-                    ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
-                }
-            }
+            for recording in late { await recording.summarizeAgain(reporting) }
             queue.settle()
         }
     }

@@ -106,7 +106,7 @@ final class StreamPass: Sendable {
         var output = state.output
         output.content = .text(state.text)
         return open.finished(
-            input: input, output: output, error: error,
+            after: open.elapsed, input: input, output: output, error: error,
             status: error.map(ModelCallRecorder.status(of:)) ?? .completed, firstChunk: state.firstChunk)
     }
 }

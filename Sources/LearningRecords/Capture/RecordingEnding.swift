@@ -20,42 +20,32 @@ struct RecordingEnding: Sendable {
         let progress = progress
         Task.detached {
             _ = await rows.drain(within: Self.ever)
-            do {
-                try await recording.begin(in: store)
-                try await recording.end(in: store, at: moment)
-            } catch {
-                recording.count { $0.sinkFailures += 1 }
-                ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
+            for attempt in Attempts.all {
+                do {
+                    try await attempt.pause()
+                    try await recording.begin(in: store)
+                    try await recording.end(in: store, at: moment)
+                    break
+                } catch  where !attempt.isLast {
+                    continue
+                } catch {
+                    recording.count { $0.sinkFailures += 1 }
+                    ModelCallRecorder.told(error, "a recording's end could not be stored", reporting)
+                }
             }
             let isLate = progress.value.withLock { state in
                 state.rowsAreDone = true
                 return state.isLate
             }
             // The summary may have been written without the totals.
-            if isLate {
-                await Self.summarize(recording, reporting) { recording async throws(RecordError) in
-                    try await recording.summarizeAgain()
-                }
-            }
+            if isLate { await recording.summarizeAgain(reporting) }
         }
         Task.detached {
             _ = await files.drain(within: Self.ever)
             // The totals, where the store does not hang.
             _ = await Waiting.until(Self.ever) { progress.value.withLock { $0.rowsAreDone || $0.isLate } }
-            await Self.summarize(recording, reporting) { recording async throws(RecordError) in
-                try await recording.summarize(at: moment)
-            }
+            await recording.summarize(at: moment, reporting)
             progress.value.withLock { $0.filesAreDone = true }
-        }
-    }
-
-    private static func summarize(
-        _ recording: ActiveRecording, _ reporting: Reporting,
-        _ body: (ActiveRecording) async throws(RecordError) -> Void
-    ) async {
-        do throws(RecordError) { try await body(recording) } catch {
-            recording.count { $0.fileFailures += 1 }
-            ModelCallRecorder.told(error, "the summary of a recording could not be written", reporting)
         }
     }
 

@@ -34,7 +34,7 @@ public struct RecordingStatus: Sendable, Hashable {
     public var fileFailures: Int
     /// The records whose contents were dropped because they could not be redacted.
     public var redactionFailures: Int
-    /// The records that waited for a sink still when it was switched off and the time was up.
+    /// The records of all recordings that waited still, for the store or for files, when it was switched off and the time was up.
     public var unflushed: Int
     /// The folder with its files, if it writes any.
     public var folder: String?

@@ -64,6 +64,7 @@ public final class RecordFiles: Sendable {
                 try AtomicFile.makeFolder(folder)
                 try AtomicFile.makeFolder(path(of: recording))
             } catch {
+                active.withLock { _ = $0.remove(name) }
                 throw RecordError(.files, "begin", "the folder of a session cannot be made: \(error)")
             }
             retain()
@@ -88,13 +89,18 @@ public final class RecordFiles: Sendable {
 
     /// Writes a session's summary from its files, one at a time.
     func end(
-        _ recording: RecordingRecord, _ status: RecordingStatus, at moment: Timestamp, in session: String
+        _ recording: RecordingRecord, at moment: Timestamp, in session: String,
+        _ facts: @escaping @Sendable () -> (RecordingRecord, RecordingStatus)
     ) async throws(RecordError) {
         let name = Self.name(recording.id)
         try await running { [self] () throws(RecordError) in
+            defer {
+                active.withLock { _ = $0.remove(name) }
+                retain()
+            }
+            // Asked here: of two summaries the later one knows no less.
+            let (recording, status) = facts()
             try RecordFolder.writeSummary(of: recording, status, at: moment, in: session)
-            active.withLock { _ = $0.remove(name) }
-            retain()
         }
     }
 

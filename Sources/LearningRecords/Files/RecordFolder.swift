@@ -121,20 +121,13 @@ struct RecordFolder {
     ) throws(RecordError) -> [String] {
         if retention.age == nil, retention.bytes == nil { return [] }
         var sessions: [Session] = []
+        // One session's trouble is not the others'.
+        var trouble: RecordError?
         for name in try Self.names(in: path) where name.hasPrefix("session_") {
             // Not what is behind a link, nor files.
             var folder = stat()
             guard unsafe lstat("\(path)/\(name)", &folder) == 0, folder.st_mode & S_IFMT == S_IFDIR else { continue }
-            var session = Session(name: name)
-            for file in try Self.names(in: "\(path)/\(name)") {
-                var facts = stat()
-                // One that is gone meanwhile takes no room.
-                guard unsafe lstat("\(path)/\(name)/\(file)", &facts) == 0 else { continue }
-                session.bytes += Int(facts.st_size)
-                session.changed = max(session.changed, Int64(facts.st_mtim.tv_sec))
-                if file == RecordFiles.summary { session.isEnded = true }
-            }
-            sessions.append(session)
+            do throws(RecordError) { sessions.append(try session(name)) } catch { trouble = trouble ?? error }
         }
         sessions.sort { ($0.changed, $0.name) < ($1.changed, $1.name) }
         let now = moment.microseconds / 1_000_000
@@ -145,11 +138,28 @@ struct RecordFolder {
             guard !active.contains(session.name), session.isEnded || age > 86_400 else { continue }
             let isOld = retention.age.map { age > $0.components.seconds } ?? false
             guard isOld || retention.bytes.map({ left > $0 }) ?? false else { continue }
-            try Self.remove("\(path)/\(session.name)")
+            do throws(RecordError) { try Self.remove("\(path)/\(session.name)") } catch {
+                trouble = trouble ?? error
+                continue
+            }
             left -= session.bytes
             gone.append(session.name)
         }
+        if let trouble { throw trouble }
         return gone
+    }
+
+    private func session(_ name: String) throws(RecordError) -> Session {
+        var session = Session(name: name)
+        for file in try Self.names(in: "\(path)/\(name)") {
+            var facts = stat()
+            // One that is gone meanwhile takes no room.
+            guard unsafe lstat("\(path)/\(name)/\(file)", &facts) == 0 else { continue }
+            session.bytes += Int(facts.st_size)
+            session.changed = max(session.changed, Int64(facts.st_mtim.tv_sec))
+            if file == RecordFiles.summary { session.isEnded = true }
+        }
+        return session
     }
 
     /// Removes a session's folder with the files in it; never what is behind a link, nor folders in it.

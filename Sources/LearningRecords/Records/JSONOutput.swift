@@ -126,7 +126,7 @@ package struct JSONOutput {
     ///
     /// **Source.** Sean Eron Anderson, *Bit Twiddling Hacks*, "Determine if a word has a byte less than n".
     @inline(__always)
-    private static func isPlain(_ all: UnsafeBufferPointer<UInt8>, at place: Int) -> Bool {
+    static func isPlain(_ all: UnsafeBufferPointer<UInt8>, at place: Int) -> Bool {
         guard all.count - place >= 8 else { return false }
         let word = unsafe UnsafeRawBufferPointer(all).loadUnaligned(fromByteOffset: place, as: UInt64.self)
         let ones: UInt64 = 0x0101_0101_0101_0101
@@ -134,7 +134,7 @@ package struct JSONOutput {
         let found =
             isBelow(word, 0x20) | isBelow(word ^ ones &* 0x22, 1) | isBelow(word ^ ones &* 0x5C, 1)
             | isBelow(word ^ ones &* 0x7F, 1)
-        return found & ones &* 0x80 == 0
+        return found & (ones &* 0x80) == 0
     }
 }
 

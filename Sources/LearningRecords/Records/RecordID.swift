@@ -15,8 +15,7 @@ public struct RecordID: Sendable, Hashable, Comparable, CustomStringConvertible 
     ///
     /// - Parameter moment: When; the present.
     public init(at moment: Timestamp) {
-        // A counter from an unknown start through a one-to-one mixing (SplitMix64): no two of a process are equal, and none costs a
-        // call of the system.
+        // A counter from an unknown start, mixed (SplitMix64): to ask the system for each would take longer than all else.
         var bits = Self.start &+ Self.made.wrappingAdd(1, ordering: .relaxed).newValue &* 0x9E37_79B9_7F4A_7C15
         bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
         bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB

@@ -110,7 +110,8 @@ public final class InMemoryRecordStore: RecordStore {
 
     /// Deletes all contents about a subject.
     public func eraseContents(about subject: String) async throws -> Int {
-        state.withLock { state in
+        let subject = SpanRecord.fitting(subject)
+        return state.withLock { state in
             var deleted = 0
             for (id, span) in state.spans where span.context.entity == subject {
                 deleted += span.contents.count

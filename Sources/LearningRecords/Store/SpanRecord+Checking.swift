@@ -51,30 +51,33 @@ extension SpanRecord {
 }
 
 extension SpanRecord {
+    /// A name as it is kept: cut where it is too long, without characters of number 0. So are the names that are asked for.
+    package static func fitting(_ text: String) -> String {
+        if text.utf8.count <= longestName, !text.utf8.contains(0) { return text }
+        var cut = ""
+        for character in text.replacing("\0", with: "\u{FFFD}") {
+            guard cut.utf8.count + character.utf8.count <= longestName else { break }
+            cut.append(character)
+        }
+        return cut
+    }
+
     /// Takes out what a store would refuse: a call is kept, whatever it says of itself.
     mutating func mend() {
         if let cost, !cost.isFinite || cost < 0 { self.cost = nil }
         func counted(_ tokens: Int64?) -> Int64? { tokens.flatMap { $0 < 0 ? nil : $0 } }
         (inputTokens, outputTokens) = (counted(inputTokens), counted(outputTokens))
-        func fitting(_ text: String?) -> String? {
-            guard let text else { return nil }
-            if text.utf8.count <= Self.longestName, !text.utf8.contains(0) { return text }
-            var cut = ""
-            for character in text.replacing("\0", with: "\u{FFFD}") {
-                guard cut.utf8.count + character.utf8.count <= Self.longestName else { break }
-                cut.append(character)
-            }
-            return cut
-        }
-        name = fitting(name) ?? ""
+        func fitting(_ text: String?) -> String? { text.map(Self.fitting) }
+        name = Self.fitting(name)
         if name.isEmpty { name = "unnamed" }
         (provider, requestModel, responseModel) = (fitting(provider), fitting(requestModel), fitting(responseModel))
-        externalID = fitting(externalID)
+        // Two that are cut might be equal.
+        if externalID != fitting(externalID) { externalID = nil }
         context = SpanContext(
             agent: fitting(context.agent), room: fitting(context.room), entity: fitting(context.entity),
             message: fitting(context.message))
         if let failed = failure {
-            failure = Failure(type: fitting(failed.type) ?? "", message: failed.message)
+            failure = Failure(type: Self.fitting(failed.type), message: failed.message)
         }
         for (role, content) in contents where content.byteCount > Self.largestContent { contents[role] = nil }
     }

@@ -1,5 +1,7 @@
 /// The views of the second version of the tables, for those who ask in SQL.
 ///
+/// A call's or an event's `created_at` is when it began, as in files.
+///
 /// Most spans are calls of models, and there are more of each kind than of a name or an agent: SQLite is told so, lest it takes the
 /// index of kinds where another finds fewer.
 extension RecordSchema {
@@ -9,7 +11,7 @@ extension RecordSchema {
                 contents.input AS input_params, contents.output AS output,
                 CASE spans.status WHEN 'completed' THEN 1 ELSE 0 END AS success, spans.error_message,
                 spans.duration / 1000.0 AS execution_time_ms, spans.room AS room_id, spans.entity AS entity_id,
-                spans.message AS message_id, \(utc("spans.created_at")) AS created_at,
+                spans.message AS message_id, \(utc("spans.started_at")) AS created_at,
                 \(utc("spans.updated_at")) AS updated_at
             FROM spans LEFT JOIN recordings ON recordings.ref = spans.recording
                 LEFT JOIN record_contents AS contents ON contents.span = spans.ref
@@ -27,7 +29,7 @@ extension RecordSchema {
                     json_extract(spans.attributes, '$.recording')) AS session_id,
                 json_extract(spans.attributes, '$.source') AS source,
                 coalesce(contents.payload, spans.attributes) AS payload, spans.severity,
-                \(utc("spans.created_at")) AS created_at
+                \(utc("spans.started_at")) AS created_at
             FROM spans JOIN traces ON traces.ref = spans.trace LEFT JOIN recordings ON recordings.ref = spans.recording
                 LEFT JOIN record_contents AS contents ON contents.span = spans.ref
             WHERE likelihood(spans.kind = 'event', 0.2);

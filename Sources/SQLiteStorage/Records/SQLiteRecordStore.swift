@@ -182,9 +182,17 @@ public final class SQLiteRecordStore: RecordStore {
     /// Deletes all contents about a subject, with messages in the outbox, and takes out what may name it.
     public func eraseContents(about subject: String) async throws -> Int {
         let (project, now) = (storage.projectRef, clock.now)
+        let subject = SpanRecord.fitting(subject)
         return try await storage.writing("erase records", durability) { connection in
             try connection.eraseContents(about: subject, project, now)
         }
+    }
+}
+
+extension SQLiteStorage {
+    /// Whether there are tables of records.
+    package func hasRecords() async throws -> Bool {
+        try await reading("records") { try RecordSchema.version($0) > 0 }
     }
 }
 

@@ -260,4 +260,35 @@ import Testing
         #expect(span.inputTokens == nil && span.outputTokens == 3)
         #expect(span.requestModel == String(repeating: "ü", count: 512) && span.context.agent == span.requestModel)
     }
+
+    @Test func whoseNameIsCutIsErasedByTheWholeName() async throws {
+        let store = InMemoryRecordStore()
+        let recorder = try ModelCallRecorder(store: store)
+        try await recorder.enable(.everything)
+        let long = String(repeating: "ada", count: 600)
+        for number in 0..<2 {
+            let call = ModelCall("A", context: SpanContext(entity: long), externalID: "\(long) \(number)")
+            _ = await recorder.record(call, input: .text("mine")) { "" }
+        }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(status.records == 2)
+        #expect(try await store.eraseContents(about: long) == 4)
+    }
+
+    @Test func toWriteDownWhatWentInAndOutIsNoPartOfTheCall() async throws {
+        let recorder = try ModelCallRecorder(store: InMemoryRecordStore())
+        try await recorder.enable(.everything)
+        func slowly(_ text: String) -> RecordContent {
+            let end = ContinuousClock.now + .milliseconds(500)
+            while ContinuousClock.now < end {}
+            return .text(text)
+        }
+        _ = await recorder.record(ModelCall("A"), input: slowly("in")) {
+            ""
+        } output: {
+            ModelOutput(slowly($0))
+        }
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        #expect(try #require(status.medianLatency) < 450_000)
+    }
 }

@@ -144,6 +144,9 @@ import Testing
         // An ended session that cannot be deleted: somebody has made a folder in it.
         try manager.createDirectory(atPath: folder.path + "/session_2_full/in", withIntermediateDirectories: true)
         try Data("{}".utf8).write(to: URL(filePath: folder.path + "/session_2_full/session_summary.json"))
+        // And one that can.
+        try manager.createDirectory(atPath: folder.path + "/session_3_old", withIntermediateDirectories: true)
+        try Data("{}".utf8).write(to: URL(filePath: folder.path + "/session_3_old/session_summary.json"))
         let recorder = try recorder()
         let files = RecordFiles(folder: folder.path, retention: FileRetention(bytes: 0))
         let begun = try await recorder.enable(.everything, .enhanced(files))
@@ -152,7 +155,9 @@ import Testing
         let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
         #expect(status.fileFailures == 0 && status.sinkFailures == 0)
         #expect(try other.names().sorted() == ["mine", "session_summary.json"])
-        #expect(try folder.names().contains("session_notes"))
+        let left = try folder.names()
+        #expect(left.contains("session_notes") && !left.contains("session_3_old"), "\(left)")
+        await #expect(throws: RecordError.self) { try await files.enforceRetention() }
     }
 
     @Test func aCallThatEndsLateIsInTheSummary() async throws {

@@ -71,6 +71,23 @@ import Testing
         }
     }
 
+    @Test func eightBytesArePlainIfEachIs() {
+        var random = PhiloxGenerator(seed: 6, purpose: .simulation)
+        var plain = 0
+        for _ in 0..<100_000 {
+            var bytes = (0..<8).map { _ in UInt8(random.integer(below: 224) + 32) }
+            if random.bernoulli(0.5) {
+                bytes[random.integer(below: 8)] =
+                    [0x22, 0x5C, 0x7F, 0x00, 0x1F, 0x20, 0x21, 0x80][random.integer(below: 8)]
+            }
+            let isPlain = bytes.allSatisfy { $0 >= 0x20 && $0 != 0x22 && $0 != 0x5C && $0 != 0x7F }
+            let said = unsafe bytes.withUnsafeBufferPointer { unsafe JSONOutput.isPlain($0, at: 0) }
+            #expect(said == isPlain, "\(bytes)")
+            if isPlain { plain += 1 }
+        }
+        #expect((20_000...95_000).contains(plain))
+    }
+
     @Test func latenciesAreWithinThreePercent() {
         var histogram = LatencyHistogram()
         #expect(histogram.percentile(0.5) == nil)

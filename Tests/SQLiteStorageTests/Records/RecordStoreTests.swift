@@ -168,10 +168,10 @@ struct RecordStoreTests {
         #expect(
             try ask(path, "SELECT event_type, source, payload, severity FROM training_events")
                 == [["started", "cron", "{\"a\":1}", "info"]])
-        // Written a moment ago, as texts that compare with SQLite's own dates.
+        // Texts that compare with SQLite's own dates: when it began, and when it was written.
         #expect(
-            try ask(path, "SELECT count(*) FROM training_data WHERE created_at > datetime('now', '-1 hour')") == [["2"]]
-        )
+            try ask(path, "SELECT created_at, updated_at > datetime('now', '-1 hour') FROM training_data LIMIT 1")
+                == [["2026-11-27 05:31:10.123456", "1"]])
     }
 
     @Test(
