@@ -55,7 +55,8 @@ extension Benchmark {
             ("switched off", nil), ("on, without redaction", Redaction.none),
             ("on, with the default rules", Redaction.standard),
         ] as [(String, Redaction?)] {
-            let recorder = try ModelCallRecorder(store: EmptyStore(), queues: queues)
+            let store = CheckingStore(call: call, input: .text(input), output: .text(answer))
+            let recorder = try ModelCallRecorder(store: store, queues: queues)
             if let redaction {
                 var configuration = RecordingConfiguration.minimal
                 configuration.redaction = redaction
@@ -134,11 +135,24 @@ extension Benchmark {
     }
 }
 
-/// A store that keeps nothing.
-private struct EmptyStore: RecordStore {
+/// A store that keeps nothing, and looks whether each record is that of its call: what the optimizer did to a caller was wrong once.
+private struct CheckingStore: RecordStore {
     let place = "nowhere"
+    let call: ModelCall
+    let input: RecordContent
+    let output: RecordContent
+
     func begin(_ recording: RecordingRecord) async throws {}
-    func store(_ spans: [SpanRecord]) async throws -> [RefusedSpan] { [] }
+    func store(_ spans: [SpanRecord]) async throws -> [RefusedSpan] {
+        for span in spans where span.kind == .modelCall {
+            precondition(
+                span.name == call.modelType && span.provider == call.provider && span.requestModel == call.model
+                    && span.context == call.context && span.status == .completed
+                    && span.contents == [.input: input, .output: output],
+                "a record is not that of its call: \(span)")
+        }
+        return []
+    }
     func end(_ recording: String, dropped: Int, at moment: Timestamp) async throws -> RecordingRecord {
         RecordingRecord(id: recording, scope: .everything, startedAt: moment)
     }

@@ -4,7 +4,7 @@ extension ModelCallRecorder {
     /// Makes a call, and records it where it is to be.
     ///
     /// - Parameters:
-    ///   - call: What is known of it.
+    ///   - call: What is known of it. A value and no closure: one that was called here was freed too early by the optimizer (Swift 6.3).
     ///   - input: What goes in; not even made where nothing is recorded.
     ///   - body: Makes the call. It is called once, whatever becomes of the record.
     ///   - output: What a result holds; called where the call is recorded.
@@ -14,11 +14,11 @@ extension ModelCallRecorder {
     ///   contents, which is the larger part; JSON is made elsewhere. With ``OverflowPolicy/block(upTo:)`` the return may wait.
     @inlinable
     public func record<Output, Failure: Error>(
-        _ call: @autoclosure () -> ModelCall, input: @autoclosure () -> RecordContent?,
+        _ call: ModelCall, input: @autoclosure () -> RecordContent?,
         _ body: () async throws(Failure) -> Output, output: (Output) -> ModelOutput
     ) async throws(Failure) -> Output {
         guard isRecording else { return try await body() }
-        return try await recordIfTaken(call(), input, body, output)
+        return try await recordIfTaken(call, input, body, output)
     }
 
     /// The same where something is switched on.
@@ -45,10 +45,10 @@ extension ModelCallRecorder {
     /// The same for a model that answers in words.
     @inlinable
     public func record<Failure: Error>(
-        _ call: @autoclosure () -> ModelCall, input: @autoclosure () -> RecordContent?,
+        _ call: ModelCall, input: @autoclosure () -> RecordContent?,
         _ body: () async throws(Failure) -> String
     ) async throws(Failure) -> String {
-        try await record(call(), input: input(), body, output: { ModelOutput.text($0) })
+        try await record(call, input: input(), body, output: { ModelOutput.text($0) })
     }
 
     /// Makes a call that answers with a stream, which is passed through untouched and recorded when it ends: with its text, the time
@@ -61,10 +61,10 @@ extension ModelCallRecorder {
     /// - Returns: The stream. Its first pass is recorded.
     /// - Throws: What `body` throws, as it is.
     public func recordStream<Base: AsyncSequence, Failure: Error>(
-        _ call: @autoclosure () -> ModelCall, input: @autoclosure () -> RecordContent?,
+        _ call: ModelCall, input: @autoclosure () -> RecordContent?,
         _ body: () async throws(Failure) -> Base, chunk: @escaping @Sendable (Base.Element) -> ModelChunk
     ) async throws(Failure) -> RecordedStream<Base> {
-        guard isRecording, let (open, input) = opened(call(), input) else {
+        guard isRecording, let (open, input) = opened(call, input) else {
             return RecordedStream(base: try await body(), pass: nil, chunk: chunk)
         }
         let base: Base

@@ -52,8 +52,15 @@ extension SpanRecord {
 
 extension SpanRecord {
     /// A name as it is kept: cut where it is too long, without characters of number 0. So are the names that are asked for.
-    package static func fitting(_ text: String) -> String {
-        if text.utf8.count <= longestName, !text.utf8.contains(0) { return text }
+    package static func fitting(_ text: String) -> String { fits(text) ? text : cut(text) }
+
+    private static func fits(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { unsafe $0.count <= longestName && !$0.contains(0) }
+    }
+
+    @inline(never)
+    private static func cut(_ text: String) -> String {
         var cut = ""
         for character in text.replacing("\0", with: "\u{FFFD}") {
             guard cut.utf8.count + character.utf8.count <= longestName else { break }
@@ -67,15 +74,18 @@ extension SpanRecord {
         if let cost, !cost.isFinite || cost < 0 { self.cost = nil }
         func counted(_ tokens: Int64?) -> Int64? { tokens.flatMap { $0 < 0 ? nil : $0 } }
         (inputTokens, outputTokens) = (counted(inputTokens), counted(outputTokens))
-        func fitting(_ text: String?) -> String? { text.map(Self.fitting) }
-        name = Self.fitting(name)
+        func fit(_ text: inout String?) { if let given = text, !Self.fits(given) { text = Self.cut(given) } }
+        if !Self.fits(name) { name = Self.cut(name) }
         if name.isEmpty { name = "unnamed" }
-        (provider, requestModel, responseModel) = (fitting(provider), fitting(requestModel), fitting(responseModel))
+        fit(&provider)
+        fit(&requestModel)
+        fit(&responseModel)
         // Two that are cut might be equal.
-        if externalID != fitting(externalID) { externalID = nil }
-        context = SpanContext(
-            agent: fitting(context.agent), room: fitting(context.room), entity: fitting(context.entity),
-            message: fitting(context.message))
+        if let given = externalID, !Self.fits(given) { externalID = nil }
+        fit(&context.agent)
+        fit(&context.room)
+        fit(&context.entity)
+        fit(&context.message)
         if let failed = failure {
             failure = Failure(type: Self.fitting(failed.type), message: failed.message)
         }
