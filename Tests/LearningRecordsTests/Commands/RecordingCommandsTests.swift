@@ -37,7 +37,7 @@ import Testing
         let off = await commands.reply(to: "stop training", from: "bob")
         #expect(off.outcome == .done(.disable) && off.status?.isEnabled == false && off.text.contains(id))
         #expect(await commands.reply(to: "training status", from: "bob").text == "Nothing is being recorded.")
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         // Switches go before what waits.
         #expect(try await audits().sorted() == ["recording disabled", "recording enabled", "recording refused"])
     }

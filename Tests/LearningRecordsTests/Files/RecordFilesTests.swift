@@ -40,7 +40,7 @@ import Testing
         _ = try? await recorder.record(ModelCall("T", context: SpanContext(agent: "shop")), input: nil) {
             throw CancellationError()
         }
-        let status = try await recorder.disable(.agent("shop"), flushWithin: .seconds(60))
+        let status = try await recorder.disable(.agent("shop"), flushWithin: .seconds(600))
         #expect(status.sinkFailures == 0 && status.records == 31)
         let session = "deep/training/\(id)"
         let names = try folder.names("/" + session)
@@ -78,10 +78,11 @@ import Testing
         try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
         try Data([1]).write(to: URL(filePath: folder.path + "/file"))
         let recorder = try recorder()
-        let begun = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path + "/file/in")))
+        let begun = try await recorder.enable(
+            .everything, .enhanced(RecordFiles(folder: folder.path + "/file/in")), within: .seconds(600))
         #expect(begun.sinkFailures == 1 && begun.folder == nil)
         #expect(await recorder.record(ModelCall("A"), input: nil) { "answer" } == "answer")
-        let status = try await recorder.disable(.everything)
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 1 && status.records == 1)
     }
 
@@ -90,12 +91,12 @@ import Testing
         let recorder = try recorder()
         let id = try await recorder.enable(.everything, .enhanced(RecordFiles(folder: folder.path))).id
         _ = await recorder.record(ModelCall("A"), input: nil) { "" }
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         for (name, text) in [("a.json", "{\"cut\":"), ("b.json", "[]"), ("c.json", ""), ("d.txt", "{}")] {
             try Data(text.utf8).write(to: URL(filePath: "\(folder.path)/\(id)/\(name)"))
         }
         #expect(unsafe mkfifo("\(folder.path)/\(id)/e.json", 0o600) == 0)
-        #expect(try await recorder.disable(.everything).sinkFailures == 0)
+        #expect(try await recorder.disable(.everything, flushWithin: .seconds(600)).sinkFailures == 0)
         #expect((try folder.object("\(id)/session_summary.json")["records"] as? [Any])?.count == 1)
     }
 
@@ -107,7 +108,7 @@ import Testing
         for _ in 0..<4 {
             ids.append(try await recorder.enable(.everything, .enhanced(files)).id)
             _ = await recorder.record(ModelCall("A"), input: .text(String(repeating: "x", count: 5_000))) { "" }
-            if ids.count < 4 { try await recorder.disable(.everything) }
+            if ids.count < 4 { try await recorder.disable(.everything, flushWithin: .seconds(600)) }
         }
         try FileManager.default.createDirectory(atPath: folder.path + "/mine", withIntermediateDirectories: true)
         func age(_ id: String, days: Double) throws {
@@ -118,7 +119,7 @@ import Testing
             }
         }
         for (place, id) in ids.enumerated() { try age(id, days: Double(40 - 10 * place)) }
-        #expect(await recorder.flush())
+        #expect(await recorder.flush(within: .seconds(600)))
         // The oldest by age; then by bytes, but never one that is going on.
         let old = RecordFiles(folder: folder.path, retention: FileRetention(age: .seconds(35 * 86_400)))
         #expect(try await old.enforceRetention() == [ids[0]])
@@ -127,7 +128,7 @@ import Testing
         #expect(try await small.enforceRetention() == [ids[1]])
         #expect(try await files.enforceRetention() == [])
         #expect(try folder.names().sorted() == (["mine"] + ids[2...]).sorted())
-        try await recorder.disable(.everything)
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
     }
 
     @Test func whatIsBehindALinkIsNeverDeletedAndTroubleWithOldSessionsStopsNothing() async throws {
@@ -152,7 +153,7 @@ import Testing
         let begun = try await recorder.enable(.everything, .enhanced(files))
         #expect(begun.folder != nil && begun.sinkFailures == 0)
         _ = await recorder.record(ModelCall("A"), input: nil) { "" }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.fileFailures == 0 && status.sinkFailures == 0)
         #expect(try other.names().sorted() == ["mine", "session_summary.json"])
         let left = try folder.names()
@@ -173,7 +174,7 @@ import Testing
         var iterator = stream.makeAsyncIterator()
         writer.yield("a")
         #expect(try await iterator.next() == "a")
-        try await recorder.disable(.everything, flushWithin: .seconds(60))
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
         func total() throws -> (Int?, Int?) {
             let summary = try folder.object("\(id)/session_summary.json")
             return ((summary["statistics"] as? [String: Any])?["total"] as? Int, (summary["records"] as? [Any])?.count)
@@ -182,7 +183,7 @@ import Testing
         #expect(before == (0, 0))
         writer.finish()
         #expect(try await iterator.next() == nil)
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         let after = try total()
         #expect(after == (1, 1))
         #expect(try await recorder.store.recordings(limit: 1).first?.totals.records == 1)

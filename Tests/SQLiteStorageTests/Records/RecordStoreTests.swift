@@ -383,7 +383,7 @@ struct RecordStoreTests {
             }
             try await group.waitForAll()
         }
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(120))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 8 * each && status.records == 8 * each && status.dropped == 0, "\(status)")
         #expect(try await records.recordings(limit: 1).first?.totals.records == 8 * each)
         let rows = try ask(
@@ -416,20 +416,20 @@ struct RecordStoreTests {
             }
         }
         try await call(20)
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         let before = try #require(recorder.status())
         #expect(before.records == 20 && before.sinkFailures == 0)
         let filler = disk.path + "/filler"
         try disk.fill(filler)
         try await call(400)
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         let full = try #require(recorder.status())
         #expect(full.total == 420 && full.sinkFailures > 0)
         try FileManager.default.removeItem(atPath: filler)
         try await call(20)
-        #expect(await recorder.flush(within: .seconds(60)))
+        #expect(await recorder.flush(within: .seconds(600)))
         #expect(try #require(recorder.status()).records >= full.records + 20)
-        let status = try await recorder.disable(.everything, flushWithin: .seconds(60))
+        let status = try await recorder.disable(.everything, flushWithin: .seconds(600))
         #expect(status.total == 440 && status.successful == 440)
         // None is lost without being counted.
         #expect(status.records <= 440 && status.records + status.dropped + status.sinkFailures >= 440, "\(status)")
