@@ -6,7 +6,7 @@ import Testing
 @testable import SQLiteStorage
 
 /// `compact()` makes the file smaller, or says why it didn't, and loses nothing.
-@Suite("Compacting", .serialized, .timeLimit(.minutes(5)))
+@Suite("Compacting", .serialized, .timeLimit(.minutes(10)))
 struct CompactTests {
     let folder: TemporaryFolder
 

@@ -93,7 +93,7 @@ struct HeldUpdateTests {
         #expect(try await engine.updateAdapter(for: "bob", with: script.batch("bob", 1)).version == 2)
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(10)))
     func whoComesWhileAUserIsHeldWaitsAndReadersSeeWhatWas() async throws {
         let script = try Script()
         let journal = FaultyJournal()

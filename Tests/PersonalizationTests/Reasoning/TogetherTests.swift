@@ -58,7 +58,7 @@ private final class TogetherBank: ReasoningBank {
 }
 
 /// Episodes handed over several at a time, to a bank that asks for that.
-@Suite("Episodes that go together", .timeLimit(.minutes(5)))
+@Suite("Episodes that go together", .timeLimit(.minutes(10)))
 struct TogetherTests {
     private func learn(_ script: Script, _ engine: PersonalizationEngine, users: Int, steps: Int) async throws {
         for step in 0..<steps {

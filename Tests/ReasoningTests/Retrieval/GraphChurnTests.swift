@@ -139,7 +139,7 @@ struct GraphChurnTests {
         #expect(statistics.graphRecall ?? 0 >= 0.95 && statistics.graphEffort >= 32)
     }
 
-    @Test("are made behind the calls", .timeLimit(.minutes(2)))
+    @Test("are made behind the calls", .timeLimit(.minutes(10)))
     func areMadeInTheBackground() async throws {
         var made = MadeEpisodes(groups: 15, seed: 14)
         let bank = InMemoryReasoningBank(capacity: 2_000, plan: .small)

@@ -5,7 +5,7 @@ import TensorCore
 import TestSupport
 import Testing
 
-@Suite("The contract of reasoning banks", .timeLimit(.minutes(5)))
+@Suite("The contract of reasoning banks", .timeLimit(.minutes(10)))
 struct ReasoningBankContractTests {
     @Test("is kept by the bank in memory")
     func isKeptInMemory() async throws {

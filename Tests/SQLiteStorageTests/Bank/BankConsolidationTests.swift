@@ -8,7 +8,7 @@ import Testing
 
 @testable import SQLiteStorage
 
-@Suite("Consolidation of a bank in a file", .timeLimit(.minutes(5)))
+@Suite("Consolidation of a bank in a file", .timeLimit(.minutes(10)))
 struct BankConsolidationTests {
     let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
     let policy = ConsolidationPolicy()

@@ -6,7 +6,7 @@ import TensorCore
 import TestSupport
 import Testing
 
-@Suite("A bank in a file", .timeLimit(.minutes(5)))
+@Suite("A bank in a file", .timeLimit(.minutes(10)))
 struct BankContractTests {
     @Test("keeps every promise of a bank")
     func contract() async throws {

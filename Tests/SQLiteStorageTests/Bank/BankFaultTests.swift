@@ -7,7 +7,7 @@ import Testing
 
 @testable import SQLiteStorage
 
-@Suite("Damage to a bank in a file", .timeLimit(.minutes(5)))
+@Suite("Damage to a bank in a file", .timeLimit(.minutes(10)))
 struct BankFaultTests {
     @Test("an episode comes back as it was, and nothing but an episode is taken for one", arguments: 1...4)
     func coding(seed: Int) {

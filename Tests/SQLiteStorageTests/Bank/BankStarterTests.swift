@@ -10,7 +10,7 @@ import Testing
 @testable import SQLiteStorage
 
 /// Users who started from what a bank in a file had made, when one of its donors is forgotten.
-@Suite("Users who started from a bank's start", .timeLimit(.minutes(5)))
+@Suite("Users who started from a bank's start", .timeLimit(.minutes(10)))
 struct BankStarterTests {
     let clock = StillClock(now: Timestamp(microseconds: 1_800_000_000_000_000))
     let policy = ConsolidationPolicy()
