@@ -4,7 +4,7 @@ extension ModelCallRecorder {
     /// Makes a call, and records it where it is to be.
     ///
     /// - Parameters:
-    ///   - call: What is known of it. A value and no closure: one that was called here was freed too early by the optimizer (Swift 6.3).
+    ///   - call: What is known of it. A value and no closure: with one, a release build (Swift 6.3) gave damaged records.
     ///   - input: What goes in; not even made where nothing is recorded.
     ///   - body: Makes the call. It is called once, whatever becomes of the record.
     ///   - output: What a result holds; called where the call is recorded.
