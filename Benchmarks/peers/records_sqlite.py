@@ -3,7 +3,7 @@
     python3 Benchmarks/peers/records_sqlite.py FILE [ROWS]
 
 Makes a new database with the tables and indexes of FILE, a storage file of Attune that holds records, and inserts rows as Attune does:
-by statements of 64 rows, 512 rows in a transaction, with a write-ahead log that is not synced. Python's part is the binding of values.
+by statements of 64 rows, 1,024 rows in a transaction, with a write-ahead log that is not synced. Python's part is the binding of values.
 """
 import os
 import random
@@ -12,12 +12,11 @@ import sys
 import tempfile
 import time
 
-TABLES = ("projects", "recordings", "traces", "spans", "record_contents")
+TABLES = ("projects", "recordings", "traces", "series", "spans", "record_contents")
 SPANS = (
-    "ref, project, id, trace, recording, kind, name, status, severity, started_at, duration, request_model, agent, created_at,"
-    " updated_at"
+    "ref, project, id, trace, series, kind, status, severity, started_at, duration, request_model, created_at, updated_at"
 )
-A_STATEMENT, A_TRANSACTION = 64, 512
+A_STATEMENT, A_TRANSACTION = 64, 1024
 
 
 def identifier(moment):
@@ -47,15 +46,19 @@ def measure(definitions, folder, size, rows):
         database.execute(
             "INSERT INTO traces (ref, project, id, created_at, updated_at) VALUES (?, 1, ?, 0, 0)", (task + 1, str(task))
         )
-    spans, contents = statement(f"spans ({SPANS})", 15), statement("record_contents (span, input, output)", 3)
+        database.execute(
+            "INSERT INTO series (ref, project, recording, name, agent) VALUES (?, 1, 1, 'TEXT_LARGE', ?)",
+            (task + 1, f"agent {task}"),
+        )
+    spans, contents = statement(f"spans ({SPANS})", 13), statement("record_contents (span, input, output)", 3)
     half, start = "x" * (size // 2 - 2), time.time_ns() // 1000
     batches = []
     for first in range(1, rows + 1, A_STATEMENT):
         values = []
         for ref in range(first, first + A_STATEMENT):
             moment = start + 20 * ref
-            values += (ref, 1, identifier(moment), ref % 8 + 1, 1, "model_call", "TEXT_LARGE", "completed", "info", moment, 1)
-            values += (str(ref), f"agent {ref % 8}", moment, moment)
+            values += (ref, 1, identifier(moment), ref % 8 + 1, ref % 8 + 1, "model_call", "completed", "info", moment)
+            values += (1, str(ref), moment, moment)
         texts = [value for ref in range(first, first + A_STATEMENT) for value in (ref, f'"{half}"', f'"{half}"')]
         batches.append((values, texts))
     begin = time.perf_counter()

@@ -55,11 +55,8 @@ final class LogCheckpoints: Sendable {
         }
         guard begins else { return }
         copier.schedule { connection in
-            if let connection { self.copy(connection) }
-            let isLong = self.state.withLock { state in
-                state.isCopying = false
-                return state.last >= Self.mostPages
-            }
+            let isLong = self.copyInBackground(connection)
+            self.state.withLock { $0.isCopying = false }
             if isLong {
                 self.writer.schedule { connection in
                     if let connection { self.copy(connection) }
@@ -80,13 +77,34 @@ final class LogCheckpoints: Sendable {
         }
     }
 
+    /// Copies what there is. A log that has to begin anew is copied again while that leaves much less: what came meanwhile is what a
+    /// commit waits for.
+    ///
+    /// - Returns: Whether the log has to begin anew.
+    private func copyInBackground(_ connection: Connection?) -> Bool {
+        guard let connection else { return false }
+        var left = Int.max
+        while true {
+            let copied = copy(connection)
+            let pages = state.withLock { $0.last }
+            if pages < Self.mostPages { return false }
+            guard pages - copied < left / 2, pages - copied > Self.duePages / 8 else { return true }
+            left = pages - copied
+        }
+    }
+
     /// Copies as far as readers allow, and waits for nobody.
-    private func copy(_ connection: Connection) {
+    ///
+    /// - Returns: How many pages of the log are in the file.
+    @discardableResult
+    private func copy(_ connection: Connection) -> Int {
+        var copied = 0
         do {
-            try connection.run("PRAGMA wal_checkpoint(PASSIVE)")
+            try connection.run("PRAGMA wal_checkpoint(PASSIVE)") { copied = Int($0.integer(2)) }
         } catch {
             health.note(error)
         }
+        return copied
     }
 
     func close() async { await copier?.close() }

@@ -169,7 +169,7 @@ enum Schema {
     /// What a file defines; unequal to anything expected where it defines more than we would read.
     private static func definitions(_ connection: Connection) throws(StorageError) -> Set<String> {
         var all = Set<String>()
-        try connection.run("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 100") { all.insert($0.text(0)) }
+        try connection.run("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 200") { all.insert($0.text(0)) }
         return all
     }
 }

@@ -5,7 +5,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case missing, inUse, notAStore, newerSchema, damaged, full, readOnly, locked, inputOutput, closed, tooLarge,
+            case missing, inUse, notAStore, newerSchema, olderSchema, damaged, full, readOnly, locked, inputOutput,
+                closed, tooLarge,
                 exists
         }
         private let kind: Kind
@@ -20,6 +21,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         public static let notAStore = Code(kind: .notAStore)
         /// A newer version of Attune made the file.
         public static let newerSchema = Code(kind: .newerSchema)
+        /// An older version of Attune made the tables, which whoever only reads cannot bring up to date.
+        public static let olderSchema = Code(kind: .olderSchema)
         /// What is in the file is not what was written there.
         public static let damaged = Code(kind: .damaged)
         /// No space is left on the device.

@@ -49,7 +49,7 @@ public final class ModelCallRecorder: Sendable {
         (self.store, self.queues, self.clock, self.reporting) = (store, queues, clock, reporting)
         let (rows, files) = (RecordQueue<PendingRecord>(queues), RecordQueue<PendingRecord>(queues))
         (self.rows, self.files) = (rows, files)
-        Task.detached { await RecordSink.run(rows, into: store, reporting: reporting) }
+        Task.detached(priority: .high) { await RecordSink.run(rows, into: store, reporting: reporting) }
         Task.detached { await RecordSink.run(files, reporting: reporting) }
     }
 
@@ -246,7 +246,7 @@ extension ModelCallRecorder {
             let deadline = ContinuousClock.now + limit
             // A task that was cancelled waits for nothing.
             while case .full = arrival, ContinuousClock.now < deadline, !Task.isCancelled {
-                do { try await Task.sleep(for: .microseconds(500)) } catch { break }
+                do { try await Task.sleep(for: .milliseconds(2)) } catch { break }
                 arrival = queue.append(record, bytes: bytes, mayWait: true)
             }
             if case .full = arrival { arrival = queue.append(record, bytes: bytes) }

@@ -19,7 +19,7 @@ public struct QueueConfiguration: Sendable, Hashable {
     /// What happens to those that come beyond these.
     public var overflow = OverflowPolicy.dropOldest
     /// The most records that are stored in one transaction.
-    public var batch = 512
+    public var batch = 1_024
 
     /// 16,384 records or 64 MiB; the oldest give way.
     public init() {}

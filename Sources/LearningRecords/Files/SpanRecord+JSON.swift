@@ -55,7 +55,7 @@ extension SpanRecord {
             case .tool: "execute_tool"
             case .embedding: "embeddings"
             case .task: "invoke_agent"
-            case .event, .retrieval: nil
+            case .event, .message, .retrieval: nil
             }
         add("gen_ai.operation.name", operation)
         add("gen_ai.provider.name", provider)
@@ -69,9 +69,4 @@ extension SpanRecord {
         if let cost, cost.isFinite { all.append(("attune.cost", "\(cost)")) }
         return all
     }
-}
-
-extension SpanRecord {
-    /// What a message in the outbox says: the record as it is in a file.
-    package var messageText: String { String(decoding: json, as: UTF8.self) }
 }

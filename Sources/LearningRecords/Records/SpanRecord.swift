@@ -10,6 +10,8 @@ public enum SpanKind: String, Sendable, Hashable, CaseIterable {
     case task
     /// Something that happened, at one moment.
     case event
+    /// Something that somebody said in a conversation.
+    case message
     /// A search.
     case retrieval
     /// An embedding that was made.

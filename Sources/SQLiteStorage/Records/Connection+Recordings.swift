@@ -55,12 +55,12 @@ extension Connection {
         try run(
             """
             UPDATE recordings SET status = ?2, updated_at = ?5,
-                records = (SELECT count(*) FROM spans WHERE recording = ?1),
-                successful = (SELECT count(*) FROM spans WHERE recording = ?1 AND status = 'completed'),
-                failed = (SELECT count(*) FROM spans WHERE recording = ?1 AND status IN ('failed', 'cancelled')),
+                records = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1)),
+                successful = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status = 'completed'),
+                failed = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status IN ('failed', 'cancelled')),
                 dropped = coalesce(?3, dropped),
                 completed_at = coalesce(?4,
-                    (SELECT max(started_at + coalesce(duration, 0)) FROM spans WHERE recording = ?1), started_at)
+                    (SELECT max(started_at + coalesce(duration, 0)) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1)), started_at)
             WHERE ref = ?1
             """,
             [
@@ -76,7 +76,8 @@ extension Connection {
             """
             SELECT count(*), coalesce(sum(spans.status = 'completed'), 0),
                 coalesce(sum(spans.status IN ('failed', 'cancelled')), 0)
-            FROM spans JOIN recordings ON recordings.ref = recording WHERE recordings.project = ? AND recordings.id = ?
+            FROM recordings JOIN series ON series.recording = recordings.ref JOIN spans ON spans.series = series.ref
+            WHERE recordings.project = ? AND recordings.id = ?
             """, [.integer(project), .string(recording)]
         ) { row in
             totals = RecordingTotals(

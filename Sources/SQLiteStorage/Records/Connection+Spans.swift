@@ -47,14 +47,32 @@ extension Connection {
             after = ref
         }
         let values: [Value] = [
-            .integer(project), .integer(after), .optional(recording), .optional(trace),
-            .optional(query.kind?.rawValue), .optional(query.agent), .optional(query.status?.rawValue),
-            .integer(query.from?.microseconds ?? .min), .integer(query.until?.microseconds ?? .max),
-            .integer(Int64(query.limit)),
+            .integer(project), .integer(after), .optional(trace), .optional(query.kind?.rawValue),
+            .optional(query.status?.rawValue), .integer(query.from?.microseconds ?? .min),
+            .integer(query.until?.microseconds ?? .max), .integer(Int64(query.limit)),
         ]
         var refs: [Int64] = []
-        try run(Self.statement(for: query), values) { refs.append($0.integer(0)) }
-        return try refs.map { try span($0) }
+        guard trace == nil, recording != nil || query.agent != nil else {
+            let narrowed = trace == nil ? [] : [Value.optional(recording), .optional(query.agent)]
+            try run(Self.statement(for: query), values + narrowed) { refs.append($0.integer(0)) }
+            return try refs.map { try span($0) }
+        }
+        var series: [Int64] = []
+        try run(
+            Self.seriesStatement(for: query), [.integer(project), .optional(recording), .optional(query.agent)]
+        ) { series.append($0.integer(0)) }
+        // The first of all are among the first of each, and none is after the last that counts so far.
+        var end = Int64.max
+        for number in series {
+            try run(Self.statement(for: query), values + [.integer(number), .integer(end)]) {
+                refs.append($0.integer(0))
+            }
+            guard refs.count >= query.limit else { continue }
+            refs.sort()
+            refs.removeSubrange(query.limit...)
+            end = refs.last ?? end
+        }
+        return try refs.sorted().map { try span($0) }
     }
 
     /// The number of a span; `nil` where there is none.
@@ -63,41 +81,46 @@ extension Connection {
             "SELECT ref FROM spans WHERE project = ? AND id = ?", [.integer(project), .string(id.description)])
     }
 
+    /// The series of a recording, an agent, or both.
+    static func seriesStatement(for query: SpanQuery) -> StaticString {
+        if query.recording != nil {
+            "SELECT ref FROM series WHERE recording = ?2 AND +project = ?1 AND (?3 IS NULL OR +agent = ?3)"
+        } else {
+            "SELECT ref FROM series WHERE agent = ?3 AND +project = ?1 AND ?2 IS NULL"
+        }
+    }
+
     /// One statement for each index, since a condition that may be absent keeps SQLite from using one. Rows of an index that are equal
     /// in its columns come in the order of their numbers, which is that of storing. The `+` keeps SQLite
     /// from indexes that would have to be sorted.
     static func statement(for query: SpanQuery) -> StaticString {
         if query.trace != nil {
             """
-            SELECT ref FROM spans WHERE trace = ?4 AND ref > ?2 AND +project = ?1 AND (?3 IS NULL OR recording = ?3)
-                AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR agent = ?6) AND (?7 IS NULL OR status = ?7)
-                AND +started_at >= ?8 AND +started_at < ?9 ORDER BY ref LIMIT ?10
+            SELECT ref FROM spans WHERE trace = ?3 AND ref > ?2 AND +project = ?1
+                AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR status = ?5)
+                AND +started_at >= ?6 AND +started_at < ?7 AND EXISTS (SELECT 1 FROM series
+                    WHERE ref = spans.series AND (?9 IS NULL OR recording = ?9) AND (?10 IS NULL OR agent = ?10))
+            ORDER BY ref LIMIT ?8
             """
-        } else if query.recording != nil {
+        } else if query.recording != nil || query.agent != nil {
             """
-            SELECT ref FROM spans WHERE recording = ?3 AND ref > ?2 AND +project = ?1 AND (?4 IS NULL OR trace = ?4)
-                AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR agent = ?6) AND (?7 IS NULL OR status = ?7)
-                AND +started_at >= ?8 AND +started_at < ?9 ORDER BY ref LIMIT ?10
-            """
-        } else if query.agent != nil {
-            """
-            SELECT ref FROM spans WHERE agent = ?6 AND +project = ?1 AND ref > ?2 AND (?3 IS NULL OR recording = ?3)
-                AND (?4 IS NULL OR trace = ?4) AND (?5 IS NULL OR kind = ?5) AND (?7 IS NULL OR status = ?7)
-                AND +started_at >= ?8 AND +started_at < ?9 ORDER BY ref LIMIT ?10
+            SELECT ref FROM spans WHERE series = ?9 AND ref > ?2 AND ref < ?10 AND +project = ?1
+                AND (?3 IS NULL OR +trace = ?3) AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR status = ?5)
+                AND +started_at >= ?6 AND +started_at < ?7 ORDER BY ref LIMIT ?8
             """
         } else if let status = query.status, status != .completed {
             // The condition of the index again: a parameter alone does not tell SQLite that it serves.
             """
-            SELECT ref FROM spans WHERE status = ?7 AND +project = ?1
+            SELECT ref FROM spans WHERE status = ?5 AND +project = ?1
                 AND (status = 'failed' OR status = 'cancelled' OR status = 'running' OR status = 'pending') AND ref > ?2
-                AND (?3 IS NULL OR recording = ?3) AND (?4 IS NULL OR trace = ?4) AND (?5 IS NULL OR kind = ?5)
-                AND (?6 IS NULL OR agent = ?6) AND +started_at >= ?8 AND +started_at < ?9 ORDER BY ref LIMIT ?10
+                AND (?3 IS NULL OR trace = ?3) AND (?4 IS NULL OR kind = ?4)
+                AND +started_at >= ?6 AND +started_at < ?7 ORDER BY ref LIMIT ?8
             """
         } else {
             """
-            SELECT ref FROM spans WHERE ref > ?2 AND +project = ?1 AND (?3 IS NULL OR recording = ?3)
-                AND (?4 IS NULL OR trace = ?4) AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR agent = ?6)
-                AND (?7 IS NULL OR status = ?7) AND +started_at >= ?8 AND +started_at < ?9 ORDER BY ref LIMIT ?10
+            SELECT ref FROM spans WHERE ref > ?2 AND +project = ?1 AND (?3 IS NULL OR trace = ?3)
+                AND (?4 IS NULL OR kind = ?4) AND (?5 IS NULL OR status = ?5)
+                AND +started_at >= ?6 AND +started_at < ?7 ORDER BY ref LIMIT ?8
             """
         }
     }
@@ -108,10 +131,11 @@ extension Connection {
         func damaged(_ what: String) -> StorageError { StorageError(.damaged, "spans", what, path: path) }
         try run(
             """
-            SELECT spans.id, traces.id, recordings.id, parent, kind, spans.name, spans.status, severity, error_type, error_message,
+            SELECT spans.id, traces.id, recordings.id, parent, kind, series.name, spans.status, severity, error_type, error_message,
                 spans.started_at, duration, first_chunk, provider, request_model, response_model, input_tokens, output_tokens, cost,
-                tool, external_id, spans.agent, room, entity, message, spans.attributes, input, output, payload
-            FROM spans JOIN traces ON traces.ref = trace LEFT JOIN recordings ON recordings.ref = spans.recording
+                tool, external_id, series.agent, room, entity, message, spans.attributes, input, output, payload
+            FROM spans JOIN traces ON traces.ref = trace JOIN series ON series.ref = spans.series
+                LEFT JOIN recordings ON recordings.ref = series.recording
                 LEFT JOIN record_contents AS contents ON contents.span = spans.ref
             WHERE spans.ref = ?
             """, [.integer(ref)]

@@ -69,7 +69,7 @@ extension RecordSchema {
         """
 
     /// A moment as a text that compares with SQLite's own dates, with microseconds.
-    private static func utc(_ microseconds: String) -> String {
+    static func utc(_ microseconds: String) -> String {
         "strftime('%Y-%m-%d %H:%M:%S', \(microseconds) / 1000000, 'unixepoch') || printf('.%06d', \(microseconds) % 1000000)"
     }
 }

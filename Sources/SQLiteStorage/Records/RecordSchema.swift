@@ -197,11 +197,26 @@ enum RecordSchema {
         CREATE INDEX recordings_by_status ON recordings (status, started_at);
         CREATE INDEX recordings_by_name ON recordings (id);
         """ + views,
+        series + seriesViews,
     ]
 
     /// The version of a file's tables; 0 where there are none yet.
     static func version(_ connection: Connection) throws(StorageError) -> Int {
         Int(try connection.integer("SELECT CAST(value AS INTEGER) FROM properties WHERE name = 'records schema'") ?? 0)
+    }
+
+    /// Whether there are tables to read.
+    ///
+    /// - Throws: ``StorageError``: `olderSchema` where whoever only reads cannot.
+    static func isReadable(_ connection: Connection) throws(StorageError) -> Bool {
+        let version = try version(connection)
+        guard version == 0 || version == migrations.count else {
+            throw StorageError(
+                .olderSchema, "read records",
+                "its tables of records have version \(version), and this version of Attune reads \(migrations.count): open the file "
+                    + "for writing once, which brings them up to date", path: connection.path)
+        }
+        return version > 0
     }
 
     /// Makes the tables, or brings them up to date.

@@ -67,9 +67,9 @@ public final class SQLiteRecordStore: RecordStore {
         let (project, known, clock) = (storage.projectRef, known, clock)
         let stored = try await storage.writing("store records", durability) { connection in
             var writer = SpanWriter(connection, project: project, known: known, at: clock.now)
-            return (refused: try writer.store(spans), runs: writer.made)
+            return (refused: try writer.store(spans), made: writer.made)
         } then: { stored in
-            for (trace, ref) in stored.runs { known.keep(ref, trace: trace) }
+            known.keep(stored.made)
         }
         return stored.refused
     }
@@ -93,7 +93,7 @@ public final class SQLiteRecordStore: RecordStore {
     public func recordings(limit: Int) async throws -> [RecordingRecord] {
         let project = storage.projectRef
         return try await storage.reading("recordings") { connection in
-            guard try RecordSchema.version(connection) > 0 else { return [] }
+            guard try RecordSchema.isReadable(connection) else { return [] }
             return try connection.recordings(project, limit: max(0, limit), only: nil)
         }
     }
@@ -103,7 +103,7 @@ public final class SQLiteRecordStore: RecordStore {
         try query.check()
         let project = storage.projectRef
         return try await storage.reading("spans") { connection in
-            guard try RecordSchema.version(connection) > 0 else { return [] }
+            guard try RecordSchema.isReadable(connection) else { return [] }
             return try connection.spans(query, project)
         }
     }
@@ -112,7 +112,7 @@ public final class SQLiteRecordStore: RecordStore {
     public func totals(of recording: String) async throws -> RecordingTotals {
         let project = storage.projectRef
         return try await storage.reading("totals") { connection in
-            guard try RecordSchema.version(connection) > 0 else { return RecordingTotals() }
+            guard try RecordSchema.isReadable(connection) else { return RecordingTotals() }
             return try connection.totals(of: recording, project)
         }
     }
@@ -121,7 +121,7 @@ public final class SQLiteRecordStore: RecordStore {
     public func count(recording: String? = nil) async throws -> Int {
         let project = storage.projectRef
         return try await storage.reading("count") { connection in
-            guard try RecordSchema.version(connection) > 0 else { return 0 }
+            guard try RecordSchema.isReadable(connection) else { return 0 }
             if let recording { return try connection.totals(of: recording, project).records }
             return Int(
                 try connection.integer("SELECT count(*) FROM spans WHERE project = ?", [.integer(project)]) ?? 0)
@@ -132,7 +132,7 @@ public final class SQLiteRecordStore: RecordStore {
     public func span(_ id: RecordID) async throws -> SpanRecord? {
         let project = storage.projectRef
         return try await storage.reading("span") { connection in
-            guard try RecordSchema.version(connection) > 0 else { return nil }
+            guard try RecordSchema.isReadable(connection) else { return nil }
             return try connection.spanRef(id, project).map { try connection.span($0) }
         }
     }
@@ -153,7 +153,7 @@ public final class SQLiteRecordStore: RecordStore {
         (query.recording, query.limit) = (recording, 500)
         let first = query
         return try await storage.reading("export") { connection in
-            let hasRecords = try RecordSchema.version(connection) > 0
+            let hasRecords = try RecordSchema.isReadable(connection)
             var count = 0
             var problem: (any Error)?
             do throws(TensorFileError) {
@@ -190,7 +190,7 @@ public final class SQLiteRecordStore: RecordStore {
 }
 
 extension SQLiteStorage {
-    /// Whether there are tables of records.
+    /// Whether there are tables of records, of whatever version.
     package func hasRecords() async throws -> Bool {
         try await reading("records") { try RecordSchema.version($0) > 0 }
     }
@@ -214,27 +214,4 @@ private final class RecordClaim: Sendable {
     }
 
     deinit { storage.hasOpenRecords.withLock { $0 = false } }
-}
-
-/// The numbers of recordings and traces that were looked up, of the connection that writes.
-final class KnownRecords: Sendable {
-    private let refs = Lock<(recordings: [String: Int64], traces: [RecordID: Int64])>(([:], [:]))
-    private static let most = 100_000
-
-    func recording(_ id: String) -> Int64? { refs.withLock { $0.recordings[id] } }
-    func trace(_ id: RecordID) -> Int64? { refs.withLock { $0.traces[id] } }
-
-    func keep(_ ref: Int64, recording id: String) {
-        refs.withLock { refs in
-            if refs.recordings.count >= Self.most { refs.recordings.removeAll() }
-            refs.recordings[id] = ref
-        }
-    }
-
-    func keep(_ ref: Int64, trace id: RecordID) {
-        refs.withLock { refs in
-            if refs.traces.count >= Self.most { refs.traces.removeAll() }
-            refs.traces[id] = ref
-        }
-    }
 }

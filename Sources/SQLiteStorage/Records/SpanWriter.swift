@@ -8,8 +8,8 @@ struct SpanWriter {
     private struct Row {
         let place: Int
         let span: SpanRecord
-        let recording: Int64?
         let trace: Int64
+        let series: Int64
     }
 
     let connection: Connection
@@ -19,8 +19,8 @@ struct SpanWriter {
     private var rows: [Row] = []
     private var batch = RowBatch()
     private var refused: [RefusedSpan] = []
-    /// Runs that others know of when the transaction stands.
-    private(set) var made: [RecordID: Int64] = [:]
+    /// Runs and series that others know of when the transaction stands.
+    private(set) var made = KnownRecords.Refs()
 
     init(_ connection: Connection, project: Int64, known: KnownRecords, at now: Timestamp) {
         (self.connection, self.project, self.known, self.now) = (connection, project, known, now)
@@ -35,17 +35,11 @@ struct SpanWriter {
                 refused.append(RefusedSpan(place: place, error: error))
                 continue
             }
-            var recording: Int64?
-            if let id = span.recording {
-                recording = try known.recording(id) ?? connection.recordingRef(id, project)
-                guard let recording else {
-                    refused.append(RefusedSpan(place: place, error: .unknownRecording("store")))
-                    continue
-                }
-                known.keep(recording, recording: id)
+            guard let series = try seriesRef(Series(span)) else {
+                refused.append(RefusedSpan(place: place, error: .unknownRecording("store")))
+                continue
             }
-            let trace = try traceRef(span, recording)
-            rows.append(Row(place: place, span: span, recording: recording, trace: trace))
+            rows.append(Row(place: place, span: span, trace: try traceRef(span), series: series))
             if rows.count == Connection.rowsOfStatement { try keepRows() }
         }
         try keepRows()
@@ -97,10 +91,10 @@ struct SpanWriter {
 
     private static let spans = BatchInsert(
         into: """
-            spans (ref, project, id, trace, recording, parent, kind, name, status, severity, error_type, error_message, started_at,
-                duration, first_chunk, provider, request_model, response_model, input_tokens, output_tokens, cost, tool, external_id,
-                agent, room, entity, message, attributes, created_at, updated_at)
-            """, columns: 30)
+            spans (ref, project, id, trace, series, parent, kind, status, severity, error_type, error_message, started_at, duration,
+                first_chunk, request_model, response_model, input_tokens, output_tokens, cost, external_id, room, entity, message,
+                attributes, created_at, updated_at)
+            """, columns: 26)
     private static let contents = BatchInsert(into: "record_contents (span, input, output, payload)", columns: 4)
     private static let outbox = BatchInsert(
         into: "outbox (project, span, topic, payload, attempts, created_at)", columns: 6)
@@ -113,10 +107,9 @@ struct SpanWriter {
         batch.add(project)
         batch.add { span.id.write(to: &$0) }
         batch.add(row.trace)
-        batch.add(row.recording)
+        batch.add(row.series)
         if let parent = span.parent { batch.add { parent.write(to: &$0) } } else { batch.add(nil as String?) }
         batch.add(span.kind.rawValue)
-        batch.add(span.name)
         batch.add(span.status.rawValue)
         batch.add(span.severity.rawValue)
         batch.add(span.failure?.type)
@@ -124,15 +117,12 @@ struct SpanWriter {
         batch.add(span.startedAt.microseconds)
         batch.add(span.duration)
         batch.add(span.timeToFirstChunk)
-        batch.add(span.provider)
         batch.add(span.requestModel)
         batch.add(span.responseModel)
         batch.add(span.inputTokens)
         batch.add(span.outputTokens)
         batch.add(span.cost)
-        batch.add(span.tool)
         batch.add(span.externalID)
-        batch.add(span.context.agent)
         batch.add(span.context.room)
         batch.add(span.context.entity)
         batch.add(span.context.message)
@@ -151,19 +141,49 @@ struct SpanWriter {
     }
 
     /// The number of a span's run, which is made where there is none.
-    private mutating func traceRef(_ span: SpanRecord, _ recording: Int64?) throws(StorageError) -> Int64 {
-        if let ref = known.trace(span.trace) ?? made[span.trace] { return ref }
+    private mutating func traceRef(_ span: SpanRecord) throws(StorageError) -> Int64 {
+        if let ref = known.trace(span.trace) ?? made.traces[span.trace] { return ref }
         let id = Value.string(span.trace.description)
         try connection.run(
-            "INSERT OR IGNORE INTO traces (project, id, recording, agent, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-            [.integer(project), id, .optional(recording), .optional(span.context.agent), .moment(now)])
+            """
+            INSERT OR IGNORE INTO traces (project, id, recording, agent, created_at, updated_at)
+            VALUES (?1, ?2, (SELECT ref FROM recordings WHERE project = ?1 AND id = ?3), ?4, ?5, ?5)
+            """,
+            [.integer(project), id, .optional(span.recording), .optional(span.context.agent), .moment(now)])
         var ref: Int64? = connection.lastInsertedRow
         if connection.changes == 0 {
             ref = try connection.integer(
                 "SELECT ref FROM traces WHERE project = ? AND id = ?", [.integer(project), id])
         }
         guard let ref else { throw StorageError(.damaged, "store", "a run has no number", path: connection.path) }
-        made[span.trace] = ref
+        made.traces[span.trace] = ref
+        return ref
+    }
+
+    /// The number of a series, which is made where there is none; `nil` for one of a recording that is not there.
+    private mutating func seriesRef(_ series: Series) throws(StorageError) -> Int64? {
+        if let ref = known.series(series) ?? made.series[series] { return ref }
+        var recording: Int64?
+        if let id = series.recording {
+            recording = try connection.recordingRef(id, project)
+            if recording == nil { return nil }
+        }
+        let values: [Value] = [
+            .integer(project), .optional(recording), .string(series.name), .optional(series.agent),
+            .optional(series.provider), .optional(series.tool),
+        ]
+        var ref = try connection.integer(
+            """
+            SELECT ref FROM series
+            WHERE project = ?1 AND recording IS ?2 AND name = ?3 AND agent IS ?4 AND provider IS ?5 AND tool IS ?6
+            """, values)
+        if ref == nil {
+            try connection.run(
+                "INSERT INTO series (project, recording, name, agent, provider, tool) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                values)
+            ref = connection.lastInsertedRow
+        }
+        made.series[series] = ref
         return ref
     }
 
@@ -208,22 +228,21 @@ struct SpanWriter {
         let span = row.span
         try connection.run(
             """
-            UPDATE spans SET trace = ?2, recording = ?3, parent = ?4, kind = ?5, name = ?6, status = ?7, severity = ?8,
-                error_type = ?9, error_message = ?10, started_at = ?11, duration = ?12, first_chunk = ?13, provider = ?14,
-                request_model = ?15, response_model = ?16, input_tokens = ?17, output_tokens = ?18, cost = ?19, tool = ?20,
-                external_id = ?21, agent = ?22, room = ?23, entity = ?24, message = ?25, attributes = ?26, updated_at = ?27
+            UPDATE spans SET trace = ?2, series = ?3, parent = ?4, kind = ?5, status = ?6, severity = ?7, error_type = ?8,
+                error_message = ?9, started_at = ?10, duration = ?11, first_chunk = ?12, request_model = ?13, response_model = ?14,
+                input_tokens = ?15, output_tokens = ?16, cost = ?17, external_id = ?18, room = ?19, entity = ?20, message = ?21,
+                attributes = ?22, updated_at = ?23
             WHERE ref = ?1
             """,
             [
-                .integer(ref), .integer(row.trace), .optional(row.recording), .optional(span.parent?.description),
-                .string(span.kind.rawValue), .string(span.name), .string(span.status.rawValue),
-                .string(span.severity.rawValue), .optional(span.failure?.type), .optional(span.failure?.message),
-                .moment(span.startedAt), .optional(span.duration), .optional(span.timeToFirstChunk),
-                .optional(span.provider), .optional(span.requestModel), .optional(span.responseModel),
-                .optional(span.inputTokens), .optional(span.outputTokens), span.cost.map { .real($0) } ?? .null,
-                .optional(span.tool), .optional(span.externalID), .optional(span.context.agent),
-                .optional(span.context.room), .optional(span.context.entity), .optional(span.context.message),
-                .optional(span.attributes), .moment(now),
+                .integer(ref), .integer(row.trace), .integer(row.series), .optional(span.parent?.description),
+                .string(span.kind.rawValue), .string(span.status.rawValue), .string(span.severity.rawValue),
+                .optional(span.failure?.type), .optional(span.failure?.message), .moment(span.startedAt),
+                .optional(span.duration), .optional(span.timeToFirstChunk), .optional(span.requestModel),
+                .optional(span.responseModel), .optional(span.inputTokens), .optional(span.outputTokens),
+                span.cost.map { .real($0) } ?? .null, .optional(span.externalID), .optional(span.context.room),
+                .optional(span.context.entity), .optional(span.context.message), .optional(span.attributes),
+                .moment(now),
             ])
     }
 }
@@ -236,6 +255,7 @@ extension SpanKind {
         case .tool: "tool_executions"
         case .task: "agent_tasks"
         case .event: "agent_events"
+        case .message: "messages"
         case .retrieval: "retrievals"
         case .embedding: "embeddings"
         }

@@ -1,0 +1,40 @@
+internal import LearningRecords
+internal import TensorCore
+
+/// What many spans have in common: it stands in a row of its own, once, so that a span's row is short and one index serves all of it.
+struct Series: Hashable {
+    let recording: String?
+    let name: String
+    let agent: String?
+    let provider: String?
+    let tool: String?
+
+    init(_ span: SpanRecord) {
+        (recording, name, agent) = (span.recording, span.name, span.context.agent)
+        (provider, tool) = (span.provider, span.tool)
+    }
+}
+
+/// The numbers of traces and series that were looked up, of the connection that writes.
+final class KnownRecords: Sendable {
+    struct Refs {
+        var traces: [RecordID: Int64] = [:]
+        var series: [Series: Int64] = [:]
+    }
+
+    private let refs = Lock<Refs>(Refs())
+    private static let most = 100_000
+
+    func trace(_ id: RecordID) -> Int64? { refs.withLock { $0.traces[id] } }
+    func series(_ series: Series) -> Int64? { refs.withLock { $0.series[series] } }
+
+    /// Keeps what a transaction made that stands.
+    func keep(_ made: Refs) {
+        refs.withLock { refs in
+            if refs.traces.count >= Self.most { refs.traces.removeAll() }
+            if refs.series.count >= Self.most { refs.series.removeAll() }
+            refs.traces.merge(made.traces) { $1 }
+            refs.series.merge(made.series) { $1 }
+        }
+    }
+}
