@@ -37,6 +37,7 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLapacke", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "CKernels", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])),
@@ -55,18 +56,20 @@ let package = Package(
         module("Reasoning", ["LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         module("Personalization", ["Reasoning", "LoRA", "TensorCore", "Telemetry"]),
         module("Evaluation", ["Personalization", "Reasoning", "LoRA", "TensorCore"]),
-        module("LearningRecords", ["Reasoning", "TensorCore", "Telemetry"]),
+        module("LearningRecords", ["Reasoning", "TensorCore", "Telemetry", "CCrypto"]),
         module(
             "SQLiteStorage",
             [
                 "LearningRecords", "Personalization", "Reasoning", "LoRA", "TensorCore", "CSQLite", "CPageChecksums",
             ]),
+        module("LearningLoop", ["LearningRecords", "Personalization", "LoRA", "TensorCore"]),
         module("StorageTesting", ["LearningRecords", "Reasoning", "Personalization", "LoRA", "TensorCore"]),
         module(
             "Attune",
             [
-                "SQLiteStorage", "LearningRecords", "Evaluation", "Personalization", "Reasoning", "LoRA", "TensorCore",
-                "Telemetry",
+                "SQLiteStorage", "LearningLoop", "LearningRecords", "Evaluation", "Personalization", "Reasoning",
+                "LoRA",
+                "TensorCore", "Telemetry",
             ]),
         .target(
             name: "CAllocations", cSettings: [.enableWarning("all")] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
@@ -79,7 +82,8 @@ let package = Package(
         .executableTarget(
             name: "KillLoop",
             dependencies: [
-                "SQLiteStorage", "StorageTesting", "LearningRecords", "Personalization", "Reasoning", "LoRA",
+                "SQLiteStorage", "StorageTesting", "LearningLoop", "LearningRecords", "Personalization", "Reasoning",
+                "LoRA",
                 "TensorCore",
             ],
             path: "Tests/KillLoop", swiftSettings: settings),
@@ -87,6 +91,12 @@ let package = Package(
         tests("TensorCoreTests", ["TensorCore", "CKernels"]),
         tests("LoRATests", ["LoRA", "TensorCore"]),
         tests("LearningRecordsTests", ["LearningRecords", "StorageTesting", "Reasoning", "TensorCore", "Telemetry"]),
+        tests(
+            "LearningLoopTests",
+            [
+                "LearningLoop", "LearningRecords", "SQLiteStorage", "Personalization", "Reasoning", "LoRA",
+                "TensorCore",
+            ]),
         tests("ReasoningTests", ["Reasoning", "StorageTesting", "LoRA", "TensorCore", "Telemetry", "CHnsw"]),
         tests(
             "PersonalizationTests",

@@ -1,5 +1,6 @@
 // The umbrella: `import Attune` gives every public symbol of the modules below it.
 @_exported public import Evaluation
+@_exported public import LearningLoop
 @_exported public import LearningRecords
 @_exported public import LoRA
 @_exported public import Personalization

@@ -128,6 +128,22 @@ final class Connection: @unchecked Sendable {
         }
     }
 
+    /// Runs a statement that was put together, prepared for this once. What comes from outside is bound, never in its text.
+    func runOnce(
+        _ sql: String, _ values: [Value], _ row: (Row) throws(StorageError) -> Void
+    ) throws(StorageError) {
+        let statement = try prepared(sql)
+        let bound = statement.bind(values)
+        guard bound == SQLITE_OK else { throw failure("bind", bound) }
+        while true {
+            switch statement.step() {
+            case SQLITE_ROW: try row(Row(statement))
+            case SQLITE_DONE: return
+            case let status: throw failure(Self.operation(sql), status)
+            }
+        }
+    }
+
     private func statement(_ sql: StaticString) throws(StorageError) -> Statement {
         let key = StatementKey(sql)
         if let known = statements[key] { return known }

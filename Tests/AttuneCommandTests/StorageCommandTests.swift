@@ -106,9 +106,9 @@ import Testing
         #expect(stale[0]["users"] as? [String] == readers.sorted())
         // A reader's own updates are in no prior; what was stale before is listed still.
         let none = await forget(readers[3])
-        #expect(none.code == .success && none.output.contains("stale_priors       1\n"))
+        #expect(none.code == .success && none.output.contains("stale_priors        1\n"))
         let text = await forget("bob").output
-        #expect(text.contains("stale_priors       1\nPrior "))
+        #expect(text.contains("stale_priors        1\nPrior "))
         #expect(text.contains("Prior \(hash) is stale. 21 started from it: reader 0, reader 1, "))
         #expect(text.hasSuffix(" and 1 more.\n"))
         #expect(await attune("verify", folder("a.db")).code == .success)

@@ -4,7 +4,7 @@ import SQLiteStorage
 
 /// A recording of model calls while its process is killed, and what looks at it afterwards.
 struct Capturing {
-    private let store: SQLiteRecordStore
+    let store: SQLiteRecordStore
 
     init(_ storage: SQLiteStorage) async throws { store = try await SQLiteRecordStore(storage) }
 

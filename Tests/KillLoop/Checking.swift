@@ -33,7 +33,9 @@ enum Checking {
         let lines = try lines(acknowledgements)
         var (users, count) = said(lines)
         let storage = try await SQLiteStorage(path: path)
-        for user in try await storage.journalledUsers() where users[user] == nil { users[user] = User() }
+        for user in try await storage.journalledUsers() where users[user] == nil && user != Telling.user {
+            users[user] = User()
+        }
         let configuration = Script.configuration(round: 0)
         let engine = try PersonalizationEngine(configuration: configuration, store: storage, journal: storage)
         let reference = try Reference()
@@ -54,12 +56,14 @@ enum Checking {
         if let mismatch = verification.mismatches.first { fail("\(mismatch.user): \(mismatch.reason)") }
         try checkErased(users.filter { $0.value.isErased }.map(\.key), path)
         let episodes = try await Banking(storage).check(acknowledgements)
-        let records = try await Capturing(storage).check(lines)
+        let capturing = try await Capturing(storage)
+        let records = try await capturing.check(lines)
+        let telling = try await Telling(capturing.store).check(lines, engine)
         await storage.close()
         print(
             "\(count) acknowledged in this file, \(verification.entries) entries, \(verification.unsavedEntries) in the "
                 + "journal alone; forgotten: \(gone) users, \(pieces) pieces of feedback of others; "
-                + "bank: \(episodes); \(records)")
+                + "bank: \(episodes); \(records); \(telling)")
     }
 
     private static func lines(_ path: String) throws -> [Line] {

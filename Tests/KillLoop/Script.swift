@@ -59,6 +59,9 @@ enum Line {
     case recording(String)
     case recorded(String, UInt64)
     case ended(String)
+    /// A task was told to its end; a message was delivered.
+    case told(String)
+    case delivered(Int64)
 
     var text: String {
         switch self {
@@ -75,6 +78,8 @@ enum Line {
         case .recording(let id): "recording\t\(id)\n"
         case .recorded(let id, let count): "recorded\t\(id)\t\(count)\n"
         case .ended(let id): "ended\t\(id)\n"
+        case .told(let id): "told\t\(id)\n"
+        case .delivered(let sequence): "delivered\t\(sequence)\n"
         }
     }
 
@@ -96,6 +101,8 @@ enum Line {
         case ("recording", 0): self = .recording(user)
         case ("recorded", 1): self = .recorded(user, numbers[0])
         case ("ended", 0): self = .ended(user)
+        case ("told", 0): self = .told(user)
+        case ("delivered", 0): self = .delivered(Int64(user) ?? -1)
         default: return nil
         }
     }

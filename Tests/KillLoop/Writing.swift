@@ -28,6 +28,10 @@ enum Writing {
             group.addTask { try await bank.store(round) }
             group.addTask { try await bank.consolidate() }
             group.addTask { try await records.record() }
+            let telling = Telling(records.store)
+            group.addTask { try await telling.tell() }
+            group.addTask { try await telling.follow() }
+            group.addTask { try await telling.learn(engine) }
             // Much more often than an application would, so that kills hit it.
             group.addTask {
                 while true {

@@ -7,6 +7,8 @@ struct ForgetCommand: Command {
     let user: String
     let feedback: FeedbackID?
     let replaysStarters: Bool
+    /// A folder of files of records that is reached too.
+    let recordFiles: String?
     let format: OutputFormat
     let showsProgress: Bool
 
@@ -27,7 +29,7 @@ struct ForgetCommand: Command {
             "Nobody else may have the file open for writing. While somebody reads it bytes may stay in its log: 'erased' is "
                 + "false then, and 'attune compact' removes them later. In the file's bank the user's episodes go, and skills and "
                 + "starts that they gave to are made again without them, and from the file's records of model calls the contents go that "
-                + "are about them. A bank elsewhere isn't reached, nor files of records.",
+                + "are about them. A bank elsewhere isn't reached, nor files of records: 'attune data erase' reaches those.",
         ],
         arguments: [.storageFile],
         options: [
@@ -51,7 +53,18 @@ struct ForgetCommand: Command {
         ],
         exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
 
+    /// For a whole user, with files of records.
+    init(
+        file: String, project: String, user: String, replaysStarters: Bool, recordFiles: String?, format: OutputFormat,
+        showsProgress: Bool
+    ) {
+        (self.file, self.project, self.user, feedback) = (file, project, user, nil)
+        (self.replaysStarters, self.recordFiles) = (replaysStarters, recordFiles)
+        (self.format, self.showsProgress) = (format, showsProgress)
+    }
+
     init(_ arguments: ParsedArguments) throws(UsageError) {
+        recordFiles = nil
         file = arguments.storageFile
         project = arguments.project
         user = try arguments.user("whom to forget", for: Self.specification)
@@ -92,8 +105,9 @@ struct ForgetCommand: Command {
                 try await storage.users() + storage.journalledUsers()
             }
             let entries = try await storage.removeEntries(of: user, isForgotten: true)
-            let contents = try await eraseRecords(storage)
-            if contents > 0 { isKnown = true }
+            let records = try await eraseRecords(storage)
+            let files = try await recordFiles.map { RecordFiles(folder: $0) }?.erase(user)
+            if records != RecordErasure() || files ?? 0 > 0 { isKnown = true }
             let bank: ForgettingReport
             do {
                 bank = try await forgetInBank(storage, console)
@@ -111,7 +125,10 @@ struct ForgetCommand: Command {
             isErased = try await Self.erase(storage)
             facts = [
                 ("user", .string(user)), ("had_saved_adapter", .bool(hadAdapter)),
-                ("removed_entries", .integer(entries)), ("removed_contents", .integer(contents)),
+                ("removed_entries", .integer(entries)), ("removed_contents", .integer(records.contents)),
+                ("changed_records", .integer(records.spans)), ("removed_messages", .integer(records.messages)),
+                ("changed_scores", .integer(records.scores)), ("removed_embeddings", .integer(records.embeddings)),
+                ("changed_workflows", .integer(records.workflows)),
                 ("removed_episodes", .integer(bank.episodes)),
                 ("skills_made_again", .integer(bank.rederived.count)), ("skills_retired", .integer(bank.retired.count)),
             ]
@@ -119,6 +136,7 @@ struct ForgetCommand: Command {
                 facts.append(("adapters_made_again", .integer(replay.replayed.count)))
                 facts.append(("made_again_from_nothing", .integer(replay.fromNothing.count)))
             }
+            if let files { facts.append(("removed_files", .integer(files))) }
             facts.append(("erased", .bool(isErased)))
         }
         await storage.close()
@@ -196,10 +214,10 @@ struct ForgetCommand: Command {
         return CommandFailure(ExitCode(for: error), text)
     }
 
-    /// Deletes the contents of model calls about the user; how many there were.
-    private func eraseRecords(_ storage: SQLiteStorage) async throws -> Int {
-        guard try await storage.hasRecords() else { return 0 }
-        return try await SQLiteRecordStore(storage).eraseContents(about: user)
+    /// Erases the user in the file's records; what was there of them.
+    private func eraseRecords(_ storage: SQLiteStorage) async throws -> RecordErasure {
+        guard try await storage.hasRecords() else { return RecordErasure() }
+        return try await SQLiteRecordStore(storage).erase(user)
     }
 
     /// Takes the user out of the file's bank, if it holds anything: what others have of them there is made again without them.

@@ -129,7 +129,7 @@ public final class RecordFiles: Sendable {
         }
     }
 
-    private func running<R: Sendable>(
+    func running<R: Sendable>(
         _ body: @escaping @Sendable () throws(RecordError) -> R
     ) async throws(RecordError) -> R {
         let result = await withCheckedContinuation {

@@ -134,6 +134,10 @@ extension RecordError {
         RecordError(.unknownRecording, operation, "there is no recording of this identifier")
     }
 
+    package static func unknownSpan(_ operation: String) -> RecordError {
+        RecordError(.unknownSpan, operation, "there is no span of this identifier")
+    }
+
     package static func duplicateExternalID(_ operation: String) -> RecordError {
         RecordError(.duplicate, operation, "another span of the kind has this external identifier")
     }

@@ -89,7 +89,7 @@ public struct RecordError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The kind of failure. More may be added; switch with a default.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
-            case alreadyRecording, notRecording, unknownRecording, duplicate, invalid, files
+            case alreadyRecording, notRecording, unknownRecording, unknownSpan, duplicate, invalid, files
         }
         private let kind: Kind
 
@@ -99,6 +99,8 @@ public struct RecordError: Error, Sendable, Hashable, CustomStringConvertible {
         public static let notRecording = Code(kind: .notRecording)
         /// There is no recording of that identifier.
         public static let unknownRecording = Code(kind: .unknownRecording)
+        /// There is no span of that identifier.
+        public static let unknownSpan = Code(kind: .unknownSpan)
         /// An identifier is there already.
         public static let duplicate = Code(kind: .duplicate)
         /// A value is out of its range.

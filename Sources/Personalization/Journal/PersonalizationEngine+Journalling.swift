@@ -100,6 +100,9 @@ extension PersonalizationEngine {
         }
     }
 
+    /// Whether changes go to a journal before they are acknowledged, so that feedback with a name is learned once.
+    public var hasJournal: Bool { isJournalling }
+
     /// Whether changes go to a journal before they are acknowledged.
     var isJournalling: Bool { journalHub.map { $0.durability != .none } ?? false }
 

@@ -217,6 +217,8 @@ package final class EpisodeQueue: Sendable {
             }
             guard hasReturned(runner) else { return }
             tell(results, of: episodes.count)
+            // Who waits for what is on its way finds it counted.
+            state.withLock { state in if state.runner == runner { state.inHand = nil } }
         }
     }
 
@@ -263,7 +265,7 @@ package final class EpisodeQueue: Sendable {
     private func hasReturned(_ runner: UInt64) -> Bool {
         let (counts, next) = state.withLock { state -> (Bool, UInt64?) in
             guard state.runner != runner else {
-                state.inHand = nil
+                state.inHand?.since = nil
                 return (true, nil)
             }
             let wasStalled = state.abandoned.count >= Self.mostAbandoned

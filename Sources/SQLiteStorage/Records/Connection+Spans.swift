@@ -2,31 +2,6 @@ internal import LearningRecords
 internal import Reasoning
 
 extension Connection {
-    /// Deletes all contents about a subject, with the messages that hold them, and takes what may name it out of spans and recordings.
-    ///
-    /// - Returns: How many contents were deleted.
-    func eraseContents(about subject: String, _ project: Int64, _ now: Timestamp) throws(StorageError) -> Int {
-        let about: [Value] = [.integer(project), .string(subject)]
-        let deleted = try integer(
-            """
-            SELECT sum((input IS NOT NULL) + (output IS NOT NULL) + (payload IS NOT NULL)) FROM record_contents
-            WHERE span IN (SELECT ref FROM spans WHERE project = ? AND entity = ?)
-            """, about)
-        try run(
-            "DELETE FROM record_contents WHERE span IN (SELECT ref FROM spans WHERE project = ? AND entity = ?)", about)
-        try run("DELETE FROM outbox WHERE span IN (SELECT ref FROM spans WHERE project = ? AND entity = ?)", about)
-        try run(
-            """
-            UPDATE spans SET entity = NULL, room = NULL, message = NULL, attributes = NULL,
-                error_message = CASE WHEN error_message IS NULL THEN NULL ELSE '' END, updated_at = ?3
-            WHERE project = ?1 AND entity = ?2
-            """, about + [.moment(now)])
-        try run(
-            "UPDATE recordings SET subject = '', updated_at = ?3 WHERE project = ?1 AND subject = ?2",
-            about + [.moment(now)])
-        return Int(deleted ?? 0)
-    }
-
     /// Spans in the order in which they were first stored.
     func spans(_ query: SpanQuery, _ project: Int64) throws -> [SpanRecord] {
         var (recording, trace) = (Int64?.none, Int64?.none)

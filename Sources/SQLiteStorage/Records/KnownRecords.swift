@@ -28,6 +28,9 @@ final class KnownRecords: Sendable {
     func trace(_ id: RecordID) -> Int64? { refs.withLock { $0.traces[id] } }
     func series(_ series: Series) -> Int64? { refs.withLock { $0.series[series] } }
 
+    /// Lets go of all: rows were deleted.
+    func forget() { refs.withLock { $0 = Refs() } }
+
     /// Keeps what a transaction made that stands.
     func keep(_ made: Refs) {
         refs.withLock { refs in

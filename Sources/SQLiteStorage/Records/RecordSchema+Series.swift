@@ -87,7 +87,9 @@ extension RecordSchema {
             name TEXT NOT NULL, value REAL NOT NULL, comment TEXT, source TEXT, created_at INTEGER NOT NULL,
             UNIQUE (project, id)) STRICT;
         CREATE TABLE span_embeddings (
-            span INTEGER PRIMARY KEY REFERENCES spans (ref) ON DELETE CASCADE, vector BLOB NOT NULL) STRICT;
+            span INTEGER NOT NULL REFERENCES spans (ref) ON DELETE CASCADE,
+            role TEXT NOT NULL CHECK (role = 'input' OR role = 'output'), vector BLOB NOT NULL,
+            PRIMARY KEY (span, role)) STRICT;
         CREATE TABLE consents (
             project INTEGER NOT NULL REFERENCES projects (ref), subject TEXT NOT NULL, purpose TEXT NOT NULL,
             is_granted INTEGER NOT NULL, updated_at INTEGER NOT NULL,

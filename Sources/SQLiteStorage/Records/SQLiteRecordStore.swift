@@ -26,7 +26,7 @@ public final class SQLiteRecordStore: RecordStore {
     public var place: String { storage.path }
     /// How safe records are when a call has stored them.
     public let durability: Durability
-    private let clock: any ReasoningClock
+    let clock: any ReasoningClock
     let known: KnownRecords
     private let claim: RecordClaim?
 
@@ -184,7 +184,7 @@ public final class SQLiteRecordStore: RecordStore {
         let (project, now) = (storage.projectRef, clock.now)
         let subject = SpanRecord.fitting(subject)
         return try await storage.writing("erase records", durability) { connection in
-            try connection.eraseContents(about: subject, project, now)
+            try connection.erase(subject, project, now).contents
         }
     }
 }

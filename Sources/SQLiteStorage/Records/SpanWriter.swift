@@ -5,7 +5,7 @@ internal import Reasoning
 ///
 /// New ones go in by statements of many rows; from one on that is there already, a statement's rows are kept one by one.
 struct SpanWriter {
-    private struct Row {
+    struct Row {
         let place: Int
         let span: SpanRecord
         let trace: Int64
@@ -18,12 +18,17 @@ struct SpanWriter {
     let now: Timestamp
     private var rows: [Row] = []
     private var batch = RowBatch()
-    private var refused: [RefusedSpan] = []
+    var refused: [RefusedSpan] = []
+    /// Whether a span that is told of again is merged with what is there, and not put in its place.
+    let isMerging: Bool
     /// Runs and series that others know of when the transaction stands.
     private(set) var made = KnownRecords.Refs()
 
-    init(_ connection: Connection, project: Int64, known: KnownRecords, at now: Timestamp) {
+    init(
+        _ connection: Connection, project: Int64, known: KnownRecords, at now: Timestamp, isMerging: Bool = false
+    ) {
         (self.connection, self.project, self.known, self.now) = (connection, project, known, now)
+        self.isMerging = isMerging
     }
 
     /// Keeps spans in their order.
@@ -39,9 +44,17 @@ struct SpanWriter {
                 refused.append(RefusedSpan(place: place, error: .unknownRecording("store")))
                 continue
             }
-            rows.append(Row(place: place, span: span, trace: try traceRef(span), series: series))
-            if rows.count == Connection.rowsOfStatement { try keepRows() }
+            try append(Row(place: place, span: span, trace: try traceRef(span), series: series))
         }
+        return try finish()
+    }
+
+    mutating func append(_ row: Row) throws {
+        rows.append(row)
+        if rows.count == Connection.rowsOfStatement { try keepRows() }
+    }
+
+    mutating func finish() throws -> [RefusedSpan] {
         try keepRows()
         return refused.sorted { $0.place < $1.place }
     }
@@ -134,14 +147,14 @@ struct SpanWriter {
     private mutating func addMessage(_ span: SpanRecord, _ ref: Int64) {
         batch.add(project)
         batch.add(ref)
-        batch.add("training-data.\(span.kind.topic)")
+        batch.add(TrainingTopic(span.kind).rawValue)
         batch.add { $0 += span.json }
         batch.add(0 as Int64)
         batch.add(now.microseconds)
     }
 
     /// The number of a span's run, which is made where there is none.
-    private mutating func traceRef(_ span: SpanRecord) throws(StorageError) -> Int64 {
+    mutating func traceRef(_ span: SpanRecord) throws(StorageError) -> Int64 {
         if let ref = known.trace(span.trace) ?? made.traces[span.trace] { return ref }
         let id = Value.string(span.trace.description)
         try connection.run(
@@ -161,7 +174,7 @@ struct SpanWriter {
     }
 
     /// The number of a series, which is made where there is none; `nil` for one of a recording that is not there.
-    private mutating func seriesRef(_ series: Series) throws(StorageError) -> Int64? {
+    mutating func seriesRef(_ series: Series) throws(StorageError) -> Int64? {
         if let ref = known.series(series) ?? made.series[series] { return ref }
         var recording: Int64?
         if let id = series.recording {
@@ -190,6 +203,7 @@ struct SpanWriter {
     /// Keeps a span that may be there already: one with a final status stays as it is, contents that the new one does not have stay.
     private mutating func keep(_ row: Row) throws {
         let span = row.span
+        if isMerging, let held = try heldRef(span) { return try merge(row, held) }
         let id = Value.string(span.id.description)
         if let external = span.externalID {
             let owner = try connection.integer(
@@ -211,6 +225,11 @@ struct SpanWriter {
             add(row, ref)
             try insertAll(Self.spans)
         }
+        try finish(span, ref)
+    }
+
+    /// Keeps the contents of a span that was kept alone, and tells of it.
+    mutating func finish(_ span: SpanRecord, _ ref: Int64) throws {
         if !span.contents.isEmpty {
             let stored = Self.roles.map { Value.optional(span.contents[$0]?.stored) }
             try connection.run(
@@ -220,11 +239,12 @@ struct SpanWriter {
                 """, [.integer(ref)] + stored)
         }
         guard span.isPublished else { return }
+        batch.removeAll()
         addMessage(span, ref)
         try insertAll(Self.outbox)
     }
 
-    private func update(_ row: Row, _ ref: Int64) throws(StorageError) {
+    func update(_ row: Row, _ ref: Int64) throws(StorageError) {
         let span = row.span
         try connection.run(
             """
@@ -244,20 +264,5 @@ struct SpanWriter {
                 .optional(span.context.entity), .optional(span.context.message), .optional(span.attributes),
                 .moment(now),
             ])
-    }
-}
-
-extension SpanKind {
-    /// The end of the topic of its messages.
-    fileprivate var topic: String {
-        switch self {
-        case .modelCall: "model_calls"
-        case .tool: "tool_executions"
-        case .task: "agent_tasks"
-        case .event: "agent_events"
-        case .message: "messages"
-        case .retrieval: "retrievals"
-        case .embedding: "embeddings"
-        }
     }
 }

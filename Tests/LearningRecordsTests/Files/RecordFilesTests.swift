@@ -189,6 +189,32 @@ import Testing
         #expect(try await recorder.store.recordings(limit: 1).first?.totals.records == 1)
     }
 
+    @Test func anErasureDeletesFilesAndRewritesTheSummary() async throws {
+        let folder = Folder()
+        let recorder = try recorder()
+        let files = RecordFiles(folder: folder.path)
+        let id = try await recorder.enable(.everything, .enhanced(files)).id
+        for (number, subject) in ["ada", "bob", "ada", nil].enumerated() {
+            let call = ModelCall("A", context: SpanContext(agent: "ada", entity: subject))
+            _ = await recorder.record(call, input: .text("call \(number) of \(subject ?? "nobody")")) { "" }
+        }
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
+        let before = try folder.object("\(id)/session_summary.json")
+        try Data("no record".utf8).write(to: URL(filePath: "\(folder.path)/\(id)/notes.json"))
+        #expect(try await files.erase("ada") == 2)
+        #expect(try await files.erase("ada") == 0)
+        let after = try folder.object("\(id)/session_summary.json")
+        let records = try #require(after["records"] as? [[String: Any]])
+        #expect(records.compactMap { $0["input_params"] as? String }.sorted() == ["call 1 of bob", "call 3 of nobody"])
+        #expect(after["started_at"] as? String == before["started_at"] as? String)
+        #expect((after["statistics"] as? [String: Any])?["total"] as? Int == 4)
+        for name in try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/\(id)") {
+            let text = try String(contentsOfFile: "\(folder.path)/\(id)/\(name)", encoding: .utf8)
+            #expect(!text.contains("of ada"), "\(name)")
+        }
+        #expect(try await RecordFiles(folder: folder.path + "/none").erase("ada") == 0)
+    }
+
     @Test func aRecordIsALineAndJSONWhateverItHolds() throws {
         var span = SpanRecord(
             id: RecordID(at: Timestamp(microseconds: 1)), trace: RecordID(at: Timestamp(microseconds: 1)),

@@ -1,0 +1,127 @@
+public import LearningRecords
+internal import LoRA
+public import Personalization
+internal import TensorCore
+
+/// Turns scores of what was made for a subject into feedback that their adapter learns from: each once.
+///
+/// ```swift
+/// try await records.keep(embedding: query, .input, of: span)
+/// try await records.keep(embedding: answer, .output, of: span)
+/// try await records.setConsent(true, of: "ada", to: .personalLearning)
+/// try await records.store([Score(.thumbs, 1, of: span, at: now)])
+/// let report = try await ScoreBridge(records, engine).run()
+/// ```
+///
+/// A score of a span is a reward (``Score/reward``) for the span's output, in the context of its input: the feedback
+/// `reward(_, for: output)` about the embedding of the input, of the user that the span is about (``SpanContext/entity``).
+///
+/// **Once.** The engine's journal keeps a score's identifier in the transaction that keeps the adapter's new state, and learns nothing twice
+/// under one identifier; how far the bridge has come is remembered after that. A process that dies between the two is told the score again, and
+/// changes nothing. So the engine has to have a journal.
+///
+/// **Consent.** Nothing is learned of subjects who did not agree (``ConsentPurpose/personalLearning``, which is off unless granted): their
+/// scores are passed over for good, also when they agree later.
+public struct ScoreBridge: Sendable {
+    private let store: any TrainingDataStore
+    private let engine: PersonalizationEngine
+    private let consumer: String
+
+    /// A bridge from a store to an engine.
+    ///
+    /// - Parameter consumer: Under which name it is remembered how far it has come.
+    /// - Throws: ``RecordError`` (`invalid`) for an engine without a journal.
+    public init(
+        _ store: any TrainingDataStore, _ engine: PersonalizationEngine, consumer: String = "personalization"
+    ) throws(RecordError) {
+        guard engine.hasJournal else {
+            throw RecordError(
+                .invalid, "bridge",
+                "the engine has no journal, without which a score could be learned twice: give it one")
+        }
+        (self.store, self.engine, self.consumer) = (store, engine, consumer)
+    }
+
+    /// Learns from the scores that were stored since the last time.
+    ///
+    /// - Returns: What became of them.
+    /// - Throws: What the store throws, and the engine for other reasons than the feedback itself: what was learned stays so, and the rest is
+    ///   learned the next time.
+    @discardableResult
+    public func run() async throws -> ScoreReport {
+        var report = ScoreReport()
+        var position = try await store.position(of: consumer, in: .scores)
+        while true {
+            let messages = try await store.messages(.scores, after: position, limit: 256)
+            guard let last = messages.last else { return report }
+            for message in messages {
+                try Task.checkCancellation()
+                try await learn(message, &report)
+            }
+            position = last.sequence
+            try await store.advance(consumer, in: .scores, to: position)
+        }
+    }
+
+    private func learn(_ message: OutboxMessage, _ report: inout ScoreReport) async throws {
+        guard let score = Score(message: message.payload), let reward = score.reward else {
+            report.others += 1
+            return
+        }
+        guard let span = try await store.span(score.span), let subject = span.context.entity else {
+            report.withoutSubject += 1
+            return
+        }
+        guard try await store.hasConsent(of: subject, to: .personalLearning) else {
+            report.withoutConsent += 1
+            return
+        }
+        guard let input = try await store.embedding(.input, of: score.span),
+            let output = try await store.embedding(.output, of: score.span)
+        else {
+            report.withoutEmbedding += 1
+            return
+        }
+        let feedback = Feedback(embedding: input, signal: .reward(Float(reward), for: .vector(output)))
+        do {
+            let update = try await engine.updateAdapter(for: subject, with: [feedback], id: score.feedbackID)
+            if update.samples > 0 { report.learned += 1 } else { report.known += 1 }
+        } catch let error as EngineError where Self.isOfFeedback(error.code) {
+            // Told again it would be refused again.
+            report.refused += 1
+        }
+    }
+
+    private static func isOfFeedback(_ code: EngineError.Code) -> Bool {
+        switch code {
+        case .refusedFeedback, .invalidUser, .shapeMismatch, .forgottenUser: true
+        default: false
+        }
+    }
+}
+
+/// What became of scores.
+public struct ScoreReport: Sendable, Hashable {
+    /// An adapter learned from them.
+    public var learned = 0
+    /// An adapter had learned from them already.
+    public var known = 0
+    /// Of a subject who did not agree.
+    public var withoutConsent = 0
+    /// Of spans that are about nobody, or are gone.
+    public var withoutSubject = 0
+    /// Of spans whose input or output was not embedded.
+    public var withoutEmbedding = 0
+    /// Refused by the engine: embeddings of another dimension, a user who was forgotten.
+    public var refused = 0
+    /// Of kinds that say nothing to an adapter.
+    public var others = 0
+
+    /// None.
+    public init() {}
+}
+
+extension Score {
+    /// The name under which an adapter learns from it once.
+    package var feedbackID: FeedbackID { FeedbackID("score \(id)") }
+}

@@ -1,0 +1,220 @@
+import Foundation
+import LearningRecords
+import Reasoning
+import TestSupport
+import Testing
+
+@testable import SQLiteStorage
+
+@Suite("Training data in files")
+struct TrainingExportTests {
+    let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    /// A file with hostile words in it, and what it holds.
+    private func filled() async throws -> SQLiteRecordStore {
+        let store = try await SQLiteRecordStore(folder.storage())
+        let data = TrainingData(store, redaction: .none)
+        let words = ["plain", "", "a,b\r\nc\"d\"", "=1+1", "'quoted", "\u{1F600} \u{2028}", " spaces ", "-5", "\t"]
+        let start = try #require(Timestamp(utc: "2026-11-01T08:00"))
+        for (number, word) in words.enumerated() {
+            let moment = Timestamp(microseconds: start.microseconds + Int64(number) * 86_400_000_000)
+            try await data.storeAgentEvent(
+                AgentEvent(
+                    "e\(word)", id: "event \(number)", agent: number % 2 == 0 ? word : nil, source: word,
+                    payload: number % 3 == 0 ? .text(word) : .json("{\"n\":1e2,\"w\":[]}"), happenedAt: moment))
+            try await data.storeAgentTask(
+                AgentTask(
+                    "t", id: "task \(number)", status: number % 2 == 0 ? .failed : .completed, input: .text(word),
+                    error: word, executionTime: .microseconds(1_234_567 * (number + 1)), startedAt: moment))
+            try await data.storeWorkflow(
+                AgentWorkflow(id: "flow \(number)", name: "w", state: .text(word), agents: [word], tags: [word, word]))
+        }
+        return store
+    }
+
+    private func contents(_ path: String) throws -> Data { try Data(contentsOf: URL(filePath: path)) }
+
+    @Test(
+        "what is exported and read into another file is exported the same",
+        arguments: [
+            TrainingKind.events, .tasks, .workflows,
+        ])
+    func roundTrips(kind: TrainingKind) async throws {
+        let store = try await filled()
+        for (format, isSafe) in [(TrainingFormat.jsonLines, false), (.csv, false), (.csv, true)] {
+            let path = "\(folder.path)/\(kind.rawValue)-\(format)-\(isSafe)"
+            let manifest = try await store.exportForTraining(kind, to: path, format: format, isSpreadsheetSafe: isSafe)
+            #expect(manifest.rows == 9)
+            #expect(try contents(path).count == manifest.bytes)
+            let other = try await SQLiteRecordStore(folder.storage())
+            // Twice: identifiers are there then.
+            for _ in 0..<2 {
+                let count = try await other.importTraining(kind, from: path, format: format, isSpreadsheetSafe: isSafe)
+                #expect(count == 9)
+            }
+            // When a row was written is the file's own.
+            func rows(_ store: SQLiteRecordStore) async throws -> [[TrainingValue]] {
+                let own: Set = kind == .events ? [] : ["created_at", "updated_at"]
+                return try await store.withRows(TrainingQuery(kind)) { rows in
+                    var all: [[TrainingValue]] = []
+                    let places = rows.columns.indices.filter { !own.contains(rows.columns[$0].name) }
+                    try rows.forEach { row in all.append(places.map { row[$0] }) }
+                    return all
+                }
+            }
+            #expect(try await rows(other) == rows(store), "\(format) \(isSafe)")
+        }
+    }
+
+    @Test("a manifest says what the file holds; the digest is that of another program")
+    func manifest() async throws {
+        let store = try await filled()
+        let path = folder.path + "/events.jsonl"
+        let manifest = try await store.exportForTraining(
+            .events, to: path, from: Timestamp(utc: "2026-11-02"), until: Timestamp(utc: "2026-11-04", isEnd: true),
+            filter: .not(.isNull("source")))
+        #expect(manifest.rows == 3)
+        #expect(runProgram("echo '\(manifest.sha256)  \(path)' | sha256sum --check --status") == 0)
+        let read = try #require(
+            JSONSerialization.jsonObject(with: try contents(path + ".manifest.json")) as? [String: Any])
+        #expect(read["rows"] as? Int == 3 && read["sha256"] as? String == manifest.sha256)
+        #expect(
+            read["filter"] as? String == "not source is NULL" && read["schema_version"] as? Int == store.schemaVersion)
+        #expect(read["from"] as? String == "2026-11-02T00:00:00.000000Z")
+        #expect(read["until"] as? String == "2026-11-05T00:00:00.000000Z")
+    }
+
+    @Test("examples are made of calls, and preferences of those that were scored differently")
+    func examples() async throws {
+        let store = try await SQLiteRecordStore(folder.storage())
+        let now = SystemClock().now
+        func call(_ number: Int64, _ input: String, _ output: String, _ reward: Double?, fails: Bool = false)
+            async throws
+        {
+            let moment = Timestamp(microseconds: now.microseconds + number)
+            var span = SpanRecord(
+                id: RecordID(at: moment), trace: RecordID(at: moment), kind: .modelCall, name: "TEXT", startedAt: moment
+            )
+            span.status = fails ? .failed : .completed
+            span.contents = [.input: .text(input), .output: .text(output)]
+            #expect(try await store.store([span]).isEmpty)
+            if let reward { #expect(try await store.store([Score(.reward, reward, of: span.id, at: moment)]).isEmpty) }
+        }
+        try await call(1, "q1", "good", 0.9)
+        try await call(2, "q1", "bad", -0.4)
+        try await call(3, "q1", "middle", 0.1)
+        try await call(4, "q2", "alone", 1)
+        try await call(5, "q3", "same", 0.5)
+        try await call(6, "q3", "other", 0.5)
+        try await call(7, "q4", "failed", nil, fails: true)
+        func lines(_ format: TrainingFormat) async throws -> ([String], TrainingManifest) {
+            let path = "\(folder.path)/\(format)"
+            let manifest = try await store.exportForTraining(.modelCalls, to: path, format: format)
+            return (
+                String(decoding: try contents(path), as: UTF8.self).split(separator: "\n").map(String.init), manifest
+            )
+        }
+        let (chat, manifest) = try await lines(.chat)
+        #expect(manifest.rows == 6 && manifest.skipped == 1)
+        #expect(
+            chat.first == #"{"messages":[{"role":"user","content":"q1"},{"role":"assistant","content":"good"}]}"#)
+        #expect(try await lines(.completion).0.last == #"{"prompt":"q3","completion":"other"}"#)
+        #expect(try await lines(.preference).0 == [#"{"prompt":"q1","chosen":"good","rejected":"bad"}"#])
+        await #expect(throws: RecordError.self) {
+            _ = try await store.exportForTraining(.events, to: folder.path + "/x", format: .chat)
+        }
+    }
+
+    @Test("a file that is wrong anywhere is refused with its line, and nothing of it is kept")
+    func refusedFiles() async throws {
+        let path = folder.path + "/wrong.jsonl"
+        let good = #"{"event_id":"a","event_type":"e"}"#
+        let store = try await SQLiteRecordStore(folder.storage())
+        let wrong = [
+            "{}", #"{"event_type":""}"#, #"{"event_type":"e","severity":"loud"}"#, "[]", #"{"event_type":5}"#,
+            #"{"event_type":"e","created_at":"2026-11-31 00:00:00.000000"}"#, #"{"event_type":"e","payload":"x"#,
+            #"{"event_type":"e","no such column":1}"#,
+        ]
+        for line in wrong {
+            try Data((good + "\n" + line + "\n").utf8).write(to: URL(filePath: path))
+            await #expect(throws: (any Error).self, "\(line)") {
+                _ = try await store.importTraining(.events, from: path)
+            }
+        }
+        #expect(try await store.count() == 0)
+        await #expect(throws: RecordError.self) {
+            _ = try await store.importTraining(.events, from: folder.path + "/none")
+        }
+    }
+
+    @Test("damaged files are read or refused, and never harm", arguments: [UInt64(1), 2])
+    func fuzzedImport(seed: UInt64) async throws {
+        let store = try await filled()
+        var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
+        func random(_ below: Int) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state % UInt64(below))
+        }
+        let other = try await SQLiteRecordStore(folder.storage())
+        var (read, refused) = (0, 0)
+        for kind in [TrainingKind.events, .tasks, .workflows] {
+            for format in [TrainingFormat.jsonLines, .csv] {
+                let path = "\(folder.path)/fuzz"
+                _ = try await store.exportForTraining(kind, to: path, format: format)
+                let whole = Array(try contents(path))
+                for _ in 0..<underSanitizer(10, otherwise: 60) {
+                    var bytes = whole
+                    for _ in 0...random(3) {
+                        switch random(4) {
+                        case 0: bytes[random(bytes.count)] ^= UInt8(1 << random(8))
+                        case 1: bytes.remove(at: random(bytes.count))
+                        case 2: bytes.insert(UInt8(random(256)), at: random(bytes.count))
+                        default: bytes.removeLast(random(bytes.count / 2))
+                        }
+                    }
+                    try Data(bytes).write(to: URL(filePath: path))
+                    do {
+                        _ = try await other.importTraining(kind, from: path, format: format)
+                        read += 1
+                    } catch is TrainingFormatError { refused += 1 } catch is RecordError { refused += 1 }
+                }
+            }
+        }
+        print("import, seed \(seed): \(read) files read, \(refused) refused")
+        #expect(read > 0 && refused > 0)
+    }
+
+    @Test("a full disk loses nothing, and an export on it leaves no file", .enabled(if: SmallDisk.isPossible))
+    func fullDisk() async throws {
+        let disk = try SmallDisk(megabytes: 6, at: folder.path + "/disk")
+        let storage = try await SQLiteStorage(path: disk.path + "/a.db")
+        let store = try await SQLiteRecordStore(storage)
+        let data = TrainingData(store, redaction: .none)
+        let payload = RecordContent.text(String(repeating: "x", count: 4_000))
+        var stored = 0
+        do {
+            while stored < 5_000 {
+                try await data.storeAgentEvents(
+                    (0..<20).map { AgentEvent("e", id: "\(stored + $0)", payload: payload) })
+                stored += 20
+            }
+            Issue.record("the disk never became full")
+        } catch let error as StorageError {
+            #expect(error.code == .full, "\(error)")
+        }
+        #expect(stored > 0)
+        await #expect(throws: (any Error).self) {
+            _ = try await store.exportForTraining(.events, to: disk.path + "/events.jsonl")
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path).allSatisfy { $0.hasPrefix("a.db") })
+        await storage.close()
+        let again = try await SQLiteRecordStore(SQLiteStorage(path: disk.path + "/a.db"))
+        #expect(try await again.count() == stored)
+        #expect(try await again.messages(.agentEvents, after: 0, limit: 10_000).count == stored)
+        await again.storage.close()
+    }
+}
