@@ -6,7 +6,7 @@ import PackageDescription
 let examples = [
     "BasicUse", "RetrievalQuery",
     "WithoutABank", "WithABank", "TransferFromSimilarUsers", "ConsolidationWorkflow", "HotSwappingBanks",
-    "CacheManagement", "ContinualLearning", "RecordingModelCalls",
+    "CacheManagement", "ContinualLearning", "LearningFromScores", "RecordingModelCalls",
 ]
 
 let attune = Target.Dependency.product(name: "Attune", package: "attune")

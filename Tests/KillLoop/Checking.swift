@@ -93,7 +93,7 @@ enum Checking {
                 users[user]?.isForgotten = true
                 users[user]?.isErased = isErased
                 count += 1
-            case .episode, .forgotDonor, .consolidated, .recorded, .ended: count += 1
+            case .episode, .forgotDonor, .consolidated, .recorded, .ended, .told, .delivered: count += 1
             case .forgettingDonor, .recording: break
             }
         }

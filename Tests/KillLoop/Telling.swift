@@ -1,5 +1,6 @@
 import LearningLoop
 import LearningRecords
+import LoRA
 import Personalization
 import Reasoning
 import SQLiteStorage

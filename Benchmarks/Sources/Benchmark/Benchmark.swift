@@ -18,6 +18,7 @@ struct Benchmark {
                Benchmark retrieval [--quick] [--folder DIR] [--format text|json]
                Benchmark bank [--quick] [--folder DIR] [--format text|json]
                Benchmark records [--quick] [--folder DIR] [--format text|json]
+               Benchmark data [--quick] [--folder DIR] [--format text|json]
                Benchmark start [--format text|json]
                Benchmark intervals [--quick] [--format text|json]
 
@@ -39,6 +40,8 @@ struct Benchmark {
                    and memory. Takes minutes, and 2 GB in --folder. --quick takes 20,000.
           records  what recording costs a model call, switched off and on; 100,000 records of eight tasks into a file in
                    --folder. --quick stores 20,000.
+          data     100,000 events, tasks, tools and workflows, told by eight tasks, and told again; an export of a million
+                   rows, with the most memory that it took. --quick takes 8,000 and 20,000.
           start    from the start of a process to its first personalized embedding.
           intervals  no time: how often the 95 % intervals of evaluations hold the truth, in 2,000 made-up ones of 300 users. Takes
                    minutes. --quick makes up 200.
@@ -65,6 +68,7 @@ struct Benchmark {
             case "bank-store": try await bankStore(Array(arguments.dropFirst()))
             case "bank-run": try await bankRun(Array(arguments.dropFirst()))
             case "records": try await records(Options(arguments.dropFirst()))
+            case "data": try await trainingData(Options(arguments.dropFirst()))
             case "start": try start(Options(arguments.dropFirst()))
             case "intervals": try await intervals(Options(arguments.dropFirst()))
             case "--help", "-h": print(usage, terminator: "")
