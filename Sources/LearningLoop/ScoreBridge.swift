@@ -1,7 +1,7 @@
 public import LearningRecords
 internal import LoRA
 public import Personalization
-internal import TensorCore
+public import Reasoning
 
 /// Turns scores of what was made for a subject into feedback that their adapter learns from: each once.
 ///
@@ -26,13 +26,18 @@ public struct ScoreBridge: Sendable {
     private let store: any TrainingDataStore
     private let engine: PersonalizationEngine
     private let consumer: String
+    private let patience: Duration
+    private let clock: any ReasoningClock
 
     /// A bridge from a store to an engine.
     ///
-    /// - Parameter consumer: Under which name it is remembered how far it has come.
+    /// - Parameters:
+    ///   - consumer: Under which name it is remembered how far it has come.
+    ///   - patience: How long a score of a span that is not embedded yet is waited for; those behind it wait too.
     /// - Throws: ``RecordError`` (`invalid`) for an engine without a journal.
     public init(
-        _ store: any TrainingDataStore, _ engine: PersonalizationEngine, consumer: String = "personalization"
+        _ store: any TrainingDataStore, _ engine: PersonalizationEngine, consumer: String = "personalization",
+        patience: Duration = .seconds(60), clock: any ReasoningClock = SystemClock()
     ) throws(RecordError) {
         guard engine.hasJournal else {
             throw RecordError(
@@ -40,6 +45,7 @@ public struct ScoreBridge: Sendable {
                 "the engine has no journal, without which a score could be learned twice: give it one")
         }
         (self.store, self.engine, self.consumer) = (store, engine, consumer)
+        (self.patience, self.clock) = (patience, clock)
     }
 
     /// Learns from the scores that were stored since the last time.
@@ -53,49 +59,56 @@ public struct ScoreBridge: Sendable {
         var position = try await store.position(of: consumer, in: .scores)
         while true {
             let messages = try await store.messages(.scores, after: position, limit: 256)
-            guard let last = messages.last else { return report }
+            if messages.isEmpty { return report }
             for message in messages {
                 try Task.checkCancellation()
-                try await learn(message, &report)
+                guard try await learn(message, &report) else {
+                    try await store.advance(consumer, in: .scores, to: position)
+                    return report
+                }
+                position = message.sequence
             }
-            position = last.sequence
             try await store.advance(consumer, in: .scores, to: position)
         }
     }
 
-    private func learn(_ message: OutboxMessage, _ report: inout ScoreReport) async throws {
+    /// Learns from a score; `false` where it is too early for that.
+    private func learn(_ message: OutboxMessage, _ report: inout ScoreReport) async throws -> Bool {
         guard let score = Score(message: message.payload), let reward = score.reward else {
             report.others += 1
-            return
+            return true
         }
         guard let span = try await store.span(score.span), let subject = span.context.entity else {
             report.withoutSubject += 1
-            return
+            return true
         }
         guard try await store.hasConsent(of: subject, to: .personalLearning) else {
             report.withoutConsent += 1
-            return
+            return true
         }
         guard let input = try await store.embedding(.input, of: score.span),
             let output = try await store.embedding(.output, of: score.span)
         else {
+            if .seconds(clock.now.seconds(since: message.committedAt)) < patience { return false }
             report.withoutEmbedding += 1
-            return
+            return true
         }
         let feedback = Feedback(embedding: input, signal: .reward(Float(reward), for: .vector(output)))
         do {
             let update = try await engine.updateAdapter(for: subject, with: [feedback], id: score.feedbackID)
             if update.samples > 0 { report.learned += 1 } else { report.known += 1 }
-        } catch let error as EngineError where Self.isOfFeedback(error.code) {
-            // Told again it would be refused again.
+        } catch let error as EngineError where Self.isOfUser(error.code) {
+            // Told again it would be refused again, and nobody else's fault it is.
             report.refused += 1
         }
+        return true
     }
 
-    private static func isOfFeedback(_ code: EngineError.Code) -> Bool {
+    /// Whether an error is of one user or their feedback, and not of the place where all are kept.
+    private static func isOfUser(_ code: EngineError.Code) -> Bool {
         switch code {
-        case .refusedFeedback, .invalidUser, .shapeMismatch, .forgottenUser: true
-        default: false
+        case .journalFailed, .storeFailed, .staleVersion: false
+        default: true
         }
     }
 }
@@ -112,7 +125,7 @@ public struct ScoreReport: Sendable, Hashable {
     public var withoutSubject = 0
     /// Of spans whose input or output was not embedded.
     public var withoutEmbedding = 0
-    /// Refused by the engine: embeddings of another dimension, a user who was forgotten.
+    /// Refused by the engine: embeddings of another dimension, a user who was forgotten or whose adapter is damaged.
     public var refused = 0
     /// Of kinds that say nothing to an adapter.
     public var others = 0

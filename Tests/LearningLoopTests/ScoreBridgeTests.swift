@@ -106,7 +106,11 @@ struct ScoreBridgeTests {
         var expected = ScoreReport()
         (expected.withoutConsent, expected.withoutSubject, expected.withoutEmbedding) = (1, 1, 1)
         (expected.refused, expected.others) = (1, 1)
-        let bridge = try ScoreBridge(store, engine)
+        // Those behind one whose embedding may come yet wait with it.
+        var early = ScoreReport()
+        (early.withoutConsent, early.withoutSubject) = (1, 1)
+        #expect(try await ScoreBridge(store, engine, consumer: "patient").run() == early)
+        let bridge = try ScoreBridge(store, engine, patience: .zero)
         #expect(try await bridge.run() == expected)
         #expect(try await personalized(engine, "ada") == embedding(5))
         // Agreeing later does not bring back what was passed over.

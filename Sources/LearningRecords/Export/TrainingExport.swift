@@ -97,6 +97,10 @@ extension TrainingDataStore {
         _ policy: RecordRetention, isDryRun: Bool = false, archivingTo path: String?
     ) async throws -> RetentionReport {
         guard let path else { return try await retain(policy, isDryRun: isDryRun, archive: nil) }
+        var facts = stat()
+        guard unsafe lstat(path, &facts) != 0 else {
+            throw RecordError(.files, "retain records", "there is something at the archive's path already: give another")
+        }
         return try await retain(policy, isDryRun: isDryRun) { rows in
             var problem: (any Error)?
             do throws(TensorFileError) {

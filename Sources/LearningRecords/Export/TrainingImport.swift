@@ -26,11 +26,13 @@ extension TrainingDataStore {
         var now = SystemClock().now
         try reader.forEachBatch { batch in try batch.forEach { try TrainingItem($0, kind, now).check() } }
         var count = 0
+        var sessions: [String: Timestamp] = [:]
         // A closure that keeps would have to wait.
         var batches = try reader.batches()
         while let batch = try batches.next() {
             now = SystemClock().now
             let items = try batch.map { try TrainingItem($0, kind, now) }
+            if kind == .modelCalls { try await begin(items.compactMap(\.span), &sessions) }
             let refused =
                 kind == .workflows
                 ? try await merge(items.compactMap(\.workflow)) : try await merge(items.compactMap(\.span))
@@ -38,7 +40,24 @@ extension TrainingDataStore {
             count += batch.count
             progress(count)
         }
+        for (session, latest) in sessions { _ = try await end(session, dropped: 0, at: latest) }
         return count
+    }
+
+    /// Makes recordings of the sessions of calls where there are none; remembers those that were made, with their latest call's end.
+    private func begin(_ spans: [SpanRecord], _ sessions: inout [String: Timestamp]) async throws {
+        for span in spans {
+            guard let session = span.recording else { continue }
+            let end = Timestamp(microseconds: span.startedAt.microseconds + (span.duration ?? 0))
+            if let latest = sessions[session] {
+                sessions[session] = max(latest, end)
+                continue
+            }
+            do {
+                try await begin(RecordingRecord(id: session, scope: .everything, startedAt: span.startedAt))
+                sessions[session] = end
+            } catch let error as RecordError where error.code == .duplicate {}
+        }
     }
 }
 
@@ -60,16 +79,18 @@ private struct TrainingItem {
                 try values.needed("event_type"), id: values.text("event_id"), agent: values.text("agent_id"),
                 workflow: values.text("workflow_id"), session: values.text("session_id"),
                 source: values.text("source"), payload: values.content("payload"),
-                severity: try values.word("severity") ?? .info, happenedAt: try values.moment("created_at")
+                severity: try values.word("severity") ?? .info, subject: values.text("entity_id"),
+                happenedAt: try values.moment("created_at")
             ).span(id, at: now)
         case .tasks:
             span = AgentTask(
                 try values.needed("task_type"), id: values.text("task_id"), agent: values.text("agent_id"),
-                instance: values.text("instance_id"), priority: values.text("priority"),
+                instance: values.text("instance_id"), priority: values.text("priority").flatMap { $0 == "normal" ? nil : $0 },
                 status: try values.word("status") ?? .pending, input: values.content("input_data"),
                 output: values.content("output_data"), error: values.text("error"),
-                retryCount: values.integer("retry_count"), maxRetries: values.integer("max_retries"),
-                timeoutSeconds: values.integer("timeout_seconds"), executionTime: values.duration,
+                retryCount: values.integer("retry_count", unless: 0), maxRetries: values.integer("max_retries", unless: 3),
+                timeoutSeconds: values.integer("timeout_seconds", unless: 300), executionTime: values.duration,
+                session: values.text("session_id"), subject: values.text("entity_id"),
                 startedAt: try values.began
             ).span(id, at: now)
         case .tools:
@@ -78,6 +99,7 @@ private struct TrainingItem {
                 agent: values.text("agent_id"), task: values.text("task_id"),
                 status: try values.word("status") ?? .completed, input: values.content("input_params"),
                 output: values.content("output_result"), error: values.text("error"), executionTime: values.duration,
+                session: values.text("session_id"), subject: values.text("entity_id"),
                 startedAt: try values.moment("created_at")
             ).span(id, at: now)
         case .messages:
@@ -92,10 +114,10 @@ private struct TrainingItem {
             workflow = AgentWorkflow(
                 id: try values.needed("workflow_id"), name: try values.needed("name"),
                 summary: values.text("description"), type: values.text("workflow_type"), phase: values.text("phase"),
-                currentStep: values.text("current_step"), totalSteps: values.integer("total_steps"),
+                status: try values.word("status") ?? .running, currentStep: values.text("current_step"), totalSteps: values.integer("total_steps"),
                 completedSteps: values.integer("completed_steps"), state: values.content("state_data"),
                 results: values.content("step_results"), agents: values.list("assigned_agents"),
-                error: values.text("error"), metadata: values.text("metadata"), tags: values.list("tags"))
+                error: values.text("error"), metadata: values.text("metadata"), tags: values.list("tags"), subject: values.text("entity_id"))
         }
         span?.isPublished = true
     }
@@ -150,6 +172,11 @@ private struct RowValues {
     func integer(_ name: String) -> Int64? {
         if case .integer(let number) = value(name) { return number }
         return nil
+    }
+
+    /// A number; `nil` for what a row says where nobody said anything.
+    func integer(_ name: String, unless initial: Int64) -> Int64? {
+        integer(name).flatMap { $0 == initial ? nil : $0 }
     }
 
     func flag(_ name: String) -> Bool? {
@@ -217,7 +244,7 @@ private struct TrainingReader {
 
     func batches() throws -> Batches {
         format == .csv
-            ? Batches(source, csv: CSVReader(columns: kind.columns, isSpreadsheetSafe: isSpreadsheetSafe))
+            ? Batches(source, csv: CSVReader(columns: kind.columns, isSpreadsheetSafe: isSpreadsheetSafe, maximumFieldBytes: SpanRecord.largestContent))
             : Batches(source, lines: JSONLinesReader(columns: kind.columns))
     }
 
@@ -228,7 +255,7 @@ private struct TrainingReader {
         private var lines: JSONLinesReader?
         private var place = 0
         private var hasEnded = false
-        private static let (chunk, most) = (1 << 18, 500)
+        private static let (chunk, most, mostBytes) = (1 << 18, 500, 16 << 20)
 
         init(_ source: ByteSource, csv: CSVReader? = nil, lines: JSONLinesReader? = nil) {
             (self.source, self.csv, self.lines) = (source, csv, lines)
@@ -236,9 +263,11 @@ private struct TrainingReader {
 
         mutating func next() throws -> [[TrainingValue]]? {
             var rows: [[TrainingValue]] = []
-            while rows.count < Self.most {
+            var bytes = 0
+            while rows.count < Self.most, bytes < Self.mostBytes {
                 if let row = try row() {
                     rows.append(row)
+                    bytes += row.reduce(0) { $0 + $1.byteCount }
                 } else if place < source.count {
                     let end = min(source.count, place + Self.chunk)
                     do throws(TensorFileError) { feed(try source.bytes(place..<end)) } catch {
@@ -267,6 +296,16 @@ private struct TrainingReader {
         private mutating func finish() {
             csv?.finish()
             lines?.finish()
+        }
+    }
+}
+
+extension TrainingValue {
+    /// The bytes of its text.
+    fileprivate var byteCount: Int {
+        switch self {
+        case .text(let text), .json(let text): text.utf8.count
+        case .null, .integer, .real, .boolean: 8
         }
     }
 }

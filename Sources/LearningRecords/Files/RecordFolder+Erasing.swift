@@ -5,6 +5,7 @@
 #else
     import Darwin
 #endif
+internal import Reasoning
 internal import TensorCore
 
 extension RecordFiles {
@@ -38,24 +39,30 @@ extension RecordFolder {
     }
 
     private static func erase(_ subject: String, in session: String) throws(RecordError) -> Int {
-        let files = try names(in: session).filter { $0.hasSuffix(".json") && $0 != RecordFiles.summary }
-        var about: [String] = []
-        for name in files where try isAbout(subject, "\(session)/\(name)") { about.append(name) }
-        let summary = "\(session)/\(RecordFiles.summary)"
-        var facts = stat()
-        let hasSummary = unsafe lstat(summary, &facts) == 0 && facts.st_mode & S_IFMT == S_IFREG
-        // Before the files: who is interrupted finds them again.
-        if hasSummary, !about.isEmpty {
-            let gone = Set(about)
-            try rewrite(summary, session, files.filter { !gone.contains($0) })
+        let names = try names(in: session)
+        var deleted = 0
+        for name in names where name.hasSuffix(".json") && name != RecordFiles.summary {
+            guard try isAbout(subject, "\(session)/\(name)") else { continue }
+            try delete("\(session)/\(name)")
+            deleted += 1
         }
-        for name in about {
-            guard unsafe unlink("\(session)/\(name)") == 0 || errno == ENOENT else {
-                throw RecordError(
-                    .files, "erase", "a record's file cannot be deleted: \(unsafe String(cString: strerror(errno)))")
-            }
+        if names.contains(RecordFiles.summary) { try rewrite("\(session)/\(RecordFiles.summary)", without: subject) }
+        // What a process that was killed left half written may be about anybody.
+        for name in names where name.hasSuffix(".tmp") {
+            var facts = stat()
+            guard unsafe lstat("\(session)/\(name)", &facts) == 0, facts.st_mode & S_IFMT == S_IFREG,
+                Int64(facts.st_mtim.tv_sec) < SystemClock().now.microseconds / 1_000_000 - 60
+            else { continue }
+            try delete("\(session)/\(name)")
         }
-        return about.count
+        return deleted
+    }
+
+    private static func delete(_ path: String) throws(RecordError) {
+        guard unsafe unlink(path) == 0 || errno == ENOENT else {
+            throw RecordError(
+                .files, "erase", "a record's file cannot be deleted: \(unsafe String(cString: strerror(errno)))")
+        }
     }
 
     /// Whether a record's file names a subject. One that holds no record is nobody's.
@@ -68,26 +75,81 @@ extension RecordFolder {
         } catch {
             throw RecordError(.files, "erase", "a record's file cannot be read: \(error)")
         }
-        guard case .object(let members)? = JSONCheck.value(String(decoding: bytes, as: UTF8.self))?.content,
+        return isAbout(subject, bytes)
+    }
+
+    private static func isAbout(_ subject: String, _ record: [UInt8]) -> Bool {
+        guard case .object(let members)? = JSONCheck.value(String(decoding: record, as: UTF8.self))?.content,
             case .string(let entity)? = members.first(where: { $0.key == "entity_id" })?.value.content
         else { return false }
         return entity == subject
     }
 
-    /// Writes a summary again with fewer records: what is before them stays.
-    private static func rewrite(_ summary: String, _ session: String, _ records: [String]) throws(RecordError) {
-        // Within a JSON string the quotes would be escaped.
-        let beginning = Array(",\"records\":[".utf8)
+    /// Writes a summary again without the records about a subject, which stand on a line each, where there are any.
+    private static func rewrite(_ summary: String, without subject: String) throws(RecordError) {
         do throws(TensorFileError) {
-            let source = try ByteSource(path: summary)
-            let start = try source.bytes(0..<min(source.count, 1 << 20))
-            guard let end = start.firstRange(of: beginning)?.upperBound else { return }
-            let head = Array(start[..<end])
+            var lines = SummaryLines(try ByteSource(path: summary))
+            var isFound = false
+            while let line = try lines.next() { isFound = isFound || isAbout(subject, line.record) }
+            guard isFound else { return }
+            lines = SummaryLines(try ByteSource(path: summary))
             try AtomicFile.write(to: summary, isPrivate: true) { file throws(TensorFileError) in
-                try writeRecords(records, of: session, after: head, to: file)
+                var isFirst = true
+                while let line = try lines.next() {
+                    if line.isHead {
+                        try file.append(line.record)
+                    } else if !isAbout(subject, line.record) {
+                        try file.append(isFirst ? [0x0A] : Array(",\n".utf8))
+                        try file.append(line.record)
+                        isFirst = false
+                    }
+                }
+                try file.append(Array("]}\n".utf8))
             }
         } catch {
-            throw RecordError(.files, "erase", "the summary of a session cannot be written: \(error)")
+            throw RecordError(.files, "erase", "the summary of a session cannot be read or written: \(error)")
         }
+    }
+}
+
+/// The lines of a summary, one at a time in memory: what is before the records, and the records.
+private struct SummaryLines {
+    private let source: ByteSource
+    private var place = 0
+    private var buffer: [UInt8] = []
+    private var isFirst = true
+
+    init(_ source: ByteSource) { self.source = source }
+
+    mutating func next() throws(TensorFileError) -> (record: [UInt8], isHead: Bool)? {
+        var searched = 0
+        while true {
+            if let end = buffer[searched...].firstIndex(of: 0x0A) {
+                defer { buffer.removeSubrange(...end) }
+                return line(buffer[..<end])
+            }
+            searched = buffer.count
+            guard place < source.count else {
+                defer { buffer = [] }
+                return buffer.isEmpty ? nil : line(buffer[...])
+            }
+            let count = min(1 << 18, source.count - place)
+            buffer += try source.bytes(place..<place + count)
+            place += count
+        }
+    }
+
+    /// A line without what stands between records and after the last.
+    private mutating func line(_ bytes: ArraySlice<UInt8>) -> (record: [UInt8], isHead: Bool) {
+        defer { isFirst = false }
+        var record = bytes
+        let end = Array("]}".utf8)
+        if isFirst {
+            // Without records all stands on one line.
+            if record.suffix(3) == Array("[]}".utf8)[...] { record.removeLast(2) }
+            return (Array(record), true)
+        }
+        if record.last == UInt8(ascii: ",") { record.removeLast() } else if record.suffix(2) == end[...] { record.removeLast(2) }
+        return (Array(record), false)
     }
 }

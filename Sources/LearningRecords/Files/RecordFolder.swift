@@ -45,26 +45,19 @@ struct RecordFolder {
                 file throws(TensorFileError) in
                 var head = facts(recording, status, at: moment)
                 head += Array(",\"records\":[".utf8)
-                try writeRecords(records, of: session, after: head, to: file)
+                try file.append(head)
+                var isFirst = true
+                for name in records {
+                    guard let bytes = record("\(session)/\(name)") else { continue }
+                    try file.append(isFirst ? [0x0A] : Array(",\n".utf8))
+                    try file.append(bytes)
+                    isFirst = false
+                }
+                try file.append(Array("]}\n".utf8))
             }
         } catch {
             throw RecordError(.files, "end", "the summary of a session cannot be written: \(error)")
         }
-    }
-
-    /// Writes what is before the records, and the records from their files, of which one at a time is in memory.
-    static func writeRecords(
-        _ records: [String], of session: String, after head: [UInt8], to file: borrowing AtomicFile
-    ) throws(TensorFileError) {
-        try file.append(head)
-        var isFirst = true
-        for name in records {
-            guard let bytes = record("\(session)/\(name)") else { continue }
-            try file.append(isFirst ? [0x0A] : Array(",\n".utf8))
-            try file.append(bytes)
-            isFirst = false
-        }
-        try file.append(Array("]}\n".utf8))
     }
 
     /// A record's file; `nil` where it holds no JSON object: it was cut, or is somebody else's.

@@ -132,13 +132,15 @@ public struct SpanRecord: Sendable, Hashable {
     public var contents: [ContentRole: RecordContent]
     /// Whether it is put into the store's outbox too.
     public var isPublished: Bool
+    /// When it ended, where it is told of without its time: that follows when it is known when it began. Not kept.
+    var endedAt: Timestamp?
 
     /// A step that has begun, and of which nothing else is known.
     public init(id: RecordID, trace: RecordID, kind: SpanKind, name: String, startedAt: Timestamp) {
         (self.id, self.trace, self.kind, self.name, self.startedAt) = (id, trace, kind, name, startedAt)
         (parent, recording, failure, duration, timeToFirstChunk) = (nil, nil, nil, nil, nil)
         (provider, requestModel, responseModel, inputTokens, outputTokens, cost) = (nil, nil, nil, nil, nil, nil)
-        (tool, externalID, attributes) = (nil, nil, nil)
+        (tool, externalID, attributes, endedAt) = (nil, nil, nil, nil)
         status = .running
         severity = .info
         context = SpanContext()

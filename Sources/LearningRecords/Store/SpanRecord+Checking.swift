@@ -1,3 +1,4 @@
+internal import Reasoning
 internal import TensorCore
 
 extension SpanRecord {
@@ -5,6 +6,9 @@ extension SpanRecord {
     public static let longestName = 1_024
     /// The most bytes of one content or of the attributes.
     public static let largestContent = 64 << 20
+
+    /// The first moment that has no text of the form of rows: the year 10000.
+    private static let endOfTime: Int64 = 253_402_300_800_000_000
 
     /// Why it cannot be kept; `nil` where it can.
     package func refusal(_ operation: String) -> RecordError? {
@@ -34,6 +38,10 @@ extension SpanRecord {
             return invalid("the \(what) is \(number), below 0")
         }
         if let error = fault(duration, "duration") { return error }
+        // What a row can say: the years 1970 to 9999.
+        guard (0..<Self.endOfTime).contains(startedAt.microseconds),
+            (duration ?? 0) < Self.endOfTime - startedAt.microseconds
+        else { return invalid("it began or ended before 1970 or after 9999") }
         if let error = fault(timeToFirstChunk, "time to the first chunk") { return error }
         if let error = fault(inputTokens, "input tokens") { return error }
         if let error = fault(outputTokens, "output tokens") { return error }
@@ -72,6 +80,8 @@ extension SpanRecord {
     /// Takes out what a store would refuse: a call is kept, whatever it says of itself.
     mutating func mend() {
         if let cost, !cost.isFinite || cost < 0 { self.cost = nil }
+        startedAt.microseconds = min(max(0, startedAt.microseconds), Self.endOfTime - 1)
+        if let time = duration, time >= Self.endOfTime - startedAt.microseconds { duration = nil }
         func counted(_ tokens: Int64?) -> Int64? { tokens.flatMap { $0 < 0 ? nil : $0 } }
         (inputTokens, outputTokens) = (counted(inputTokens), counted(outputTokens))
         func fit(_ text: inout String?) { if let given = text, !Self.fits(given) { text = Self.cut(given) } }

@@ -53,8 +53,9 @@ public struct AgentTask: Sendable, Hashable {
     }
 
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
-        var span = SpanRecord(id: id, trace: id, kind: .task, name: type, startedAt: startedAt ?? now)
+        var span = SpanRecord(id: id, trace: id, kind: .task, name: type, startedAt: began(now))
         (span.externalID, span.status, span.recording) = (self.id, status, session)
+        span.endedAt = completedAt
         span.severity = status == .failed ? .error : .info
         span.context = SpanContext(agent: agent, entity: subject)
         (span.contents[.input], span.contents[.output]) = (input, output)
@@ -70,6 +71,14 @@ public struct AgentTask: Sendable, Hashable {
         return span
     }
 
+    /// When it began; what has ended and does not say so, as long before its end as it took.
+    private func began(_ now: Timestamp) -> Timestamp {
+        if let startedAt { return startedAt }
+        let end = completedAt ?? now
+        guard status.isFinal, let time = Self.microseconds(executionTime, nil, nil), time >= 0 else { return end }
+        return Timestamp(microseconds: end.microseconds &- time)
+    }
+
     /// The time that something took; unknown unless it or both ends are given.
     static func microseconds(_ time: Duration?, _ start: Timestamp?, _ end: Timestamp?) -> Int64? {
         if let time {
@@ -79,7 +88,7 @@ public struct AgentTask: Sendable, Hashable {
         }
         guard let start, let end else { return nil }
         let (passed, isLarge) = end.microseconds.subtractingReportingOverflow(start.microseconds)
-        return isLarge ? nil : passed
+        return isLarge || passed < 0 ? nil : passed
     }
 }
 
@@ -125,14 +134,23 @@ public struct ToolExecution: Sendable, Hashable {
         self.startedAt = startedAt
     }
 
+    private var took: Int64? { AgentTask.microseconds(executionTime, nil, nil) }
+
+    /// When it began; what has ended and does not say so, as long ago as it took.
+    private func began(_ now: Timestamp) -> Timestamp {
+        if let startedAt { return startedAt }
+        guard status.isFinal, let took, took >= 0 else { return now }
+        return Timestamp(microseconds: now.microseconds &- took)
+    }
+
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
-        var span = SpanRecord(id: id, trace: id, kind: .tool, name: tool, startedAt: startedAt ?? now)
+        var span = SpanRecord(id: id, trace: id, kind: .tool, name: tool, startedAt: began(now))
         (span.externalID, span.status, span.recording, span.tool) = (self.id, status, session, tool)
         span.severity = status == .failed ? .error : .info
         span.context = SpanContext(agent: agent, entity: subject)
         (span.contents[.input], span.contents[.output]) = (input, output)
         span.failure = error.map { SpanRecord.Failure(type: "tool", message: $0) }
-        span.duration = AgentTask.microseconds(executionTime, nil, nil)
+        span.duration = took
         var members = AttributeMembers()
         members.add("task_id", task)
         members.add("tool_category", category)

@@ -1,4 +1,4 @@
-internal import TensorCore
+internal import Reasoning
 
 /// Which rows are wanted, by their columns. A store compiles it to its own language, with values apart from the text.
 public indirect enum RecordFilter: Sendable, Hashable {
@@ -8,7 +8,7 @@ public indirect enum RecordFilter: Sendable, Hashable {
         case equal = "="
         /// Not equal.
         case notEqual = "!="
-        /// Less: numbers by size, texts by their bytes.
+        /// Less: numbers by size, texts by their bytes; a date is the beginning of its day.
         case less = "<"
         /// Less or equal.
         case lessOrEqual = "<="
@@ -106,7 +106,8 @@ public indirect enum RecordFilter: Sendable, Hashable {
             guard let column = kind.columns.first(where: { $0.name == name }) else { throw Self.unknown(name, kind) }
             let fits =
                 switch (column.type, value) {
-                case (.text, .text), (.timestamp, .text), (.json, .json): true
+                case (.text, .text), (.json, .json): true
+                case (.timestamp, .text(let text)): comparison == .contains || Timestamp(utc: text) != nil
                 case (.integer, .integer), (.boolean, .boolean): comparison != .contains
                 case (.real, .integer): comparison != .contains
                 case (.real, .real(let number)): comparison != .contains && number.isFinite

@@ -15,7 +15,7 @@ extension SpanRecord {
     /// What a step becomes when it is told of again under the identifier that the application gave it.
     ///
     /// The one that is further counts: a `running` that comes late changes nothing of a `completed`. What it does not say is taken from the
-    /// other, so that it does not matter in which order the two came. Of two that are as far the one that came last counts; of two that
+    /// other, so that it does not matter in which order the two came; of three that say the same thing differently it may. Of two that are as far the one that came last counts; of two that
     /// have ended the first. It began when it was first told to run or to have ended.
     package func merged(with newer: SpanRecord) -> SpanRecord {
         let isLater = newer.status.rank > status.rank || newer.status == status && !status.isFinal
@@ -28,8 +28,11 @@ extension SpanRecord {
         if other.status != .pending || winner.status == .pending {
             merged.startedAt = min(winner.startedAt, other.startedAt)
         }
+        if merged.duration == nil {
+            merged.duration = other.duration ?? AgentTask.microseconds(nil, merged.startedAt, winner.endedAt)
+        }
+        merged.endedAt = nil
         merged.failure = winner.failure ?? other.failure
-        merged.duration = winner.duration ?? other.duration
         merged.timeToFirstChunk = winner.timeToFirstChunk ?? other.timeToFirstChunk
         merged.provider = winner.provider ?? other.provider
         merged.requestModel = winner.requestModel ?? other.requestModel

@@ -1,6 +1,9 @@
 public import Reasoning
 
 extension Timestamp {
+    /// The moment as rows have it: `2026-11-28 05:11:09.123456`.
+    package var rowText: String { String(text.dropLast().map { $0 == "T" ? " " : $0 }) }
+
     /// Reads a date or a moment in UTC: `2026-11-28`, `2026-11-28T05:11`, `2026-11-28 05:11:09.123456`, with a `Z` or without; `nil` for
     /// anything else.
     ///

@@ -1,6 +1,7 @@
 public import Reasoning
 
-/// A kind of rows that training data is asked for by: the columns of the view of its name.
+/// A kind of rows that training data is asked for by: the columns of its view, and what is lost without: session and subject, and the status of
+/// workflows.
 public enum TrainingKind: String, Sendable, Hashable, CaseIterable {
     /// Calls of models: the view `training_data`.
     case modelCalls = "calls"
@@ -32,7 +33,7 @@ public enum TrainingKind: String, Sendable, Hashable, CaseIterable {
             return columns([
                 ("event_id", .text), ("event_type", .text), ("agent_id", .text), ("workflow_id", .text),
                 ("session_id", .text), ("source", .text), ("payload", .json), ("severity", .text),
-                ("created_at", .timestamp),
+                ("created_at", .timestamp), ("entity_id", .text),
             ])
         case .tasks:
             return columns([
@@ -40,14 +41,14 @@ public enum TrainingKind: String, Sendable, Hashable, CaseIterable {
                 ("priority", .text), ("status", .text), ("input_data", .json), ("output_data", .json),
                 ("error", .text), ("retry_count", .integer), ("max_retries", .integer),
                 ("timeout_seconds", .integer), ("execution_time_ms", .real), ("created_at", .timestamp),
-                ("started_at", .timestamp), ("completed_at", .timestamp),
+                ("started_at", .timestamp), ("completed_at", .timestamp), ("session_id", .text), ("entity_id", .text),
             ])
         case .tools:
             return columns([
                 ("execution_id", .text), ("agent_id", .text), ("task_id", .text), ("tool_name", .text),
                 ("tool_category", .text), ("input_params", .json), ("output_result", .json), ("status", .text),
                 ("error", .text), ("execution_time_ms", .real), ("created_at", .timestamp),
-                ("completed_at", .timestamp),
+                ("completed_at", .timestamp), ("session_id", .text), ("entity_id", .text),
             ])
         case .workflows:
             return columns([
@@ -55,6 +56,7 @@ public enum TrainingKind: String, Sendable, Hashable, CaseIterable {
                 ("phase", .text), ("current_step", .text), ("total_steps", .integer), ("completed_steps", .integer),
                 ("state_data", .json), ("step_results", .json), ("assigned_agents", .json), ("error", .text),
                 ("metadata", .json), ("tags", .json), ("created_at", .timestamp), ("updated_at", .timestamp),
+                ("status", .text), ("entity_id", .text),
             ])
         case .messages:
             return columns([

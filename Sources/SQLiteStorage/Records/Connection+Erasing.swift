@@ -52,10 +52,8 @@ extension Connection {
     }
 
     /// What a policy deletes of what has ended, the first stored first, with the bytes of its contents.
-    func due(_ policy: RecordRetention, _ project: Int64, _ now: Timestamp) throws(StorageError) -> [(
-        ref: Int64, bytes: Int64
-    )] {
-        var due: [(ref: Int64, bytes: Int64)] = []
+    func due(_ policy: RecordRetention, _ project: Int64, _ now: Timestamp) throws(StorageError) -> [DueSpan] {
+        var due: [DueSpan] = []
         var left: Int64 = 0
         if policy.bytes != nil {
             left =
@@ -69,26 +67,43 @@ extension Connection {
         let oldest = policy.age.map { now.microseconds.subtractingReportingOverflow($0.microseconds) }
         try run(
             """
-            SELECT ref, started_at, coalesce(length(CAST(input AS BLOB)), 0) + coalesce(length(CAST(output AS BLOB)), 0)
+            SELECT ref, started_at, updated_at, coalesce(length(CAST(input AS BLOB)), 0) + coalesce(length(CAST(output AS BLOB)), 0)
                 + coalesce(length(CAST(payload AS BLOB)), 0)
             FROM spans LEFT JOIN record_contents ON span = ref
-            WHERE project = ? AND status IN ('completed', 'failed', 'cancelled') ORDER BY ref
+            WHERE +project = ? AND status IN ('completed', 'failed', 'cancelled') ORDER BY ref
             """, [.integer(project)]
         ) { row in
             let isOld = oldest.map { !$0.overflow && row.integer(1) < $0.partialValue } ?? false
             guard isOld || policy.bytes.map({ left > $0 }) ?? false else { return }
-            due.append((row.integer(0), row.integer(2)))
-            left -= row.integer(2)
+            due.append(DueSpan(ref: row.integer(0), updatedAt: row.integer(2), bytes: row.integer(3)))
+            left -= row.integer(3)
         }
         return due
     }
 
+    /// Deletes old messages that every consumer of their topic has passed; those of a topic without consumers stay.
+    func deleteMessages(olderThan age: Duration, _ project: Int64, _ now: Timestamp) throws(StorageError) -> Int {
+        let (cutoff, isBeforeAll) = now.microseconds.subtractingReportingOverflow(age.microseconds)
+        if isBeforeAll { return 0 }
+        try run(
+            """
+            DELETE FROM outbox WHERE project = ?1 AND created_at < ?2 AND sequence <=
+                (SELECT min(position) FROM consumers WHERE consumers.project = ?1 AND consumers.topic = outbox.topic)
+            """, [.integer(project), .integer(cutoff)])
+        return changes
+    }
+
     /// Deletes spans with all that is about them, and what nothing refers to any more.
     ///
-    /// - Returns: How many messages went with them.
-    func delete(_ refs: ArraySlice<(ref: Int64, bytes: Int64)>) throws(StorageError) -> Int {
+    /// - Returns: How many messages went with them. A span that has changed since it was looked at stays.
+    func delete(_ due: ArraySlice<DueSpan>) throws(StorageError) -> Int {
         var messages: Int64 = 0
-        for (ref, _) in refs {
+        for span in due {
+            let ref = span.ref
+            guard
+                try integer(
+                    "SELECT 1 FROM spans WHERE ref = ? AND updated_at = ?", [.integer(ref), .integer(span.updatedAt)]) != nil
+            else { continue }
             messages += try integer("SELECT count(*) FROM outbox WHERE span = ?", [.integer(ref)]) ?? 0
             let trace = try integer("SELECT trace FROM spans WHERE ref = ?", [.integer(ref)])
             let series = try integer("SELECT series FROM spans WHERE ref = ?", [.integer(ref)])
@@ -104,6 +119,13 @@ extension Connection {
         }
         return Int(messages)
     }
+}
+
+/// A span that a policy deletes, as it was when it was looked at.
+struct DueSpan {
+    let ref: Int64
+    let updatedAt: Int64
+    let bytes: Int64
 }
 
 extension Duration {

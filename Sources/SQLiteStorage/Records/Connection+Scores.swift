@@ -83,7 +83,7 @@ extension Connection {
         var messages: [OutboxMessage] = []
         try run(
             """
-            SELECT sequence, payload, created_at FROM outbox WHERE topic = ?2 AND sequence > ?3 AND +project = ?1
+            SELECT sequence, payload, created_at FROM outbox WHERE project = ?1 AND topic = ?2 AND sequence > ?3
             ORDER BY sequence LIMIT ?4
             """, [.integer(project), .string(topic.rawValue), .integer(position), .integer(Int64(limit))]
         ) {

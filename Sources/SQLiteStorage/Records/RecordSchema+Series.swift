@@ -96,7 +96,7 @@ extension RecordSchema {
             PRIMARY KEY (project, subject, purpose)) STRICT, WITHOUT ROWID;
         CREATE INDEX outbox_by_span ON outbox (span) WHERE span IS NOT NULL;
         CREATE INDEX outbox_by_workflow ON outbox (workflow) WHERE workflow IS NOT NULL;
-        CREATE INDEX outbox_by_topic ON outbox (topic);
+        CREATE INDEX outbox_by_topic ON outbox (project, topic);
         CREATE UNIQUE INDEX spans_by_external_id ON spans (project, kind, external_id) WHERE external_id IS NOT NULL;
         CREATE INDEX spans_by_series ON spans (series);
         CREATE INDEX spans_by_trace ON spans (trace);

@@ -38,7 +38,8 @@ extension TrainingKind {
                 coalesce(recordings.id, json_extract(spans.attributes, '$.session_id'),
                     json_extract(spans.attributes, '$.recording')) AS session_id,
                 json_extract(spans.attributes, '$.source') AS source,
-                coalesce(contents.payload, spans.attributes) AS payload, spans.severity,
+                coalesce(contents.payload,
+                    CASE WHEN json_type(spans.attributes, '$.recording') IS NOT NULL THEN spans.attributes END) AS payload, spans.severity,
                 \(utc("spans.started_at")) AS created_at
             """
         case .tasks:
@@ -50,7 +51,7 @@ extension TrainingKind {
                 coalesce(json_extract(spans.attributes, '$.retry_count'), 0) AS retry_count,
                 coalesce(json_extract(spans.attributes, '$.max_retries'), 3) AS max_retries,
                 coalesce(json_extract(spans.attributes, '$.timeout_seconds'), 300) AS timeout_seconds,
-                spans.duration / 1000.0 AS execution_time_ms, \(utc("spans.created_at")) AS created_at,
+                spans.duration / 1000.0 AS execution_time_ms, \(utc("min(spans.created_at, spans.started_at)")) AS created_at,
                 CASE spans.status WHEN 'pending' THEN NULL ELSE \(utc("spans.started_at")) END AS started_at,
                 \(utc("(spans.started_at + spans.duration)")) AS completed_at
             """
@@ -60,7 +61,7 @@ extension TrainingKind {
                 json_extract(spans.attributes, '$.task_id') AS task_id, series.tool AS tool_name,
                 json_extract(spans.attributes, '$.tool_category') AS tool_category, contents.input AS input_params,
                 contents.output AS output_result, spans.status, spans.error_message AS error,
-                spans.duration / 1000.0 AS execution_time_ms, \(utc("spans.created_at")) AS created_at,
+                spans.duration / 1000.0 AS execution_time_ms, \(utc("spans.started_at")) AS created_at,
                 \(utc("(spans.started_at + spans.duration)")) AS completed_at
             """
         case .workflows:
@@ -81,6 +82,17 @@ extension TrainingKind {
         }
     }
 
+    /// What is exported besides, so that nothing is lost: those columns of ``columns`` that the view has not.
+    var exported: String {
+        let session = "coalesce(recordings.id, json_extract(spans.attributes, '$.session_id')) AS session_id,"
+        return switch self {
+        case .modelCalls, .messages: ""
+        case .events: "spans.entity AS entity_id,"
+        case .tasks, .tools: "\(session) spans.entity AS entity_id,"
+        case .workflows: "workflows.status, workflows.entity AS entity_id,"
+        }
+    }
+
     /// Where from.
     var source: String {
         let spans = "spans JOIN series ON series.ref = spans.series"
@@ -90,8 +102,8 @@ extension TrainingKind {
         case .modelCalls: "\(spans) \(recordings) \(contents) WHERE likelihood(spans.kind = 'model_call', 0.9)"
         case .events:
             "\(spans) LEFT JOIN workflows ON workflows.trace = spans.trace \(recordings) \(contents) WHERE likelihood(spans.kind = 'event', 0.2)"
-        case .tasks: "\(spans) \(contents) WHERE likelihood(spans.kind = 'task', 0.2)"
-        case .tools: "\(spans) \(contents) WHERE likelihood(spans.kind = 'tool', 0.2)"
+        case .tasks: "\(spans) \(recordings) \(contents) WHERE likelihood(spans.kind = 'task', 0.2)"
+        case .tools: "\(spans) \(recordings) \(contents) WHERE likelihood(spans.kind = 'tool', 0.2)"
         case .workflows: "workflows"
         case .messages: "\(spans) \(recordings) \(contents) WHERE likelihood(spans.kind = 'message', 0.2)"
         }
@@ -102,6 +114,10 @@ extension TrainingKind {
         switch self {
         case .workflows:
             "workflows.project AS its_project, workflows.trace AS its_ref, workflows.created_at AS its_moment"
+        case .tasks:
+            """
+            spans.project AS its_project, spans.ref AS its_ref, min(spans.created_at, spans.started_at) AS its_moment
+            """
         default: "spans.project AS its_project, spans.ref AS its_ref, spans.started_at AS its_moment"
         }
     }

@@ -205,13 +205,13 @@ extension SQLiteRecordStore: TrainingDataStore {
         try storage.refuseReading("retain records")
         let (project, now, known) = (storage.projectRef, clock.now, known)
         let due = try await snapshot("retain records") { connection in
-            guard try RecordSchema.isReadable(connection) else { return [] as [(ref: Int64, bytes: Int64)] }
+            guard try RecordSchema.isReadable(connection) else { return [] as [DueSpan] }
             let due = try connection.due(policy, project, now)
             if let archive, !isDryRun, !due.isEmpty {
                 try archive(
                     TrainingRows([TrainingColumn(name: "record", type: .json)]) { row in
-                        for (ref, _) in due {
-                            try row([.json(String(decoding: try connection.span(ref).json, as: UTF8.self))])
+                        for span in due {
+                            try row([.json(String(decoding: try connection.span(span.ref).json, as: UTF8.self))])
                         }
                     })
             }
@@ -228,6 +228,11 @@ extension SQLiteRecordStore: TrainingDataStore {
                 known.forget()
             }
             start += some.count
+        }
+        if let age = policy.age {
+            report.messages += try await storage.writing("retain records", durability) {
+                try $0.deleteMessages(olderThan: age, project, now)
+            }
         }
         return report
     }

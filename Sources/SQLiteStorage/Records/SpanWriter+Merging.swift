@@ -11,6 +11,10 @@ extension SpanWriter {
                 refused.append(RefusedSpan(place: place, error: error))
                 continue
             }
+            // Kept as an attribute, lest it takes the place of a recording that is known.
+            if span.recording != nil { _ = try mergedSeries(&span) }
+            // One that waits to be written may be the one that is meant.
+            if span.externalID.map({ RecordID($0) != nil }) ?? false { try keepRows() }
             if let held = try heldRef(span) {
                 try merge(Row(place: place, span: span, trace: 0, series: 0), held)
                 continue
@@ -24,7 +28,12 @@ extension SpanWriter {
     /// The number of the span that has a span's identifier, the application's or its own.
     func heldRef(_ span: SpanRecord) throws(StorageError) -> Int64? {
         guard let external = span.externalID else { return try connection.spanRef(span.id, project) }
-        return try connection.spanRef(span.kind, external, project)
+        if let ref = try connection.spanRef(span.kind, external, project) { return ref }
+        // One that was told of without an identifier is known by the store's own.
+        guard let own = RecordID(external) else { return nil }
+        return try connection.integer(
+            "SELECT ref FROM spans WHERE project = ? AND id = ? AND kind = ? AND external_id IS NULL",
+            [.integer(project), .string(own.description), .string(span.kind.rawValue)])
     }
 
     /// Makes a span what both it and the one that is there say; nothing is written, and nobody told, where that is what is there.

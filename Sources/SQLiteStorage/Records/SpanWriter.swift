@@ -59,7 +59,7 @@ struct SpanWriter {
         return refused.sorted { $0.place < $1.place }
     }
 
-    private mutating func keepRows() throws {
+    mutating func keepRows() throws {
         if rows.isEmpty { return }
         defer { rows.removeAll(keepingCapacity: true) }
         let last = try connection.integer("SELECT max(ref) FROM spans") ?? 0

@@ -6,6 +6,7 @@ internal import Reasoning
 struct TrainingStatement: Sendable {
     private(set) var sql: String
     private(set) var values: [Value]
+    private let types: [String: TrainingColumnType]
 
     init(_ query: TrainingQuery, _ project: Int64) throws(RecordError) {
         let columns = query.kind.columns.map { "\"\($0.name)\"" }.joined(separator: ", ")
@@ -38,9 +39,10 @@ struct TrainingStatement: Sendable {
 
     private init(_ query: TrainingQuery, _ columns: String, _ project: Int64) throws(RecordError) {
         try query.filter?.check(query.kind)
+        types = Dictionary(query.kind.columns.map { ($0.name, $0.type) }) { first, _ in first }
         sql = """
-            SELECT \(columns) FROM (SELECT \(query.kind.selected), \(query.kind.keys) FROM \(query.kind.source))
-            WHERE its_project = ?
+            SELECT \(columns) FROM (SELECT \(query.kind.selected), \(query.kind.exported) \(query.kind.keys) FROM \(query.kind.source))
+            WHERE +its_project = ?
             """
         values = [.integer(project)]
         if let from = query.from { add(" AND its_moment >= ?", .moment(from)) }
@@ -59,11 +61,12 @@ struct TrainingStatement: Sendable {
     private mutating func add(_ filter: RecordFilter) {
         switch filter {
         case .compare(let name, let comparison, let value):
+            let type = types[name]
             switch comparison {
             case .contains: add("instr(\"\(name)\", ?) > 0", Self.bound(value))
-            case .notEqual: add("\"\(name)\" <> ?", Self.bound(value))
+            case .notEqual: add("\"\(name)\" <> ?", Self.bound(value, type))
             case .equal, .less, .lessOrEqual, .greater, .greaterOrEqual:
-                add("\"\(name)\" \(comparison.rawValue) ?", Self.bound(value))
+                add("\"\(name)\" \(comparison.rawValue) ?", Self.bound(value, type))
             }
         case .isNull(let name): sql += "\"\(name)\" IS NULL"
         case .all(let filters): add(filters, " AND ", none: "1")
@@ -82,6 +85,14 @@ struct TrainingStatement: Sendable {
             add(filter)
         }
         if !filters.isEmpty { sql += ")" }
+    }
+
+    /// The value; moments in the form that rows have, whatever form they were given in.
+    private static func bound(_ value: TrainingValue, _ type: TrainingColumnType?) -> Value {
+        if type == .timestamp, case .text(let text) = value, let moment = Timestamp(utc: text) {
+            return .string(moment.rowText)
+        }
+        return bound(value)
     }
 
     private static func bound(_ value: TrainingValue) -> Value {

@@ -6,7 +6,7 @@ internal import TensorCore
 public struct TrainingDataStoreContract: Sendable {
     let makeStore: @Sendable () async throws -> any TrainingDataStore
 
-    /// A suite for stores that a closure makes, each empty; called eight times.
+    /// A suite for stores that a closure makes, each empty; called some ten times.
     public init(makeStore: @escaping @Sendable () async throws -> any TrainingDataStore) { self.makeStore = makeStore }
 
     /// Checks every promise.
@@ -19,6 +19,7 @@ public struct TrainingDataStoreContract: Sendable {
         _ = try await makeStore()
         try await journal.check("told in any order, a task is the same") { try await run.checkOrders() }
         try await journal.check("told again, nothing changes and nobody is told") { try await run.checkIdempotence() }
+        try await journal.check("times follow from ends") { try await run.checkEnds() }
         try await journal.check("workflows never go back") { try await run.checkWorkflows() }
         try await journal.check("messages come in order, after a position") { try await run.checkMessages() }
         try await journal.check("scores are stored once, of spans that are there") { try await run.checkScores() }
@@ -95,15 +96,35 @@ private struct TrainingRun: Sendable {
             "an event's row", row,
             is: [
                 .text("e"), .text("deployed"), .text("scout"), .text("w"), .text("no recording"), .text("cron"),
-                .json("{\"a\":1}"), .text("warning"), .text("2026-11-27 05:31:09.123456"),
+                .json("{\"a\":1}"), .text("warning"), .text("2026-11-27 05:31:09.123456"), .null,
             ])
         journal.expect(
             "and one message", try await store.messages(.agentEvents, after: 0, limit: 10).count, is: 2)
         let own = try await data(store).storeAgentEvent(AgentEvent("nameless"))
         journal.expect("an event without an identifier gets one", RecordID(own) != nil, is: true)
+        _ = try await data(store).storeAgentEvent(AgentEvent("nameless", id: own, agent: "scout"))
+        let nameless = try await rows(
+            store, TrainingQuery(.events, filter: .compare("event_type", .equal, .text("nameless"))))
+        journal.expect("told again under it, it is the same", nameless.map { $0[2] }, is: [.text("scout")])
         // Another kind may have the same identifier.
         _ = try await data(store).storeToolExecution(ToolExecution("search", id: "e"))
         journal.expect("kinds have identifiers of their own", try await rows(store, TrainingQuery(.tools)).count, is: 1)
+    }
+
+    /// When something ended tells how long it took as soon as it is known when it began.
+    func checkEnds() async throws {
+        let store = try await makeStore()
+        _ = try await data(store).storeAgentTask(AgentTask("t", id: "a", status: .running, startedAt: moment(1)))
+        _ = try await data(store).storeAgentTask(AgentTask("t", id: "a", status: .completed, completedAt: moment(4)))
+        journal.expect("an end tells the time", try await store.span(.task, externalID: "a")?.duration, is: 3_000_000)
+        for moment in [Timestamp(microseconds: -1), Timestamp(microseconds: 253_402_300_800_000_000)] {
+            do {
+                _ = try await data(store).storeAgentEvent(AgentEvent("e", happenedAt: moment))
+                journal.expect("a moment without a text is refused", false, "an error", saw: "none")
+            } catch let error as RecordError {
+                journal.expect("a moment without a text is refused", error.code, is: .invalid)
+            }
+        }
     }
 
     func checkWorkflows() async throws {
@@ -214,6 +235,8 @@ private struct TrainingRun: Sendable {
         journal.expect(
             "one of both", try await filtered(.any([isError, .compare("event_id", .equal, .text("1"))])).count, is: 3)
         journal.expect("not", try await filtered(.not(isError)).count, is: 8)
+        journal.expect(
+            "moments in any form", try await filtered(.compare("created_at", .less, .text("2026-11-27T06:30Z"))).count, is: 1)
         journal.expect(
             "what is no language of the store's",
             try await filtered(.compare("event_id", .equal, .text("1' OR '1'='1"))), is: [])

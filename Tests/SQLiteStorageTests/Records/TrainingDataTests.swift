@@ -226,4 +226,16 @@ struct TrainingDataTests {
         let plan = try ask(path, "EXPLAIN QUERY PLAN SELECT * FROM \(view) WHERE \(condition)")
         #expect(plan.contains { $0[3]?.contains(" \(index)") == true }, "\(plan)")
     }
+
+    @Test("rows are found in the order of storing without being sorted", arguments: TrainingKind.allCases)
+    func rowPlans(kind: TrainingKind) async throws {
+        let path = folder.newPath()
+        let storage = try await SQLiteStorage(path: path)
+        _ = try await SQLiteRecordStore(storage)
+        await storage.close()
+        let statement = try TrainingStatement(TrainingQuery(kind, from: Timestamp(microseconds: 5), limit: 3), 1)
+        // No value is needed to plan.
+        let plan = try ask(path, "EXPLAIN QUERY PLAN \(statement.sql)").compactMap { $0[3] }
+        #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
+    }
 }

@@ -22,16 +22,31 @@ struct TrainingExportTests {
             let moment = Timestamp(microseconds: start.microseconds + Int64(number) * 86_400_000_000)
             try await data.storeAgentEvent(
                 AgentEvent(
-                    "e\(word)", id: "event \(number)", agent: number % 2 == 0 ? word : nil, source: word,
-                    payload: number % 3 == 0 ? .text(word) : .json("{\"n\":1e2,\"w\":[]}"), happenedAt: moment))
+                    "e\(word)", id: "event \(number)", agent: number % 2 == 0 ? word : nil,
+                    workflow: number == 4 ? "w" : nil, session: number == 5 ? "s" : nil, source: word,
+                    payload: number % 3 == 0 ? .text(word) : .json("{\"n\":1e2,\"w\":[]}"),
+                    subject: number == 2 ? "ada" : nil, happenedAt: moment))
             try await data.storeAgentTask(
                 AgentTask(
                     "t", id: "task \(number)", status: number % 2 == 0 ? .failed : .completed, input: .text(word),
-                    error: word, executionTime: .microseconds(1_234_567 * (number + 1)), startedAt: moment))
+                    error: word, retryCount: Int64(number), executionTime: .microseconds(1_234_567 * (number + 1)),
+                    session: word.isEmpty ? nil : word, subject: number == 3 ? "bob" : nil, startedAt: moment))
+            try await data.storeToolExecution(
+                ToolExecution(
+                    "search", id: "run \(number)", input: .text(word), executionTime: .seconds(2), subject: "eve"))
+            try await data.storeMessage(
+                ConversationMessage(
+                    "user", .text(word), id: "said \(number)", room: "r", subject: "ada", saidAt: moment))
             try await data.storeWorkflow(
                 AgentWorkflow(id: "flow \(number)", name: "w", state: .text(word), agents: [word], tags: [word, word]))
         }
         return store
+    }
+
+    private func messages(_ store: SQLiteRecordStore) async throws -> Int {
+        var count = 0
+        for topic in TrainingTopic.allCases { count += try await store.messages(topic, after: 0, limit: 10_000).count }
+        return count
     }
 
     private func contents(_ path: String) throws -> Data { try Data(contentsOf: URL(filePath: path)) }
@@ -39,7 +54,7 @@ struct TrainingExportTests {
     @Test(
         "what is exported and read into another file is exported the same",
         arguments: [
-            TrainingKind.events, .tasks, .workflows,
+            TrainingKind.events, .tasks, .tools, .workflows, .messages,
         ])
     func roundTrips(kind: TrainingKind) async throws {
         let store = try await filled()
@@ -49,10 +64,11 @@ struct TrainingExportTests {
             #expect(manifest.rows == 9)
             #expect(try contents(path).count == manifest.bytes)
             let other = try await SQLiteRecordStore(folder.storage())
-            // Twice: identifiers are there then.
-            for _ in 0..<2 {
+            // Twice: identifiers are there then, and nobody is told.
+            for round in 1...2 {
                 let count = try await other.importTraining(kind, from: path, format: format, isSpreadsheetSafe: isSafe)
                 #expect(count == 9)
+                #expect(try await messages(other) == 9, "round \(round)")
             }
             // When a row was written is the file's own.
             func rows(_ store: SQLiteRecordStore) async throws -> [[TrainingValue]] {
@@ -66,6 +82,43 @@ struct TrainingExportTests {
             }
             #expect(try await rows(other) == rows(store), "\(format) \(isSafe)")
         }
+    }
+
+    @Test("calls come back with their sessions, contents, failures and subjects")
+    func calls() async throws {
+        let store = try await SQLiteRecordStore(folder.storage())
+        let recorder = try ModelCallRecorder(store: store)
+        struct Refused: Error {}
+        try await recorder.enable(.everything)
+        for number in 0..<5 {
+            let call = ModelCall("TEXT", provider: "acme", context: SpanContext(agent: "a", room: "r", entity: "ada"))
+            do {
+                _ = try await recorder.record(call, input: .text("q\(number)")) {
+                    () async throws(Refused) in
+                    if number == 2 { throw Refused() }
+                    return "a\(number)"
+                }
+            } catch {}
+        }
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
+        let path = folder.path + "/calls.jsonl"
+        let first = try await store.exportForTraining(.modelCalls, to: path)
+        let other = try await SQLiteRecordStore(folder.storage())
+        #expect(try await other.importTraining(.modelCalls, from: path) == 5)
+        #expect(try await other.importTraining(.modelCalls, from: path) == 5)
+        func rows(_ store: SQLiteRecordStore) async throws -> [[TrainingValue]] {
+            try await store.withRows(TrainingQuery(.modelCalls)) { rows in
+                var all: [[TrainingValue]] = []
+                // All but when it was written.
+                try rows.forEach { all.append(Array($0.dropLast())) }
+                return all
+            }
+        }
+        #expect(try await rows(other) == rows(store))
+        #expect(first.rows == 5)
+        let (ours, theirs) = (try await store.recordings(limit: 2), try await other.recordings(limit: 2))
+        #expect(ours.map(\.id) == theirs.map(\.id) && ours.map(\.totals) == theirs.map(\.totals))
+        #expect(theirs.first?.state == .completed)
     }
 
     @Test("a manifest says what the file holds; the digest is that of another program")

@@ -21,8 +21,8 @@ struct DataExportCommand: Command {
                 + "may be in use.",
             "'jsonl' and 'csv' hold the columns of the kind and are read back by 'attune data import'. In a CSV (RFC 4180) the header tells "
                 + "each column's type, no value is an empty field, and an empty text is \"\". 'chat', 'completion' and 'preference' are "
-                + "examples for fine-tuning, made of calls that ended well; a preference is made of calls with one input whose outputs were "
-                + "scored differently.",
+                + "examples for fine-tuning, made of calls: the first two of those that ended well, a preference of those with one input whose "
+                + "outputs were scored differently.",
         ],
         arguments: [.storageFile],
         options: [
@@ -45,8 +45,8 @@ struct DataExportCommand: Command {
                 line: "attune data export attune.db --kind tasks --where status=failed",
                 explanation: "Tasks that failed."),
             .init(
-                line: "attune data export attune.db --as chat --to calls.jsonl --from 2026-11-01 --until 2026-11-30",
-                explanation: "November's conversations, for fine-tuning."),
+                line: "attune data export attune.db --as chat --until 2026-11-30",
+                explanation: "Conversations until that day, for fine-tuning."),
         ],
         exitCodes: [.badData, .noInput, .internalError, .cannotCreate, .ioError])
 
