@@ -62,6 +62,8 @@ extension ExitCode {
             }
         case let error as StorageError: ExitCode(for: error.code)
         case let error as EngineError where dataFaults.contains(error.code): .badData
+        case let error as RecordError: error.code == .files ? .cannotCreate : .badData
+        case is TrainingFormatError: .badData
         case let error as TensorFileError: error.code == .inputOutput ? .noInput : .badData
         default: nil
         }
@@ -71,7 +73,7 @@ extension ExitCode {
         self =
             switch code {
             case .missing: .noInput
-            case .notAStore, .newerSchema, .damaged: .badData
+            case .notAStore, .newerSchema, .olderSchema, .damaged: .badData
             case .readOnly, .exists: .cannotCreate
             default: .ioError
             }

@@ -52,6 +52,8 @@ import Testing
                 == "There are no such executions of tools.\n")
         for wrong in [
             ["--where", "x=1"], ["--where", "severity"], ["--from", "yesterday"], ["--until", "2026-02-30"],
+            ["--where", "severity==info"],
+            ["--where", "created_at<banana"],
         ] {
             let refused = await attune(arguments: ["data", "events", path] + wrong)
             #expect(refused.code == .usage && refused.output.isEmpty, "\(wrong)")
@@ -75,6 +77,12 @@ import Testing
         try Data("event_id:text\nx,y\n".utf8).write(to: URL(filePath: file))
         let refused = await attune("data", "import", other, file, "--kind", "events", "--as", "csv")
         #expect(refused.code == .badData && refused.errors.contains("line 2"), "\(refused)")
+        // Nothing is made where there is nothing to read.
+        let none = folder.path + "/none.db"
+        #expect(await attune("data", "import", none, folder.path + "/missing.jsonl").code == .noInput)
+        #expect(await attune("data", "import", none, file, "--kind", "events", "--as", "csv").code == .badData)
+        #expect(!FileManager.default.fileExists(atPath: none))
+        #expect(await attune("data", "export", path, "--to", path).code == .cannotCreate)
         for wrong in [["--as", "chat", "--kind", "tasks"], ["--spreadsheet-safe"]] {
             #expect(await attune(arguments: ["data", "export", path] + wrong).code == .usage, "\(wrong)")
         }
@@ -96,7 +104,9 @@ import Testing
         let lines = try String(contentsOfFile: archive, encoding: .utf8).split(separator: "\n")
         #expect(lines.count > 0)
         for line in lines { #expect(try object(String(line))["id"] != nil) }
-        #expect(await attune(arguments: megabytes + ["--archive", archive]).code != .success)
+        #expect(await attune(arguments: megabytes + ["--archive", archive]).code == .cannotCreate)
+        let missing = await attune("data", "erase", path, "--user", "bob", "--files", folder.path + "/none")
+        #expect(missing.code == .noInput && missing.output.isEmpty)
         #expect(await attune("data", "tasks", path).output.contains("task-1"))
     }
 }

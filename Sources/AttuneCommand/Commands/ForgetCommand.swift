@@ -80,6 +80,10 @@ struct ForgetCommand: Command {
     }
 
     func run(_ console: Console) async throws {
+        // A folder that is not there would be one without anything of theirs.
+        if let recordFiles, !isFolder(recordFiles) {
+            throw CommandFailure(.noInput, "There is no folder at \(printable(recordFiles)). Nothing was erased.")
+        }
         let storage = try await existingProject(project, in: file, access: .writing)
         var facts: [(String, JSONText)]
         var stale: [StalePrior]

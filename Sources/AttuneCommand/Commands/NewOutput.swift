@@ -6,6 +6,18 @@
     import Darwin
 #endif
 
+/// Whether there is a folder at a path, or behind a link there.
+func isFolder(_ path: String) -> Bool {
+    var information = stat()
+    return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
+}
+
+/// Whether there is a file at a path, or behind a link there: no folder, no device.
+func isRegularFile(_ path: String) -> Bool {
+    var information = stat()
+    return unsafe stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFREG
+}
+
 /// Refuses a path where a command could not make its new file or folder, before there is any work.
 ///
 /// - Throws: ``CommandFailure`` (`cannotCreate`) where something is there, or the folder is missing or may not be written to.

@@ -68,6 +68,7 @@ extension TrainingDataStore {
     ) async throws -> TrainingManifest {
         let path = path ?? "\(kind.rawValue)_training.\(format.fileExtension)"
         let query = TrainingQuery(kind, from: from, until: until, filter: filter)
+        try ExportTarget.check(path, besides: place, "export")
         let isOfRows = format == .jsonLines || format == .csv
         guard isOfRows || kind == .modelCalls else {
             throw RecordError(
@@ -77,8 +78,6 @@ extension TrainingDataStore {
             let file = try ExportFile(path, format, rows.columns, isSpreadsheetSafe: isSpreadsheetSafe, progress)
             return try file.write(rows, kind)
         }
-        // Not an old one beside a new file.
-        unsafe unlink(TrainingManifest.path(for: path))
         let manifest =
             format == .preference
             ? try await withPreferences(query, body) : try await withRows(query, body)
@@ -97,9 +96,11 @@ extension TrainingDataStore {
         _ policy: RecordRetention, isDryRun: Bool = false, archivingTo path: String?
     ) async throws -> RetentionReport {
         guard let path else { return try await retain(policy, isDryRun: isDryRun, archive: nil) }
+        try ExportTarget.check(path, besides: place, "retain records")
         var facts = stat()
         guard unsafe lstat(path, &facts) != 0 else {
-            throw RecordError(.files, "retain records", "there is something at the archive's path already: give another")
+            throw RecordError(
+                .files, "retain records", "there is something at the archive's path already: give another")
         }
         return try await retain(policy, isDryRun: isDryRun) { rows in
             var problem: (any Error)?
@@ -156,6 +157,8 @@ private struct ExportFile {
                     }
                     try output.flush(to: file)
                     (manifest.bytes, manifest.sha256) = (output.count, output.digest.hexadecimal())
+                    // Not an old one beside a new file.
+                    unsafe unlink(TrainingManifest.path(for: path))
                 } catch let error as TensorFileError {
                     throw error
                 } catch {

@@ -23,8 +23,8 @@ extension TrainingDataStore {
         progress: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws -> Int {
         let reader = try TrainingReader(kind, path, format, isSpreadsheetSafe)
+        try reader.check()
         var now = SystemClock().now
-        try reader.forEachBatch { batch in try batch.forEach { try TrainingItem($0, kind, now).check() } }
         var count = 0
         var sessions: [String: Timestamp] = [:]
         // A closure that keeps would have to wait.
@@ -61,6 +61,13 @@ extension TrainingDataStore {
     }
 }
 
+extension TrainingKind {
+    /// Refuses a file that ``TrainingDataStore/importTraining(_:from:format:isSpreadsheetSafe:progress:)`` would refuse, without a store.
+    package func checkImport(from path: String, format: TrainingFormat, isSpreadsheetSafe: Bool) throws {
+        try TrainingReader(self, path, format, isSpreadsheetSafe).check()
+    }
+}
+
 /// A row as what a store keeps.
 private struct TrainingItem {
     var span: SpanRecord?
@@ -85,11 +92,13 @@ private struct TrainingItem {
         case .tasks:
             span = AgentTask(
                 try values.needed("task_type"), id: values.text("task_id"), agent: values.text("agent_id"),
-                instance: values.text("instance_id"), priority: values.text("priority").flatMap { $0 == "normal" ? nil : $0 },
+                instance: values.text("instance_id"),
+                priority: values.text("priority").flatMap { $0 == "normal" ? nil : $0 },
                 status: try values.word("status") ?? .pending, input: values.content("input_data"),
                 output: values.content("output_data"), error: values.text("error"),
-                retryCount: values.integer("retry_count", unless: 0), maxRetries: values.integer("max_retries", unless: 3),
-                timeoutSeconds: values.integer("timeout_seconds", unless: 300), executionTime: values.duration,
+                retryCount: values.integer("retry_count", unless: 0),
+                maxRetries: values.integer("max_retries", unless: 3),
+                timeoutSeconds: values.integer("timeout_seconds", unless: 300), executionTime: try values.duration,
                 session: values.text("session_id"), subject: values.text("entity_id"),
                 startedAt: try values.began
             ).span(id, at: now)
@@ -98,7 +107,8 @@ private struct TrainingItem {
                 try values.needed("tool_name"), id: values.text("execution_id"), category: values.text("tool_category"),
                 agent: values.text("agent_id"), task: values.text("task_id"),
                 status: try values.word("status") ?? .completed, input: values.content("input_params"),
-                output: values.content("output_result"), error: values.text("error"), executionTime: values.duration,
+                output: values.content("output_result"), error: values.text("error"),
+                executionTime: try values.duration,
                 session: values.text("session_id"), subject: values.text("entity_id"),
                 startedAt: try values.moment("created_at")
             ).span(id, at: now)
@@ -114,10 +124,12 @@ private struct TrainingItem {
             workflow = AgentWorkflow(
                 id: try values.needed("workflow_id"), name: try values.needed("name"),
                 summary: values.text("description"), type: values.text("workflow_type"), phase: values.text("phase"),
-                status: try values.word("status") ?? .running, currentStep: values.text("current_step"), totalSteps: values.integer("total_steps"),
+                status: try values.word("status") ?? .running, currentStep: values.text("current_step"),
+                totalSteps: values.integer("total_steps"),
                 completedSteps: values.integer("completed_steps"), state: values.content("state_data"),
                 results: values.content("step_results"), agents: values.list("assigned_agents"),
-                error: values.text("error"), metadata: values.text("metadata"), tags: values.list("tags"), subject: values.text("entity_id"))
+                error: values.text("error"), metadata: values.text("metadata"), tags: values.list("tags"),
+                subject: values.text("entity_id"))
         }
         span?.isPublished = true
     }
@@ -135,7 +147,7 @@ private struct TrainingItem {
         span.status = values.flag("success") == false ? .failed : .completed
         span.severity = span.status == .failed ? .error : .info
         span.failure = values.text("error_message").map { SpanRecord.Failure(type: "imported", message: $0) }
-        span.duration = AgentTask.microseconds(values.duration, nil, nil)
+        span.duration = AgentTask.microseconds(try values.duration, nil, nil)
         span.context = SpanContext(
             agent: values.text("agent_id"), room: values.text("room_id"), entity: values.text("entity_id"),
             message: values.text("message_id"))
@@ -213,8 +225,13 @@ private struct RowValues {
 
     /// What took so many milliseconds; to the microsecond, as it was kept.
     var duration: Duration? {
-        guard case .real(let milliseconds) = value("execution_time_ms"), abs(milliseconds) < 1e15 else { return nil }
-        return .microseconds(Int64((milliseconds * 1_000).rounded()))
+        get throws(RecordError) {
+            guard case .real(let milliseconds) = value("execution_time_ms") else { return nil }
+            guard (0..<1e15).contains(milliseconds) else {
+                throw RecordError(.invalid, "import", "the value for 'execution_time_ms' is not in 0..<1e15")
+            }
+            return .microseconds(Int64((milliseconds * 1_000).rounded()))
+        }
     }
 }
 
@@ -237,14 +254,27 @@ private struct TrainingReader {
         (self.kind, self.format, self.isSpreadsheetSafe) = (kind, format, isSpreadsheetSafe)
     }
 
-    func forEachBatch(_ body: ([[TrainingValue]]) throws -> Void) throws {
-        var batches = try batches()
-        while let batch = try batches.next() { try body(batch) }
+    /// Refuses a file that is wrong anywhere.
+    func check() throws {
+        let now = SystemClock().now
+        var (batches, count) = (try batches(), 0)
+        while let batch = try batches.next() {
+            for row in batch {
+                count += 1
+                do throws(RecordError) { try TrainingItem(row, kind, now).check() } catch {
+                    throw RecordError(error.code, "import", "row \(count): \(error.message)")
+                }
+            }
+        }
     }
 
     func batches() throws -> Batches {
         format == .csv
-            ? Batches(source, csv: CSVReader(columns: kind.columns, isSpreadsheetSafe: isSpreadsheetSafe, maximumFieldBytes: SpanRecord.largestContent))
+            ? Batches(
+                source,
+                csv: CSVReader(
+                    columns: kind.columns, isSpreadsheetSafe: isSpreadsheetSafe,
+                    maximumFieldBytes: SpanRecord.largestContent))
             : Batches(source, lines: JSONLinesReader(columns: kind.columns))
     }
 

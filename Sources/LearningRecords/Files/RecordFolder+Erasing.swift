@@ -46,7 +46,10 @@ extension RecordFolder {
             try delete("\(session)/\(name)")
             deleted += 1
         }
-        if names.contains(RecordFiles.summary) { try rewrite("\(session)/\(RecordFiles.summary)", without: subject) }
+        var summary = stat()
+        if unsafe lstat("\(session)/\(RecordFiles.summary)", &summary) == 0, summary.st_mode & S_IFMT == S_IFREG {
+            try rewrite("\(session)/\(RecordFiles.summary)", without: subject)
+        }
         // What a process that was killed left half written may be about anybody.
         for name in names where name.hasSuffix(".tmp") {
             var facts = stat()
@@ -67,6 +70,8 @@ extension RecordFolder {
 
     /// Whether a record's file names a subject. One that holds no record is nobody's.
     private static func isAbout(_ subject: String, _ path: String) throws(RecordError) -> Bool {
+        var facts = stat()
+        guard unsafe lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG else { return false }
         let bytes: [UInt8]
         do throws(TensorFileError) {
             let source = try ByteSource(path: path)
@@ -149,7 +154,11 @@ private struct SummaryLines {
             if record.suffix(3) == Array("[]}".utf8)[...] { record.removeLast(2) }
             return (Array(record), true)
         }
-        if record.last == UInt8(ascii: ",") { record.removeLast() } else if record.suffix(2) == end[...] { record.removeLast(2) }
+        if record.last == UInt8(ascii: ",") {
+            record.removeLast()
+        } else if record.suffix(2) == end[...] {
+            record.removeLast(2)
+        }
         return (Array(record), false)
     }
 }

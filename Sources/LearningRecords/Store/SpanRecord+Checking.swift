@@ -53,6 +53,10 @@ extension SpanRecord {
             guard attributes.utf8.count <= Self.largestContent, JSONCheck.isObject(attributes) else {
                 return invalid("the attributes are no JSON object of at most \(Self.largestContent) bytes")
             }
+            // SQL's functions would end a text there.
+            if attributes.contains("\\u0000"), JSONCheck.hasZero(attributes) {
+                return invalid("a member of the attributes holds a character of number 0")
+            }
         }
         return nil
     }
@@ -115,6 +119,15 @@ enum JSONCheck {
 
     static func value(_ text: String) -> JSONValue? {
         do throws(JSONError) { return try StrictJSON.parse(Array(text.utf8), limits: limits) } catch { return nil }
+    }
+
+    /// Whether a member of an object is a text with a character of number 0.
+    static func hasZero(_ object: String) -> Bool {
+        guard case .object(let members)? = value(object)?.content else { return false }
+        return members.contains { member in
+            if case .string(let text) = member.value.content { return text.utf8.contains(0) }
+            return false
+        }
     }
 
     static func isObject(_ text: String) -> Bool {

@@ -50,10 +50,14 @@ public indirect enum RecordFilter: Sendable, Hashable {
         guard let (place, comparison) = found else {
             throw RecordError(.invalid, "filter", "a filter is COLUMN=VALUE, or with != < <= > >= or ~ between them")
         }
-        let (name, rest) = (String(text[..<place]), text[place...])
+        let (name, rest) = (text[..<place].trimming(" "), text[place...])
         let value = String(rest.dropFirst(comparison.rawValue.count))
         guard let column = kind.columns.first(where: { $0.name == name }) else {
             throw RecordFilter.unknown(name, kind)
+        }
+        if let first = value.first, "=<>".contains(first) {
+            throw RecordError(
+                .invalid, "filter", "the value begins with '\(first)': comparisons are = != < <= > >= and ~ (contains)")
         }
         if value.isEmpty, comparison == .equal {
             self = .isNull(name)
@@ -64,6 +68,7 @@ public indirect enum RecordFilter: Sendable, Hashable {
             return
         }
         self = .compare(name, comparison, try Self.value(value, column))
+        try check(kind)
     }
 
     private static func value(_ text: String, _ column: TrainingColumn) throws(RecordError) -> TrainingValue {
@@ -152,5 +157,14 @@ extension RecordFilter {
         for part in text.split(separator: " AND ") { filters.append(try RecordFilter(String(part), of: kind)) }
         guard let first = filters.first else { throw RecordError(.invalid, "filter", "the filter is empty") }
         self = filters.count == 1 ? first : .all(filters)
+    }
+}
+
+extension Substring {
+    /// Without a character at both ends.
+    fileprivate func trimming(_ character: Character) -> String {
+        let start = drop { $0 == character }
+        return String(
+            start[..<(start.lastIndex { $0 != character }.map { start.index(after: $0) } ?? start.startIndex)])
     }
 }

@@ -13,6 +13,16 @@ struct Series: Hashable {
         (recording, name, agent) = (span.recording, span.name, span.context.agent)
         (provider, tool) = (span.provider, span.tool)
     }
+
+    /// To the byte: Swift takes texts for equal that only look alike.
+    static func == (left: Series, right: Series) -> Bool {
+        func same(_ one: String?, _ other: String?) -> Bool {
+            guard let one, let other else { return one == nil && other == nil }
+            return one == other && one.utf8.elementsEqual(other.utf8)
+        }
+        return same(left.name, right.name) && same(left.agent, right.agent) && same(left.recording, right.recording)
+            && same(left.provider, right.provider) && same(left.tool, right.tool)
+    }
 }
 
 /// The numbers of traces and series that were looked up, of the connection that writes.

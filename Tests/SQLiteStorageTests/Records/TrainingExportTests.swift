@@ -241,6 +241,37 @@ struct TrainingExportTests {
         #expect(read > 0 && refused > 0)
     }
 
+    @Test("nothing is written over the store's own files, nor over what is no file")
+    func targets() async throws {
+        let store = try await filled()
+        let path = store.place
+        let before = try contents(path)
+        let link = folder.path + "/link.db"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        let hard = folder.path + "/hard"
+        #expect(runProgram("ln '\(path)' '\(hard)'") == 0)
+        let device = folder.path + "/fifo"
+        #expect(runProgram("mkfifo '\(device)'") == 0)
+        for target in [
+            path, path + "-wal", path + "-journal", path + "-shm", link, hard, device, folder.path, "/dev/null",
+        ] {
+            await #expect(throws: RecordError.self, "\(target)") {
+                _ = try await store.exportForTraining(.events, to: target)
+            }
+            await #expect(throws: RecordError.self, "\(target)") {
+                _ = try await store.retain(RecordRetention(bytes: 0), archivingTo: target)
+            }
+        }
+        #expect(try contents(path) == before && runProgram("test -p '\(device)' -a -c /dev/null") == 0)
+        // What is refused leaves the manifest of an export that was there.
+        let file = folder.path + "/events.jsonl"
+        _ = try await store.exportForTraining(.events, to: file)
+        await #expect(throws: RecordError.self) {
+            _ = try await store.exportForTraining(.events, to: file, filter: .isNull("no such column"))
+        }
+        #expect(FileManager.default.fileExists(atPath: file + ".manifest.json"))
+    }
+
     @Test("a full disk loses nothing, and an export on it leaves no file", .enabled(if: SmallDisk.isPossible))
     func fullDisk() async throws {
         let disk = try SmallDisk(megabytes: 6, at: folder.path + "/disk")

@@ -1,5 +1,13 @@
 import Attune
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// `attune data export`: training data as a file.
 struct DataExportCommand: Command {
     let file: String
@@ -143,17 +151,23 @@ struct DataImportCommand: Command {
     }
 
     func run(_ console: Console) async throws {
+        guard unsafe access(source, R_OK) == 0, isRegularFile(source) else {
+            throw CommandFailure(.noInput, "There is no file at \(printable(source)) that can be read.")
+        }
+        do {
+            // Before a storage file is made.
+            try kind.checkImport(from: source, format: encoding, isSpreadsheetSafe: isSpreadsheetSafe)
+        } catch let error as TrainingFormatError {
+            throw CommandFailure(.badData, "\(printable(source)): \(error). Nothing was kept.")
+        } catch let error as RecordError {
+            throw CommandFailure(.badData, "\(printable(source)): \(error.message). Nothing was kept.")
+        }
         let storage = try await SQLiteStorage(path: file, project: project)
         let store = try await SQLiteRecordStore(storage)
         if showsProgress { console.beginProgress("importing", total: 0) }
-        let count: Int
-        do {
-            count = try await store.importTraining(
-                kind, from: source, format: encoding, isSpreadsheetSafe: isSpreadsheetSafe,
-                progress: { console.advanceProgress(to: $0) })
-        } catch let error as TrainingFormatError {
-            throw CommandFailure(.badData, "\(printable(source)): \(error). Nothing was kept.")
-        }
+        let count = try await store.importTraining(
+            kind, from: source, format: encoding, isSpreadsheetSafe: isSpreadsheetSafe,
+            progress: { console.advanceProgress(to: $0) })
         await storage.close()
         console.endProgress()
         switch format {

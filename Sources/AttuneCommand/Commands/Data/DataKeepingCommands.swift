@@ -83,7 +83,8 @@ struct DataEraseCommand: Command {
                 + "about the subject are deleted and overwritten, files of records about them are deleted and their sessions' summaries written "
                 + "without them, their adapter is forgotten and later updates of theirs are refused. What was done when, by which agent, and how "
                 + "it ended stays.",
-            "Prints what was removed. Exports and backups that were made before hold the subject still.",
+            "Prints what was removed. Exports and backups that were made before hold the subject still, and records that are told again later are "
+                + "kept.",
         ],
         arguments: [.storageFile],
         options: [

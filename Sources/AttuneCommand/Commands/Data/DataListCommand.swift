@@ -82,7 +82,7 @@ struct DataListCommand<Listed: ListedData>: Command {
                 let writer = JSONLinesWriter(columns: rows.columns)
                 var bytes: [UInt8] = []
                 try rows.forEach { try writer.row($0, into: &bytes) }
-                return String(decoding: bytes, as: UTF8.self)
+                return Self.escaped(String(decoding: bytes, as: UTF8.self))
             case .text:
                 let places = Listed.shown.compactMap { name in rows.columns.firstIndex { $0.name == name } }
                 var table = TextTable()
@@ -97,6 +97,22 @@ struct DataListCommand<Listed: ListedData>: Command {
         }
         await storage.close()
         console.write(text)
+    }
+
+    /// JSON whose texts hold no character that a terminal might obey: such stand in texts alone, where they may be escaped.
+    private static func escaped(_ json: String) -> String {
+        var result = ""
+        for scalar in json.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control where scalar.value >= 0x7F, .format, .lineSeparator, .paragraphSeparator:
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
     }
 
     private static func cell(_ value: TrainingValue) -> String {
