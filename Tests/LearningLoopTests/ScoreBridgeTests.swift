@@ -124,6 +124,42 @@ struct ScoreBridgeTests {
         await storage.close()
     }
 
+    @Test("an erasure reaches records, files, adapter and what a bank has, and its receipt says so")
+    func erases() async throws {
+        let storage = try await SQLiteStorage(path: folder.path + "/d.db")
+        let store = try await SQLiteRecordStore(storage)
+        let engine = try engine(storage)
+        let bank = InMemoryReasoningBank()
+        engine.connectReasoningBank(bank)
+        let recorder = try ModelCallRecorder(store: store)
+        let files = RecordFiles(folder: folder.path + "/training_recording")
+        try await recorder.enable(.everything, .enhanced(files))
+        for (number, subject) in ["ada", "ada", "bob"].enumerated() {
+            let call = ModelCall("TEXT", context: SpanContext(entity: subject), externalID: "\(number)")
+            _ = await recorder.record(call, input: .text("of \(subject)")) { "answer" }
+        }
+        #expect(await recorder.flush(within: .seconds(600)))
+        let span = try #require(try await store.span(.modelCall, externalID: "0"))
+        try await store.keep(embedding: embedding(1), .input, of: span.id)
+        try await store.keep(embedding: embedding(2), .output, of: span.id)
+        try await store.setConsent(true, of: "ada", to: .personalLearning)
+        #expect(try await store.store([Score(.thumbs, 1, of: span.id, comment: "ada's", at: now)]).isEmpty)
+        #expect(try await ScoreBridge(store, engine).run().learned == 1)
+        try await recorder.disable(.everything, flushWithin: .seconds(600))
+
+        let receipt = try await engine.erase("ada", in: store, files: [files])
+        var records = RecordErasure()
+        (records.spans, records.contents, records.messages, records.scores, records.embeddings) = (2, 4, 1, 1, 2)
+        #expect(receipt.records == records && receipt.files == 2)
+        #expect(receipt.adapter.hadAdapter && receipt.adapter.entries == 1 && receipt.adapter.bank != nil)
+        #expect(try await personalized(engine, "ada") == embedding(5))
+        #expect(try await store.hasConsent(of: "ada", to: .personalLearning) == false)
+        #expect(try await store.span(.modelCall, externalID: "2")?.contents.count == 2)
+        let again = try await engine.erase("ada", in: store, files: [files])
+        #expect(again.records == RecordErasure() && again.files == 0 && !again.adapter.hadAdapter)
+        await storage.close()
+    }
+
     @Test("an engine without a journal is refused")
     func needsAJournal() async throws {
         let storage = try await SQLiteStorage(path: folder.path + "/c.db")

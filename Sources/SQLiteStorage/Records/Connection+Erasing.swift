@@ -102,7 +102,8 @@ extension Connection {
             let ref = span.ref
             guard
                 try integer(
-                    "SELECT 1 FROM spans WHERE ref = ? AND updated_at = ?", [.integer(ref), .integer(span.updatedAt)]) != nil
+                    "SELECT 1 FROM spans WHERE ref = ? AND updated_at = ?", [.integer(ref), .integer(span.updatedAt)])
+                    != nil
             else { continue }
             messages += try integer("SELECT count(*) FROM outbox WHERE span = ?", [.integer(ref)]) ?? 0
             let trace = try integer("SELECT trace FROM spans WHERE ref = ?", [.integer(ref)])

@@ -236,7 +236,8 @@ private struct TrainingRun: Sendable {
             "one of both", try await filtered(.any([isError, .compare("event_id", .equal, .text("1"))])).count, is: 3)
         journal.expect("not", try await filtered(.not(isError)).count, is: 8)
         journal.expect(
-            "moments in any form", try await filtered(.compare("created_at", .less, .text("2026-11-27T06:30Z"))).count, is: 1)
+            "moments in any form", try await filtered(.compare("created_at", .less, .text("2026-11-27T06:30Z"))).count,
+            is: 1)
         journal.expect(
             "what is no language of the store's",
             try await filtered(.compare("event_id", .equal, .text("1' OR '1'='1"))), is: [])
