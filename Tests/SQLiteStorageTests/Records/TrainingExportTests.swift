@@ -121,6 +121,62 @@ struct TrainingExportTests {
         #expect(theirs.first?.state == .completed)
     }
 
+    @Test("rows are of one moment, whatever is told meanwhile, and whoever tells waits for nobody")
+    func snapshots() async throws {
+        let store = try await filled()
+        let data = TrainingData(store, redaction: .none)
+        let (hasBegun, mayGoOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let reading = Task {
+            try await store.withRows(TrainingQuery(.events)) { rows in
+                var seen: [TrainingValue] = []
+                try rows.forEach { row in
+                    if seen.isEmpty {
+                        hasBegun.signal()
+                        mayGoOn.wait()
+                    }
+                    seen.append(row[2])
+                }
+                return seen
+            }
+        }
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async {
+                hasBegun.wait()
+                continuation.resume()
+            }
+        }
+        for number in 0..<20 { try await data.storeAgentEvent(AgentEvent("late", id: "late \(number)")) }
+        for number in 0..<9 { try await data.storeAgentEvent(AgentEvent("e", id: "event \(number)", agent: "late")) }
+        mayGoOn.signal()
+        let seen = try await reading.value
+        #expect(seen.count == 9 && !seen.contains(.text("late")))
+        #expect(
+            try await store.withRows(TrainingQuery(.events)) { rows in
+                var count = 0
+                try rows.forEach { _ in count += 1 }
+                return count
+            } == 29)
+    }
+
+    @Test("a backup holds records, messages, positions, scores and consents")
+    func backups() async throws {
+        let store = try await filled()
+        let now = SystemClock().now
+        let span = try #require(try await store.span(.task, externalID: "task 0"))
+        #expect(try await store.store([Score(.thumbs, 1, of: span.id, at: now)]).isEmpty)
+        try await store.setConsent(true, of: "ada", to: .personalLearning)
+        try await store.advance("c", in: .agentTasks, to: 4)
+        let path = folder.path + "/backup.db"
+        try await store.storage.backup(to: path)
+        let copy = try await SQLiteRecordStore(SQLiteStorage(path: path))
+        #expect(try await copy.count() == store.count())
+        #expect(try await messages(copy) == messages(store))
+        #expect(try await copy.position(of: "c", in: .agentTasks) == 4)
+        #expect(try await copy.scores(of: span.id).count == 1)
+        #expect(try await copy.hasConsent(of: "ada", to: .personalLearning))
+        await copy.storage.close()
+    }
+
     @Test("a manifest says what the file holds; the digest is that of another program")
     func manifest() async throws {
         let store = try await filled()
