@@ -75,7 +75,9 @@ extension TrainingDataStore {
                 .invalid, "export", "examples (\(format.rawValue)) are made of calls, and not of \(kind.rawValue)")
         }
         let body: @Sendable (TrainingRows) throws -> TrainingManifest = { rows in
-            let file = try ExportFile(path, format, rows.columns, isSpreadsheetSafe: isSpreadsheetSafe, progress)
+            let file = ExportFile(
+                path: path, format: format, columns: rows.columns, isSpreadsheetSafe: isSpreadsheetSafe,
+                progress: progress)
             return try file.write(rows, kind)
         }
         let manifest =
@@ -132,14 +134,6 @@ private struct ExportFile {
     let isSpreadsheetSafe: Bool
     let progress: (Int) -> Void
     private static let chunk = 1 << 18
-
-    init(
-        _ path: String, _ format: TrainingFormat, _ columns: [TrainingColumn], isSpreadsheetSafe: Bool,
-        _ progress: @escaping (Int) -> Void
-    ) throws(RecordError) {
-        (self.path, self.format, self.columns) = (path, format, columns)
-        (self.isSpreadsheetSafe, self.progress) = (isSpreadsheetSafe, progress)
-    }
 
     func write(_ rows: TrainingRows, _ kind: TrainingKind) throws -> TrainingManifest {
         var manifest = TrainingManifest(
