@@ -16,9 +16,10 @@ public import Reasoning
 /// A score of a span is a reward (``Score/reward``) for the span's output, in the context of its input: the feedback
 /// `reward(_, for: output)` about the embedding of the input, of the user that the span is about (``SpanContext/entity``).
 ///
-/// **Once.** The engine's journal keeps a score's identifier in the transaction that keeps the adapter's new state, and learns nothing twice
-/// under one identifier; how far the bridge has come is remembered after that. A process that dies between the two is told the score again, and
-/// changes nothing. So the engine has to have a journal.
+/// **Once.** The engine's journal keeps in one transaction what an adapter has learned of a score, how far the bridge has come
+/// (``StreamPosition``), and the score's identifier, under which nothing is learned again. So the engine has to have a journal. Afterwards
+/// the store is told how far that was, for its retention. The bridge begins where the one that knows less says: an engine or a
+/// store that was restored from a backup is told again what it may have lost, and changes nothing for what it has.
 ///
 /// **Consent.** Nothing is learned of subjects who did not agree (``ConsentPurpose/personalLearning``, which is off unless granted): their
 /// scores are passed over for good, also when they agree later.
@@ -26,15 +27,16 @@ public struct ScoreBridge: Sendable {
     private let store: any TrainingDataStore
     private let engine: PersonalizationEngine
     private let consumer: String
+    private let stream: String
     private let patience: Duration
     private let clock: any ReasoningClock
 
     /// A bridge from a store to an engine.
     ///
     /// - Parameters:
-    ///   - consumer: Under which name it is remembered how far it has come.
+    ///   - consumer: Under which name it is remembered how far it has come. Stores that teach one engine each need their own.
     ///   - patience: How long a score of a span that is not embedded yet is waited for; those behind it wait too.
-    /// - Throws: ``RecordError`` (`invalid`) for an engine without a journal.
+    /// - Throws: ``RecordError`` (`invalid`) for an engine without a journal, and for a consumer's name that is empty or too long.
     public init(
         _ store: any TrainingDataStore, _ engine: PersonalizationEngine, consumer: String = "personalization",
         patience: Duration = .seconds(60), clock: any ReasoningClock = SystemClock()
@@ -44,6 +46,12 @@ public struct ScoreBridge: Sendable {
                 .invalid, "bridge",
                 "the engine has no journal, without which a score could be learned twice: give it one")
         }
+        let topic = "\(TrainingTopic.scores.rawValue)/"
+        let longest = StreamPosition.longestName - topic.utf8.count
+        guard (1...longest).contains(consumer.utf8.count) else {
+            throw RecordError(.invalid, "bridge", "a consumer's name has 1...\(longest) bytes")
+        }
+        stream = topic + consumer
         (self.store, self.engine, self.consumer) = (store, engine, consumer)
         (self.patience, self.clock) = (patience, clock)
     }
@@ -56,20 +64,28 @@ public struct ScoreBridge: Sendable {
     @discardableResult
     public func run() async throws -> ScoreReport {
         var report = ScoreReport()
-        var position = try await store.position(of: consumer, in: .scores)
+        var position = min(
+            try await engine.position(in: stream), try await store.position(of: consumer, in: .scores))
         while true {
             let messages = try await store.messages(.scores, after: position, limit: 256)
             if messages.isEmpty { return report }
             for message in messages {
                 try Task.checkCancellation()
                 guard try await learn(message, &report) else {
-                    try await store.advance(consumer, in: .scores, to: position)
+                    try await advance(to: position)
                     return report
                 }
                 position = message.sequence
             }
-            try await store.advance(consumer, in: .scores, to: position)
+            try await advance(to: position)
         }
+    }
+
+    /// Remembers how far the bridge has come, past what nobody has learned from: the journal first, since a store may delete what
+    /// its consumers have passed.
+    private func advance(to position: Int64) async throws {
+        try await engine.advance(to: StreamPosition(stream: stream, sequence: position))
+        try await store.advance(consumer, in: .scores, to: position)
     }
 
     /// Learns from a score; `false` where it is too early for that.
@@ -95,7 +111,9 @@ public struct ScoreBridge: Sendable {
         }
         let feedback = Feedback(embedding: input, signal: .reward(Float(reward), for: .vector(output)))
         do {
-            let update = try await engine.updateAdapter(for: subject, with: [feedback], id: score.feedbackID)
+            let update = try await engine.updateAdapter(
+                for: subject, with: [feedback], id: score.feedbackID,
+                position: StreamPosition(stream: stream, sequence: message.sequence))
             if update.samples > 0 { report.learned += 1 } else { report.known += 1 }
         } catch let error as EngineError where Self.isOfUser(error.code) {
             // Told again it would be refused again, and nobody else's fault it is.
@@ -107,7 +125,7 @@ public struct ScoreBridge: Sendable {
     /// Whether an error is of one user or their feedback, and not of the place where all are kept.
     private static func isOfUser(_ code: EngineError.Code) -> Bool {
         switch code {
-        case .journalFailed, .storeFailed, .staleVersion: false
+        case .journalFailed, .storeFailed, .staleVersion, .invalidStream: false
         default: true
         }
     }

@@ -8,6 +8,7 @@ final class GroupCommit: Sendable {
     private struct Waiting {
         let entry: JournalEntry
         let durability: Durability
+        var position: StreamPosition?
         let answer: Answer
     }
 
@@ -56,6 +57,7 @@ final class GroupCommit: Sendable {
 
     private let worker: Worker
     private let checkpoints: LogCheckpoints
+    private let project: Int64
     private let isReading: Bool
     private let health: WriteHealth
     private let state = Lock<State>(State())
@@ -68,18 +70,22 @@ final class GroupCommit: Sendable {
         self.worker = worker
         self.checkpoints = checkpoints
         self.health = health
-        self.isReading = isReading
+        (self.project, self.isReading) = (project, isReading)
         users = UserTable(project: project, key: key)
     }
 
     private static let largestGroup = 4096
 
-    func append(_ entry: JournalEntry, _ durability: Durability, path: String) async throws -> AppendOutcome {
+    func append(
+        _ entry: JournalEntry, _ durability: Durability, advancing position: StreamPosition?, path: String
+    ) async throws -> AppendOutcome {
         if isReading { throw StorageError(.readOnly, "append", "it was opened for reading only", path: path) }
         return try await withCheckedThrowingContinuation { continuation in
             let (refusal, begins) = state.withLock { state -> (StorageError?, Bool) in
                 if let refusal = state.refusal { return (refusal, false) }
-                state.waiting.append(Waiting(entry: entry, durability: durability, answer: .one(continuation)))
+                state.waiting.append(
+                    Waiting(
+                        entry: entry, durability: durability, position: position, answer: .one(continuation)))
                 defer { state.isWorking = true }
                 return (nil, !state.isWorking)
             }
@@ -267,7 +273,9 @@ final class GroupCommit: Sendable {
             results.reserveCapacity(group.count)
             for waiting in group {
                 do {
-                    results.append(.success(try users.append(waiting.entry, connection)))
+                    let outcome = try users.append(waiting.entry, connection)
+                    if let position = waiting.position { try connection.advance(to: position, project) }
+                    results.append(.success(outcome))
                 } catch let error as EngineError {
                     // Of this entry alone: nothing of it was written.
                     results.append(.failure(error))

@@ -20,16 +20,30 @@ extension SQLiteStorage: JournallingStore {
 }
 
 extension SQLiteStorage {
-    /// Appends an entry; with others that come at the same time, in one transaction.
+    /// Appends an entry, and a position in the same transaction; with others that come at the same time.
     ///
     /// - Throws: ``EngineError`` (`staleVersion`), ``StorageError``.
-    public func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
-        try await commits.append(entry, durability, path: path)
+    public func append(
+        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+    ) async throws -> AppendOutcome {
+        try await commits.append(entry, durability, advancing: position, path: path)
     }
 
     /// Appends entries, at most one of each user, in few transactions.
     public func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>] {
         await commits.append(entries, durability, path: path)
+    }
+
+    /// How far a stream has been read.
+    public func position(in stream: String) async throws -> Int64 {
+        let project = projectRef
+        return try await reading("position") { try $0.position(in: stream, project) }
+    }
+
+    /// Remembers how far a stream has been read.
+    public func advance(to position: StreamPosition, durability: Durability) async throws {
+        let project = projectRef
+        try await writing("advance", durability) { try $0.advance(to: position, project) }
     }
 
     /// The entries of a user above a version.
@@ -252,6 +266,21 @@ extension SQLiteStorage {
 }
 
 extension Connection {
+    /// A stream's name in the table of positions, where others of the file have shorter ones.
+    private func name(_ stream: String, _ project: Int64) -> Value { .string("stream of \(project): \(stream)") }
+
+    func position(in stream: String, _ project: Int64) throws(StorageError) -> Int64 {
+        try integer("SELECT value FROM positions WHERE name = ?", [name(stream, project)]) ?? 0
+    }
+
+    func advance(to position: StreamPosition, _ project: Int64) throws(StorageError) {
+        try run(
+            """
+            INSERT INTO positions (name, value) VALUES (?1, ?2)
+            ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value < ?2
+            """, [name(position.stream, project), .integer(position.sequence)])
+    }
+
     /// The version of a user's last entry; after a look at the latest. `nil` without one.
     func lastVersion(of user: Int64) throws(StorageError) -> UInt64? {
         // Versions rise, and those in `recent` come after those in `journal`.

@@ -84,13 +84,16 @@ struct Telling {
         }
         if messages.count < told { fail("\(told) tasks, and \(messages.count) messages") }
         let scores = try await all(.scores)
-        let bridged = try await store.position(of: "personalization", in: .scores)
+        // What the adapter has learned and how far the bridge has come are of one transaction.
+        let bridged = try await engine.position(in: "\(TrainingTopic.scores.rawValue)/personalization")
         let version = Int(try await engine.adapter(for: Self.user)?.version ?? 0)
         let learned = scores.count { $0 <= bridged }
-        guard (learned...scores.count).contains(version) else {
-            fail(
-                "\(scores.count) scores, \(learned) before the bridge's position, and the adapter has learned \(version) times"
-            )
+        guard version == learned else {
+            fail("\(learned) scores up to the bridge's position, and the adapter has learned \(version) times")
+        }
+        let acknowledged = try await store.position(of: "personalization", in: .scores)
+        if acknowledged > bridged {
+            fail("the store was told of position \(acknowledged), and the journal is at \(bridged)")
         }
         return
             "\(told) tasks, \(delivered.count) of \(messages.count) messages delivered, \(version) of \(scores.count) scores learned"

@@ -73,6 +73,9 @@ struct ScoreBridgeTests {
         #expect(try await bridge.run() == expected)
         #expect(try await bridge.run() == ScoreReport())
         #expect(try await personalized(engine, "ada") == personalized(other, "ada"))
+        let last = try #require(try await store.messages(.scores, after: 0, limit: 10).last).sequence
+        #expect(try await engine.position(in: "training-data.scores/personalization") == last)
+        #expect(try await store.position(of: "personalization", in: .scores) == last)
         // A bridge that has forgotten how far it came is told all again, and changes nothing.
         let before = try await personalized(engine, "ada")
         var known = ScoreReport()
@@ -80,6 +83,45 @@ struct ScoreBridgeTests {
         #expect(try await ScoreBridge(store, engine, consumer: "anew").run() == known)
         #expect(try await personalized(engine, "ada") == before)
         await storage.close()
+    }
+
+    @Test(
+        "an engine or a store that comes from a backup loses no score and learns none twice", arguments: [true, false])
+    func comesBack(engineIsOlder: Bool) async throws {
+        let records = try await SQLiteStorage(path: folder.path + "/records.db")
+        let store = try await SQLiteRecordStore(records)
+        let adapters = try await SQLiteStorage(path: folder.path + "/adapters.db")
+        let first = try engine(adapters)
+        try await store.setConsent(true, of: "ada", to: .personalLearning)
+        func score(_ numbers: Range<Int>, _ store: SQLiteRecordStore) async throws {
+            for number in numbers {
+                let span = try await call(number, "ada", store)
+                #expect(try await store.store([Score(.thumbs, 1, of: span, at: now)]).isEmpty)
+            }
+        }
+        try await score(0..<3, store)
+        #expect(try await ScoreBridge(store, first).run().learned == 3)
+        try await (engineIsOlder ? adapters : records).backup(to: folder.path + "/older.db")
+        try await score(3..<5, store)
+        #expect(try await ScoreBridge(store, first).run().learned == 2)
+        let learned = try await personalized(first, "ada")
+
+        let older = try await SQLiteStorage(path: folder.path + "/older.db")
+        var report = ScoreReport()
+        if engineIsOlder {
+            let second = try engine(older)
+            report.learned = 2
+            #expect(try await ScoreBridge(store, second).run() == report)
+            #expect(try await personalized(second, "ada") == learned)
+        } else {
+            // The numbers of the store's outbox begin again where the backup was made.
+            let again = try await SQLiteRecordStore(older)
+            try await score(5..<6, again)
+            report.learned = 1
+            #expect(try await ScoreBridge(again, first).run() == report)
+            #expect(try await first.adapter(for: "ada")?.version == 6)
+        }
+        for storage in [records, adapters, older] { await storage.close() }
     }
 
     @Test("nothing is learned without consent, a subject, embeddings, or a meaning")
@@ -160,11 +202,15 @@ struct ScoreBridgeTests {
         await storage.close()
     }
 
-    @Test("an engine without a journal is refused")
+    @Test("an engine without a journal is refused, and a name that no store could keep")
     func needsAJournal() async throws {
         let storage = try await SQLiteStorage(path: folder.path + "/c.db")
         let store = try await SQLiteRecordStore(storage)
         #expect(throws: RecordError.self) { try ScoreBridge(store, engine(nil)) }
+        for name in ["", String(repeating: "n", count: 1004)] {
+            #expect(throws: RecordError.self) { try ScoreBridge(store, engine(storage), consumer: name) }
+        }
+        _ = try await ScoreBridge(store, engine(storage), consumer: String(repeating: "n", count: 1003)).run()
         await storage.close()
     }
 }

@@ -22,8 +22,10 @@ private final class SettlingJournal: FeedbackJournal {
         if dice.withLock({ $0.bernoulli(probability) }) { try await inner.settle() }
     }
 
-    func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
-        let outcome = try await inner.append(entry, durability: durability)
+    func append(
+        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+    ) async throws -> AppendOutcome {
+        let outcome = try await inner.append(entry, durability: durability, advancing: position)
         try await settleByChance()
         return outcome
     }
@@ -35,6 +37,10 @@ private final class SettlingJournal: FeedbackJournal {
             return Array(repeating: .failure(error), count: entries.count)
         }
         return results
+    }
+    func position(in stream: String) async throws -> Int64 { try await inner.position(in: stream) }
+    func advance(to position: StreamPosition, durability: Durability) async throws {
+        try await inner.advance(to: position, durability: durability)
     }
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         try await inner.entries(of: user, after: version)

@@ -8,7 +8,7 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
             case invalidConfiguration, invalidUser, unknownUser, refusedFeedback, refusedEmbedding, shapeMismatch
             case modelMismatch, storeFailed, staleVersion, refusedMerge, damagedJournal, numericsMismatch
             case forgottenUser, journalFailed, notRetained, unknownFeedback, damagedAdapter
-            case stalePrior
+            case stalePrior, invalidStream
         }
         private let kind: Kind
 
@@ -16,6 +16,8 @@ public struct EngineError: Error, Sendable, CustomStringConvertible, CustomDebug
         public static let invalidConfiguration = Code(kind: .invalidConfiguration)
         /// A user id that is empty or longer than 1,024 bytes.
         public static let invalidUser = Code(kind: .invalidUser)
+        /// A stream's name (``StreamPosition``) that is empty or too long.
+        public static let invalidStream = Code(kind: .invalidStream)
         /// The user has no adapter, and the operation or ``EngineConfiguration/isStrict`` asks for one.
         public static let unknownUser = Code(kind: .unknownUser)
         /// The feedback cannot be learned from; ``EngineError/cause`` says why and where.

@@ -15,6 +15,8 @@ extension PersonalizationEngine {
     ///   - overrides: Settings that replace the configured ones this time.
     ///   - id: The application's name for this batch. A journal learns what has a name only once: again, or after it was
     ///     forgotten, nothing changes. Without a journal it has no effect.
+    ///   - position: How far a stream has been read with this batch. A journal keeps it in the transaction that keeps what was learned,
+    ///     and also where nothing was, unless the call throws or the batch is empty.
     /// - Returns: Loss before and after, gradient norm, clip factor, rate, step and version.
     /// - Throws: ``EngineError``: `refusedFeedback` (its position names the feedback), `invalidUser`, `unknownUser` in strict
     ///   mode, and what loading throws; `CancellationError`. The adapter keeps its bytes and version then.
@@ -22,11 +24,12 @@ extension PersonalizationEngine {
     @discardableResult
     public func updateAdapter(
         for user: String, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides(),
-        id: FeedbackID? = nil
+        id: FeedbackID? = nil, position: StreamPosition? = nil
     ) async throws -> UpdateReport {
+        if let position { try StreamPosition.check(position.stream, "updateAdapter") }
         let key = UserKey(user)
         if let report = try updateResident(key, nil, feedback, overrides) { return report }
-        return try await updateInTurn(key, nil, feedback, overrides, id)
+        return try await updateInTurn(key, nil, feedback, overrides, FeedbackOrigin(id: id, position: position))
     }
 
     /// The same for a user who was looked up before.
@@ -36,7 +39,7 @@ extension PersonalizationEngine {
         id: FeedbackID? = nil
     ) async throws -> UpdateReport {
         if let report = try updateResident(handle.key, handle, feedback, overrides) { return report }
-        return try await updateInTurn(handle.key, handle, feedback, overrides, id)
+        return try await updateInTurn(handle.key, handle, feedback, overrides, FeedbackOrigin(id: id))
     }
 
     /// The fast path: the adapter is in memory, nobody stands in line, and nothing is to be asked or measured; `nil` otherwise.
@@ -62,7 +65,8 @@ extension PersonalizationEngine {
     }
 
     private func updateInTurn(
-        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
+        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides,
+        _ origin: FeedbackOrigin
     ) async throws -> UpdateReport {
         let connection = reasoning.connection
         let started = reporting.metrics == nil && connection == nil ? nil : ContinuousClock.now
@@ -70,19 +74,19 @@ extension PersonalizationEngine {
             try Self.check(key.user, "updateAdapter")
             try Task.checkCancellation()
             if let connection, let started {
-                let report = try await updateAdvised(key.user, feedback, overrides, connection, id, since: started)
+                let report = try await updateAdvised(key.user, feedback, overrides, connection, origin, since: started)
                 if report.samples > 0 { measure(since: started) }
                 return report
             }
             var report: UpdateReport?
             if isJournalling {
-                report = try await updateAlone(key, handle, feedback, overrides, id)
+                report = try await updateAlone(key, handle, feedback, overrides, origin)
             } else {
                 report = try shard(of: key).withLock { state throws(EngineError) in
                     try update(key.user, feedback, overrides, &state, overtaking: false)
                 }
             }
-            if report == nil { report = try await updateInLine(key.user, feedback, overrides, id) }
+            if report == nil { report = try await updateInLine(key.user, feedback, overrides, origin) }
             let done = report ?? .nothing
             if let started, done.samples > 0 { measure(since: started) }
             return done
@@ -94,7 +98,8 @@ extension PersonalizationEngine {
 
     /// An update in its turn, of an adapter that may have to be loaded or made first; `nil` where nothing was to be done.
     private func updateInLine(
-        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
+        _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides,
+        _ origin: FeedbackOrigin
     ) async throws -> UpdateReport? {
         try await withLine(user, "updateAdapter") { shard in
             try await load(user, "updateAdapter", shard)
@@ -105,7 +110,7 @@ extension PersonalizationEngine {
                     let report = try update(user, feedback, overrides, &state, overtaking: true)
                     if isNew { state.statistics.created += 1 }
                     guard let report, report.samples > 0, isJournalling else { return (report, nil) }
-                    return (report, draft(report, overrides, feedback, id))
+                    return (report, draft(report, overrides, feedback, origin))
                 } catch {
                     // A first update that is refused leaves no adapter behind.
                     if isNew { _ = state.withSlot(user) { $0.adapter = nil } }

@@ -25,6 +25,11 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var forgottenUsers: Set<UserKey> = []
         var contents: [ContentKey: [UInt8]] = [:]
         var priors: [UInt64: Prior] = [:]
+        var positions: [String: Int64] = [:]
+
+        mutating func advance(to position: StreamPosition) {
+            positions[position.stream] = max(positions[position.stream] ?? 0, position.sequence)
+        }
 
         /// A user's entries name a prior no more. What is stale goes with the last user who has started from it.
         mutating func abandon(_ prior: UInt64, _ user: UserKey) {
@@ -45,26 +50,42 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     /// An empty journal.
     public init() {}
 
-    /// Appends an entry.
-    public func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
+    /// Appends an entry, with a position.
+    public func append(
+        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+    ) async throws -> AppendOutcome {
         try state.withLock { state throws(EngineError) in
-            let key = UserKey(entry.user)
-            if state.forgottenUsers.contains(key) { return .forgottenUser }
-            var user = state.users[key] ?? User()
-            if let id = entry.id {
-                if user.forgotten.contains(id) { return .forgottenFeedback }
-                if user.learned.contains(id) || user.entries.contains(where: { $0.id == id }) { return .duplicate }
-            }
-            let last = max(user.entries.last?.version ?? 0, user.base?.adapter.version ?? 0)
-            if !user.entries.isEmpty || user.base != nil, entry.version <= last {
-                throw EngineError(
-                    .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
-                    user: entry.user)
-            }
-            user.entries.append(entry)
-            state.users[key] = user
-            return .appended
+            let outcome = try Self.append(entry, &state)
+            if let position { state.advance(to: position) }
+            return outcome
         }
+    }
+
+    private static func append(_ entry: JournalEntry, _ state: inout State) throws(EngineError) -> AppendOutcome {
+        let key = UserKey(entry.user)
+        if state.forgottenUsers.contains(key) { return .forgottenUser }
+        var user = state.users[key] ?? User()
+        if let id = entry.id {
+            if user.forgotten.contains(id) { return .forgottenFeedback }
+            if user.learned.contains(id) || user.entries.contains(where: { $0.id == id }) { return .duplicate }
+        }
+        let last = max(user.entries.last?.version ?? 0, user.base?.adapter.version ?? 0)
+        if !user.entries.isEmpty || user.base != nil, entry.version <= last {
+            throw EngineError(
+                .staleVersion, "append", "version \(last) is in the journal, and \(entry.version) is not above it",
+                user: entry.user)
+        }
+        user.entries.append(entry)
+        state.users[key] = user
+        return .appended
+    }
+
+    /// How far a stream has been read.
+    public func position(in stream: String) async throws -> Int64 { state.withLock { $0.positions[stream] ?? 0 } }
+
+    /// Remembers how far a stream has been read.
+    public func advance(to position: StreamPosition, durability: Durability) async throws {
+        state.withLock { $0.advance(to: position) }
     }
 
     /// The entries of a user above a version.

@@ -54,7 +54,7 @@ struct JournalDraft {
     var version: UInt64
     /// What it names.
     var contents: [JournalContent] = []
-    var id: FeedbackID?
+    var origin = FeedbackOrigin()
     /// About how many bytes it takes.
     var bytes: Int {
         if case .update(let update) = kind { return update.feedback.count + 48 }
@@ -117,7 +117,8 @@ final class JournalHub: Sendable {
     /// Makes sure that the journal has what an entry names, then appends it.
     func append(_ draft: JournalDraft, of user: String) async throws -> AppendOutcome {
         try await keepContents(of: draft)
-        return try await journal.append(entry(draft, user), durability: durability)
+        return try await journal.append(
+            entry(draft, user), durability: durability, advancing: draft.origin.position)
     }
 
     /// The same for changes of many users, each once.
@@ -146,7 +147,7 @@ final class JournalHub: Sendable {
 
     private func entry(_ draft: JournalDraft, _ user: String) -> JournalEntry {
         JournalEntry(
-            user: user, version: draft.version, id: draft.id, recordedAt: clock.now.microseconds,
+            user: user, version: draft.version, id: draft.origin.id, recordedAt: clock.now.microseconds,
             action: JournalAction(configuration: configuration.hash, kind: draft.kind).encoded())
     }
 

@@ -16,14 +16,15 @@ extension PersonalizationEngine {
 
     /// One update; `nil` where the user is not in memory or somebody is there.
     func updateAlone(
-        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ id: FeedbackID?
+        _ key: UserKey, _ handle: UserHandle?, _ feedback: [Feedback], _ overrides: UpdateOverrides,
+        _ origin: FeedbackOrigin
     ) async throws -> UpdateReport? {
         guard let hub = journalHub, let report = try hold(key, handle, feedback, overrides) else { return nil }
         let shard = shard(of: key)
         defer { shard.withLock { $0.leaveAlone(key) }?.leave() }
         let outcome: AppendOutcome
         do {
-            outcome = try await commit(draft(report, overrides, feedback, id), hub, key, shard, "updateAdapter")
+            outcome = try await commit(draft(report, overrides, feedback, origin), hub, key, shard, "updateAdapter")
         } catch {
             // An adapter that another engine has overtaken is let go of.
             _ = noteResidency(of: key, in: shard, hadAdapter: true)
@@ -67,7 +68,9 @@ extension PersonalizationEngine {
                         held.append(
                             HeldUpdate(
                                 key: key, shard: shard(of: key), report: report,
-                                draft: draft(report, UpdateOverrides(), update.feedback, update.id), index: i))
+                                draft: draft(
+                                    report, UpdateOverrides(), update.feedback, FeedbackOrigin(id: update.id)), index: i
+                            ))
                         if held.count == Self.mostHeld { await finish(&held, hub, &results) }
                         continue
                     }

@@ -108,7 +108,7 @@ extension PersonalizationEngine {
 
     /// An update for the journal; of feedback that was learned from, so that it is in order.
     func draft(
-        _ report: UpdateReport, _ overrides: UpdateOverrides, _ feedback: [Feedback], _ id: FeedbackID?,
+        _ report: UpdateReport, _ overrides: UpdateOverrides, _ feedback: [Feedback], _ origin: FeedbackOrigin,
         start: JournalAction.Start? = nil, prior: AdapterPrior? = nil
     ) -> JournalDraft {
         let feedback = feedback.encoded()
@@ -123,7 +123,7 @@ extension PersonalizationEngine {
             steps: report.step - 1, start: start,
             catalogues: feedback.catalogues.map(\.contentHash), feedback: feedback.bytes)
         return JournalDraft(
-            kind: .update(action), version: report.version, contents: contents.compactMap { $0 }, id: id)
+            kind: .update(action), version: report.version, contents: contents.compactMap { $0 }, origin: origin)
     }
 
     /// The making of an adapter for the journal.

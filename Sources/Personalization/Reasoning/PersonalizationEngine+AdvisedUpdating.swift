@@ -34,7 +34,7 @@ extension PersonalizationEngine {
     /// An update with the bank's advice.
     func updateAdvised(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        _ id: FeedbackID?, since start: ContinuousClock.Instant
+        _ origin: FeedbackOrigin, since start: ContinuousClock.Instant
     ) async throws -> UpdateReport {
         let shard = shard(of: user)
         var hasLooked = false
@@ -46,7 +46,7 @@ extension PersonalizationEngine {
         }
         if done == nil {
             done = try await updateAdvisedInLine(
-                user, feedback, overrides, connection, id, start, hasLooked: hasLooked)
+                user, feedback, overrides, connection, origin, start, hasLooked: hasLooked)
         }
         guard let done else { return .nothing }
         done.arrival?.finish()
@@ -94,7 +94,7 @@ extension PersonalizationEngine {
     /// The update in its turn: the adapter may have to be loaded, made or made again, and the bank asked.
     private func updateAdvisedInLine(
         _ user: String, _ feedback: [Feedback], _ overrides: UpdateOverrides, _ connection: BankConnection,
-        _ id: FeedbackID?, _ start: ContinuousClock.Instant, hasLooked: Bool
+        _ origin: FeedbackOrigin, _ start: ContinuousClock.Instant, hasLooked: Bool
     ) async throws -> AfterUpdate? {
         try await withLine(user, "updateAdapter") { shard -> AfterUpdate? in
             try await load(user, "updateAdapter", shard)
@@ -121,7 +121,7 @@ extension PersonalizationEngine {
                     start = JournalAction.Start(
                         prior: done.prior.map { content($0).hash }, relearns: done.isRestarted)
                 }
-                return (done, draft(done.report, done.overrides, feedback, id, start: start, prior: done.prior))
+                return (done, draft(done.report, done.overrides, feedback, origin, start: start, prior: done.prior))
             }
             guard outcome != .appended, let report = try settled(done?.report, outcome, user, shard) else {
                 return done

@@ -11,7 +11,7 @@ public struct FeedbackJournalContract: Sendable {
     /// Makes an empty journal.
     let makeJournal: @Sendable () async throws -> any FeedbackJournal
 
-    /// A suite for journals that a closure makes, each empty; called fourteen times.
+    /// A suite for journals that a closure makes, each empty; called fifteen times.
     public init(makeJournal: @escaping @Sendable () async throws -> any FeedbackJournal) {
         self.makeJournal = makeJournal
     }
@@ -28,6 +28,7 @@ public struct FeedbackJournalContract: Sendable {
         try await found.check("versions rise") { try await run.checkThatVersionsRise() }
         try await found.check("an id is learned once") { try await run.checkIDs() }
         try await found.check("entries of many users go together") { try await run.checkAppendingTogether() }
+        try await found.check("positions are kept with entries") { try await run.checkPositions() }
         try await found.check("content is kept under its name") { try await run.checkContent() }
         try await found.check("trimming makes a base") { try await run.checkTrimming() }
         try await found.check("who has old entries is found") { try await run.checkAges() }
@@ -54,6 +55,43 @@ struct FeedbackJournalRun: Sendable {
 
     func expect<V: Equatable>(_ promise: String, _ value: V, is expected: V) {
         found.expect(promise, value, is: expected)
+    }
+
+    func checkPositions() async throws {
+        let journal = try await makeJournal()
+        func at(_ sequence: Int64, in stream: String = "a stream") -> StreamPosition {
+            StreamPosition(stream: stream, sequence: sequence)
+        }
+        expect("a stream that nobody has read is at 0", try await journal.position(in: "a stream"), is: 0)
+        let id = FeedbackID("known")
+        for (durability, version) in [(Durability.buffered, UInt64(1)), (.synced, 2)] {
+            _ = try await journal.append(
+                entry("ada", version, id: version == 1 ? id : nil), durability: durability,
+                advancing: at(Int64(version) * 10))
+            expect(
+                "a position is kept with an entry", try await journal.position(in: "a stream"),
+                is: Int64(version) * 10)
+        }
+        expect("a stream is told from others", try await journal.position(in: "a strea"), is: 0)
+        do {
+            _ = try await journal.append(entry("ada", 2), durability: .buffered, advancing: at(30))
+            expect("an entry that is stale is refused", true, is: false)
+        } catch let error as EngineError where error.code == .staleVersion {}
+        expect("no position of an entry that is refused is kept", try await journal.position(in: "a stream"), is: 20)
+        let again = try await journal.append(entry("ada", 3, id: id), durability: .buffered, advancing: at(40))
+        expect("an id is known", again, is: .duplicate)
+        expect("the position of a known entry is kept", try await journal.position(in: "a stream"), is: 40)
+        _ = try await journal.append(entry("bob", 1), durability: .buffered, advancing: at(15))
+        expect("a position does not go back", try await journal.position(in: "a stream"), is: 40)
+        try await journal.advance(to: at(39), durability: .buffered)
+        expect("a position does not go back by itself", try await journal.position(in: "a stream"), is: 40)
+        try await journal.advance(to: at(.max, in: "\u{0}ż"), durability: .synced)
+        expect("any name will do", try await journal.position(in: "\u{0}ż"), is: .max)
+        _ = try await journal.removeEntries(of: "ada", isForgotten: true)
+        expect("a position stays when users are forgotten", try await journal.position(in: "a stream"), is: 40)
+        let forgotten = try await journal.append(entry("ada", 4), durability: .buffered, advancing: at(50))
+        expect("who was forgotten is refused", forgotten, is: .forgottenUser)
+        expect("the position of what is refused for good is kept", try await journal.position(in: "a stream"), is: 50)
     }
 
     func checkAppendingTogether() async throws {

@@ -35,9 +35,17 @@ final class FaultyJournal: FeedbackJournal {
 
     var isWaitedFor: Bool { waiting.withLock { !$0.isEmpty } }
 
-    func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
+    func append(
+        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+    ) async throws -> AppendOutcome {
         try await behave()
-        return try await inner.append(entry, durability: durability)
+        return try await inner.append(entry, durability: durability, advancing: position)
+    }
+
+    func position(in stream: String) async throws -> Int64 { try await inner.position(in: stream) }
+    func advance(to position: StreamPosition, durability: Durability) async throws {
+        try await behave()
+        try await inner.advance(to: position, durability: durability)
     }
 
     private func behave() async throws {
