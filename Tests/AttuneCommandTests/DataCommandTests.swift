@@ -94,7 +94,7 @@ import Testing
         let archive = folder.path + "/old.jsonl"
         let megabytes = ["data", "retain", path, "--megabytes", "0"]
         let planned = await attune(arguments: megabytes + ["--dry-run"])
-        #expect(planned.output.hasPrefix("Would delete 4 records with 24 bytes"), "\(planned)")
+        #expect(planned.output.hasPrefix("Would delete 4 records and 0 workflows with 24 bytes"), "\(planned)")
         let erased = try object(await attune("data", "erase", path, "--user", "ada", "--format", "json").output)
         #expect(erased["removed_contents"] as? Int == 1 && erased["removed_messages"] as? Int == 1)
         #expect(

@@ -59,9 +59,9 @@ enum Line {
     case recording(String)
     case recorded(String, UInt64)
     case ended(String)
-    /// A task was told to its end; a message was delivered.
+    /// A record of each kind was told to its end; a message of a topic was delivered.
     case told(String)
-    case delivered(Int64)
+    case delivered(String, UInt64)
 
     var text: String {
         switch self {
@@ -79,7 +79,7 @@ enum Line {
         case .recorded(let id, let count): "recorded\t\(id)\t\(count)\n"
         case .ended(let id): "ended\t\(id)\n"
         case .told(let id): "told\t\(id)\n"
-        case .delivered(let sequence): "delivered\t\(sequence)\n"
+        case .delivered(let topic, let sequence): "delivered\t\(topic)\t\(sequence)\n"
         }
     }
 
@@ -102,7 +102,7 @@ enum Line {
         case ("recorded", 1): self = .recorded(user, numbers[0])
         case ("ended", 0): self = .ended(user)
         case ("told", 0): self = .told(user)
-        case ("delivered", 0): self = .delivered(Int64(user) ?? -1)
+        case ("delivered", 1): self = .delivered(user, numbers[0])
         default: return nil
         }
     }

@@ -1,3 +1,4 @@
+import Foundation
 import LearningLoop
 import LearningRecords
 import LoRA
@@ -5,27 +6,32 @@ import Personalization
 import Reasoning
 import SQLiteStorage
 
-/// Tasks and scores that are told while their process is killed, who follows them, and what looks at it afterwards.
+/// Records of each kind and scores that are told while their process is killed, who follows them, and what looks at it afterwards.
 struct Telling {
     /// Whose adapter learns from the scores; nothing else teaches it.
     static let user = "scored"
     private static let consumer = "kill loop"
+    static let topics = [TrainingTopic.agentEvents, .agentTasks, .toolExecutions, .workflows]
     private let store: SQLiteRecordStore
 
     init(_ store: SQLiteRecordStore) { self.store = store }
 
-    /// Tells one task after the other, twice in states that come in no order, and a score of what was done.
+    /// Tells one record of each kind after the other, tasks and workflows twice in states that come in no order, and a score of the task.
     func tell() async throws {
         let data = TrainingData(store, redaction: .none)
         try await store.setConsent(true, of: Self.user, to: .personalLearning)
         while true {
-            let id = "task \(UInt64.random(in: 0...(.max)))"
+            let id = "record \(UInt64.random(in: 0...(.max)))"
             for status in [SpanStatus.running, .completed].shuffled() {
                 try await data.storeAgentTask(
                     AgentTask(
                         "t", id: id, status: status, output: status == .completed ? .text(id) : nil, subject: Self.user)
                 )
+                try await data.storeWorkflow(
+                    AgentWorkflow(id: id, name: "w", status: status, results: status == .completed ? .text(id) : nil))
             }
+            _ = try await data.storeAgentEvent(AgentEvent("e", id: id, payload: .text(id)))
+            _ = try await data.storeToolExecution(ToolExecution("x", id: id, output: .text(id)))
             say(.told(id))
             guard let span = try await store.span(.task, externalID: id) else { fail("\(id): is gone") }
             let embedding = (0..<Script.dimension).map { Float(($0 * 7 + id.utf8.count) % 5) - 2 }
@@ -37,11 +43,11 @@ struct Telling {
         }
     }
 
-    /// Follows the tasks: says each message before it acknowledges it.
-    func follow() async throws {
-        let stream = store.stream(.agentTasks, consumer: Self.consumer)
+    /// Follows a topic: says each message before it acknowledges it.
+    func follow(_ topic: TrainingTopic) async throws {
+        let stream = store.stream(topic, consumer: Self.consumer)
         for try await message in stream {
-            say(.delivered(message.sequence))
+            say(.delivered(topic.rawValue, UInt64(message.sequence)))
             if message.sequence % 3 == 0 { try await stream.acknowledge(message) }
         }
     }
@@ -55,35 +61,48 @@ struct Telling {
         }
     }
 
-    /// Whether each told task is there, each message up to the consumer's position was delivered, in order in each process, and each score
-    /// taught once.
+    /// Whether each record that was told is there with its message, each message up to the consumer's position was delivered, in order in
+    /// each process, and each score taught once.
     func check(_ lines: [Line], _ engine: PersonalizationEngine) async throws -> String {
-        var delivered: Set<Int64> = []
-        var last: Int64 = 0
-        var told = 0
+        var told: [String] = []
+        var delivered: [String: Set<Int64>] = [:]
+        var last: [String: Int64] = [:]
         for line in lines {
             switch line {
-            case .round: last = 0
-            case .told(let id):
-                let span = try await store.span(.task, externalID: id)
-                guard span?.status == .completed, span?.contents[.output] == .text(id) else {
-                    fail("\(id): \(span as Any)")
+            case .round: last = [:]
+            case .told(let id): told.append(id)
+            case .delivered(let topic, let number):
+                let sequence = Int64(number)
+                if sequence <= last[topic, default: 0] {
+                    fail("\(topic): \(sequence) came after \(last[topic, default: 0])")
                 }
-                told += 1
-            case .delivered(let sequence):
-                if sequence <= last { fail("message \(sequence) came after \(last)") }
-                last = sequence
-                delivered.insert(sequence)
+                last[topic] = sequence
+                delivered[topic, default: []].insert(sequence)
             default: break
             }
         }
-        let position = try await store.position(of: Self.consumer, in: .agentTasks)
-        let messages = try await all(.agentTasks)
-        for message in messages where message <= position && !delivered.contains(message) {
-            fail("message \(message) was never delivered, and \(position) is acknowledged")
+        for id in told {
+            let spans = [
+                try await store.span(.task, externalID: id)?.contents[.output],
+                try await store.span(.event, externalID: id)?.contents[.payload],
+                try await store.span(.tool, externalID: id)?.contents[.output],
+                try await store.workflow(id)?.results,
+            ]
+            guard spans == Array(repeating: .text(id), count: 4) else { fail("\(id): \(spans)") }
         }
-        if messages.count < told { fail("\(told) tasks, and \(messages.count) messages") }
-        let scores = try await all(.scores)
+        var count = 0
+        for topic in Self.topics {
+            let messages = try await all(topic)
+            let position = try await store.position(of: Self.consumer, in: topic)
+            let known = delivered[topic.rawValue, default: []]
+            for message in messages where message.sequence <= position && !known.contains(message.sequence) {
+                fail("\(topic): message \(message.sequence) was never delivered, and \(position) is acknowledged")
+            }
+            let ids = Set(try messages.map { try Self.name(in: $0.payload) })
+            for id in told where !ids.contains(id) { fail("\(topic): \(id) was told, and there is no message of it") }
+            count += messages.count
+        }
+        let scores = try await all(.scores).map(\.sequence)
         // What the adapter has learned and how far the bridge has come are of one transaction.
         let bridged = try await engine.position(in: "\(TrainingTopic.scores.rawValue)/personalization")
         let version = Int(try await engine.adapter(for: Self.user)?.version ?? 0)
@@ -95,16 +114,24 @@ struct Telling {
         if acknowledged > bridged {
             fail("the store was told of position \(acknowledged), and the journal is at \(bridged)")
         }
+        let deliveries = delivered.values.reduce(0) { $0 + $1.count }
         return
-            "\(told) tasks, \(delivered.count) of \(messages.count) messages delivered, \(version) of \(scores.count) scores learned"
+            "\(told.count) of each kind told, \(deliveries) of \(count) messages delivered, \(version) of \(scores.count) scores learned"
     }
 
-    private func all(_ topic: TrainingTopic) async throws -> [Int64] {
-        var (all, position) = ([Int64](), Int64(0))
+    /// What the application calls the record that a message is about.
+    private static func name(in payload: String) throws -> String? {
+        let record = try JSONSerialization.jsonObject(with: Data(payload.utf8)) as? [String: Any]
+        let attributes = record?["attributes"] as? [String: Any]
+        return attributes?["external_id"] as? String ?? record?["workflow_id"] as? String
+    }
+
+    private func all(_ topic: TrainingTopic) async throws -> [OutboxMessage] {
+        var (all, position) = ([OutboxMessage](), Int64(0))
         while true {
             let page = try await store.messages(topic, after: position, limit: 10_000)
             guard let last = page.last else { return all }
-            all += page.map(\.sequence)
+            all += page
             position = last.sequence
         }
     }

@@ -30,7 +30,7 @@ enum Writing {
             group.addTask { try await records.record() }
             let telling = Telling(records.store)
             group.addTask { try await telling.tell() }
-            group.addTask { try await telling.follow() }
+            for topic in Telling.topics { group.addTask { try await telling.follow(topic) } }
             group.addTask { try await telling.learn(engine) }
             // Much more often than an application would, so that kills hit it.
             group.addTask {

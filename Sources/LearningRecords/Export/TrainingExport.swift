@@ -90,7 +90,7 @@ extension TrainingDataStore {
 
 extension TrainingDataStore {
     /// Deletes the oldest of what has ended, as a policy says, after it was written to a new file: a record a line, as it stands in a
-    /// record's file.
+    /// record's file, with its scores, and a workflow as its message has it.
     ///
     /// - Parameter path: The file, which is whole and synced before anything is deleted; none where nothing is to be kept.
     /// - Throws: ``RecordError`` (`files`) where the file cannot be written: nothing was deleted then; what the store throws.

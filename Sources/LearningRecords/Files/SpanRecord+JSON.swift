@@ -8,12 +8,25 @@ extension SpanRecord {
     /// **Source.** OpenTelemetry semantic conventions 1.37 for generative AI: the attributes `gen_ai.*` and `error.type`.
     package var json: [UInt8] {
         var json = JSONOutput()
+        json.beginObject()
         write(to: &json)
+        json.endObject()
         return json.bytes
     }
 
-    func write(to json: inout JSONOutput) {
+    /// The same with the scores that it was given, as an archive keeps it.
+    package func json(with scores: [Score]) -> [UInt8] {
+        var json = JSONOutput()
         json.beginObject()
+        write(to: &json)
+        json.beginList("scores")
+        for score in scores { score.write(to: &json, comment: score.comment) }
+        json.endList()
+        json.endObject()
+        return json.bytes
+    }
+
+    private func write(to json: inout JSONOutput) {
         json.member("id", id.description)
         json.member("session_id", recording)
         json.member("trace_id", trace.description)
@@ -40,7 +53,6 @@ extension SpanRecord {
         for (name, value) in openTelemetryAttributes { json.raw(name, value) }
         if let externalID { json.member("external_id", externalID) }
         if let attributes { json.raw("further", attributes) }
-        json.endObject()
         json.endObject()
     }
 

@@ -76,15 +76,20 @@ public struct Score: Sendable, Hashable {
     /// The score as a JSON object: what its message says. Without comment.
     package var json: [UInt8] {
         var json = JSONOutput()
+        write(to: &json, comment: nil)
+        return json.bytes
+    }
+
+    func write(to json: inout JSONOutput, comment: String?) {
         json.beginObject()
         json.member("id", id.description)
         json.member("span_id", span.description)
         json.member("name", name.rawValue)
         json.member("value", value)
+        if let comment { json.member("comment", comment) }
         json.member("source", source)
         json.member("created_at", createdAt)
         json.endObject()
-        return json.bytes
     }
 }
 

@@ -80,7 +80,8 @@ public protocol TrainingDataStore: RecordStore {
     /// Deletes the oldest of what has ended, as a policy says.
     ///
     /// - Parameters:
-    ///   - archive: Called before anything is deleted, with what will be; where it throws, nothing was.
+    ///   - archive: Called before anything is deleted, with what will be: a JSON object of each span, with its scores, and of each
+    ///     workflow. Where it throws, nothing was deleted.
     ///   - isDryRun: Whether it is only told what would be deleted.
     func retain(
         _ policy: RecordRetention, isDryRun: Bool, archive: (@Sendable (TrainingRows) throws -> Void)?
@@ -169,9 +170,10 @@ public struct RecordErasure: Sendable, Hashable {
 
 /// How long records are kept.
 public struct RecordRetention: Sendable, Hashable {
-    /// Spans that ended, and began longer ago than this, are deleted.
+    /// Spans and workflows that ended, and began longer ago than this, are deleted; of a workflow it counts when it was first told.
     public var age: Duration?
-    /// The oldest that ended are deleted until the contents of the rest have no more bytes than this.
+    /// The oldest that ended are deleted until the contents of the rest have no more bytes than this: inputs, outputs and payloads of
+    /// spans, states and results of workflows.
     public var bytes: Int64?
 
     /// For ever, unless given.
@@ -182,13 +184,15 @@ public struct RecordRetention: Sendable, Hashable {
 public struct RetentionReport: Sendable, Hashable {
     /// Spans.
     public var spans: Int
+    /// Workflows.
+    public var workflows: Int
     /// The bytes of their contents.
     public var bytes: Int64
     /// Messages of the outbox.
     public var messages: Int
 
     /// Nothing, unless given.
-    public init(spans: Int = 0, bytes: Int64 = 0, messages: Int = 0) {
-        (self.spans, self.bytes, self.messages) = (spans, bytes, messages)
+    public init(spans: Int = 0, workflows: Int = 0, bytes: Int64 = 0, messages: Int = 0) {
+        (self.spans, self.workflows, self.bytes, self.messages) = (spans, workflows, bytes, messages)
     }
 }

@@ -25,7 +25,10 @@ extension Connection {
 
     /// The scores of a span, in the order in which they were stored.
     func scores(of span: RecordID, _ project: Int64) throws(StorageError) -> [Score] {
-        guard let ref = try spanRef(span, project) else { return [] }
+        try spanRef(span, project).map { ref throws(StorageError) in try scores(of: span, at: ref) } ?? []
+    }
+
+    func scores(of span: RecordID, at ref: Int64) throws(StorageError) -> [Score] {
         var scores: [Score] = []
         let path = path
         try run(

@@ -46,6 +46,20 @@ extension Connection {
             ])
     }
 
+    /// A workflow by its number.
+    ///
+    /// - Throws: ``StorageError`` (`damaged`) where there is none.
+    func workflow(at ref: Int64) throws(StorageError) -> AgentWorkflow {
+        var key: (id: String, project: Int64)?
+        try run("SELECT external_id, project FROM workflows WHERE trace = ?", [.integer(ref)]) {
+            key = ($0.text(0), $0.integer(1))
+        }
+        guard let key, let found = try workflow(key.id, key.project) else {
+            throw StorageError(.damaged, "workflow", "a workflow is not where an index has it", path: path)
+        }
+        return found.workflow
+    }
+
     /// A workflow by the application's identifier, with its number; `nil` where there is none.
     func workflow(_ id: String, _ project: Int64) throws(StorageError) -> (ref: Int64, workflow: AgentWorkflow)? {
         var found: (Int64, AgentWorkflow)?

@@ -205,19 +205,19 @@ extension SQLiteRecordStore: TrainingDataStore {
         try storage.refuseReading("retain records")
         let (project, now, known) = (storage.projectRef, clock.now, known)
         let due = try await snapshot("retain records") { connection in
-            guard try RecordSchema.isReadable(connection) else { return [] as [DueSpan] }
+            guard try RecordSchema.isReadable(connection) else { return [] as [DueRecord] }
             let due = try connection.due(policy, project, now)
             if let archive, !isDryRun, !due.isEmpty {
                 try archive(
                     TrainingRows([TrainingColumn(name: "record", type: .json)]) { row in
-                        for span in due {
-                            try row([.json(String(decoding: try connection.span(span.ref).json, as: UTF8.self))])
-                        }
+                        for record in due { try row([.json(try connection.archived(record))]) }
                     })
             }
             return due
         }
-        var report = RetentionReport(spans: due.count, bytes: due.reduce(0) { $0 + $1.bytes })
+        let workflows = due.count { $0.isWorkflow }
+        var report = RetentionReport(
+            spans: due.count - workflows, workflows: workflows, bytes: due.reduce(0) { $0 + $1.bytes })
         if isDryRun { return report }
         var start = 0
         while start < due.count {

@@ -288,6 +288,31 @@ private struct TrainingRun: Sendable {
             "messages are gone", try await store.messages(.agentTasks, after: 0, limit: 9).count, is: 1)
     }
 
+    /// Beside events of 98 characters that are kept in 100 bytes each, of which two are there.
+    private func checkRetentionOfWorkflows(_ data: TrainingData, _ store: any TrainingDataStore) async throws {
+        for (id, status) in [("ended", SpanStatus.completed), ("runs", .running)] {
+            try await data.storeWorkflow(
+                AgentWorkflow(id: id, name: "w", status: status, state: .text(String(repeating: "y", count: 98))))
+        }
+        let archive = Archive()
+        let report = try await store.retain(RecordRetention(bytes: 100), isDryRun: false) { rows in
+            try rows.forEach { archive.add($0) }
+        }
+        journal.expect("a workflow that ended goes", try await store.workflow("ended"), is: nil)
+        journal.expect("one that runs stays", try await store.workflow("runs")?.status, is: .running)
+        journal.expect("spans and workflows are told apart", [report.spans, report.workflows], is: [2, 1])
+        journal.expect("the bytes are both's", report.bytes, is: 300)
+        journal.expect(
+            "it was archived", archive.lines.count { $0.contains("\"workflow_id\":\"ended\"") }, is: 1)
+        journal.expect(
+            "its messages are gone", try await store.messages(.workflows, after: 0, limit: 9).count, is: 1)
+        let young = try await store.retain(RecordRetention(age: .seconds(3600)), isDryRun: false, archive: nil)
+        journal.expect("what is young stays", young.workflows, is: 0)
+        try await data.storeWorkflow(AgentWorkflow(id: "runs", name: "w", status: .failed))
+        let old = try await store.retain(RecordRetention(age: .seconds(-3600)), isDryRun: false, archive: nil)
+        journal.expect("what is old goes", old.workflows, is: 1)
+    }
+
     private func both(_ store: any TrainingDataStore) async throws -> (SpanRecord, SpanRecord)? {
         guard let ada = try await store.span(.task, externalID: "task of ada"),
             let bob = try await store.span(.task, externalID: "task of bob")
@@ -318,11 +343,16 @@ private struct TrainingRun: Sendable {
             journal.expect(
                 "an archive that fails deletes nothing", try await rows(store, TrainingQuery(.events)).count, is: 6)
         }
-        let counter = Counter()
-        let done = try await store.retain(policy, isDryRun: false) { rows in try rows.forEach { _ in counter.add() } }
-        journal.expect("what is deleted was archived before", counter.count, is: 3)
+        let archive = Archive()
+        if let first = try await store.span(.event, externalID: "1") {
+            _ = try await store.store([Score(.thumbs, 1, of: first.id, comment: "why", at: old)])
+        }
+        let done = try await store.retain(policy, isDryRun: false) { rows in try rows.forEach { archive.add($0) } }
+        journal.expect("what is deleted was archived before", archive.lines.count, is: 3)
+        journal.expect(
+            "with its scores", archive.lines.map { $0.contains("\"comment\":\"why\"") }, is: [false, true, false])
         journal.expect("what was planned is deleted", done.spans, is: 3)
-        journal.expect("with its messages", done.messages, is: 3)
+        journal.expect("with its messages", done.messages, is: 4)
         journal.expect(
             "the younger ones stay", try await rows(store, TrainingQuery(.events)).map { $0[0] },
             is: [.text("3"), .text("4"), .text("5")])
@@ -331,14 +361,17 @@ private struct TrainingRun: Sendable {
         journal.expect(
             "the oldest go until the bytes fit", try await rows(store, TrainingQuery(.events)).map { $0[0] },
             is: [.text("4"), .text("5")])
+        try await checkRetentionOfWorkflows(data, store)
         _ = try await data.storeAgentEvent(AgentEvent("e", id: "after"))
-        journal.expect("and more can be stored", try await rows(store, TrainingQuery(.events)).count, is: 3)
+        journal.expect("and more can be stored", try await rows(store, TrainingQuery(.events)).count, is: 1)
     }
 }
 
-private final class Counter: Sendable {
-    private let number = Lock<Int>(0)
+private final class Archive: Sendable {
+    private let records = Lock<[String]>([])
 
-    var count: Int { number.withLock { $0 } }
-    func add() { number.withLock { $0 += 1 } }
+    var lines: [String] { records.withLock { $0 } }
+    func add(_ row: [TrainingValue]) {
+        if case .json(let record)? = row.first { records.withLock { $0.append(record) } }
+    }
 }

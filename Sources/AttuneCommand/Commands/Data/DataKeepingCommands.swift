@@ -13,10 +13,11 @@ struct DataRetainCommand: Command {
         name: "data retain",
         abstract: "Delete the oldest records of a storage file.",
         discussion: [
-            "Records go that have ended and began more than --days ago, and the oldest until the contents of the rest have no more than "
-                + "--megabytes; with their scores, embeddings and messages, whether those were delivered or not. What waits or runs stays, and "
-                + "so do workflows and the totals of recordings.",
-            "With --archive they are written to a new file before, one JSON object a line: where that fails nothing is deleted. Room in the "
+            "Records and workflows go that have ended and began more than --days ago, and the oldest until the contents of the rest have no "
+                + "more than --megabytes; with their scores, embeddings and messages, whether those were delivered or not. What waits or runs "
+                + "stays, and so do the totals of recordings.",
+            "With --archive they are written to a new file before, with their scores, one JSON object a line: where that fails nothing is "
+                + "deleted. Room in the "
                 + "file is used again; 'attune compact' gives it back. Nobody else may have the file open for writing.",
         ],
         arguments: [.storageFile],
@@ -61,12 +62,15 @@ struct DataRetainCommand: Command {
         case .json:
             console.write(
                 JSONText.object([
-                    ("records", .integer(report.spans)), ("bytes", .integer(Int(report.bytes))),
+                    ("records", .integer(report.spans)), ("workflows", .integer(report.workflows)),
+                    ("bytes", .integer(Int(report.bytes))),
                     ("messages", .integer(report.messages)), ("dry_run", .bool(isDryRun)),
                 ]).text + "\n")
         case .text:
             let verb = isDryRun ? "Would delete" : "Deleted"
-            console.write("\(verb) \(report.spans) records with \(report.bytes) bytes of contents.\n")
+            console.write(
+                "\(verb) \(report.spans) records and \(report.workflows) workflows with \(report.bytes) bytes of contents.\n"
+            )
         }
     }
 }

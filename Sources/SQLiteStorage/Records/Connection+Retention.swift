@@ -1,0 +1,166 @@
+internal import LearningRecords
+internal import Reasoning
+
+/// A row of spans or workflows that a policy deletes, as it was when it was looked at.
+struct DueRecord {
+    /// Its table and row.
+    enum Row { case span(Int64), workflow(Int64) }
+
+    let row: Row
+    let updatedAt: Int64
+    let bytes: Int64
+    var isWorkflow: Bool { if case .workflow = row { true } else { false } }
+}
+
+/// Gathers what a policy deletes, the oldest first.
+private struct DueGathering {
+    /// What began before this is deleted, in microseconds since 1970; nothing for its age where there is none.
+    let oldest: Int64?
+    let most: Int64?
+    /// The bytes of what has not been deleted.
+    var left: Int64
+    var due: [DueRecord] = []
+
+    mutating func look(at record: DueRecord, startedAt: Int64) {
+        let isOld = oldest.map { startedAt < $0 } ?? false
+        guard isOld || most.map({ left > $0 }) ?? false else { return }
+        due.append(record)
+        left -= record.bytes
+    }
+}
+
+extension Connection {
+    /// What a policy deletes of what has ended, the first stored first, with the bytes of its contents.
+    func due(_ policy: RecordRetention, _ project: Int64, _ now: Timestamp) throws(StorageError) -> [DueRecord] {
+        var gathering = DueGathering(
+            oldest: policy.age.map { now.microseconds.subtractingReportingOverflow($0.microseconds) }
+                .flatMap { $0.overflow ? nil : $0.partialValue },
+            most: policy.bytes, left: policy.bytes == nil ? 0 : try contentBytes(project))
+        var workflows: [(record: DueRecord, startedAt: Int64)] = []
+        try run(
+            """
+            SELECT trace, updated_at, coalesce(length(CAST(state AS BLOB)), 0) + coalesce(length(CAST(results AS BLOB)), 0), created_at
+            FROM workflows
+            WHERE project = ? AND status IN ('completed', 'failed', 'cancelled') ORDER BY created_at DESC, trace DESC
+            """, [.integer(project)]
+        ) {
+            let record = DueRecord(row: .workflow($0.integer(0)), updatedAt: $0.integer(1), bytes: $0.integer(2))
+            workflows.append((record, $0.integer(3)))
+        }
+        try run(
+            """
+            SELECT ref, updated_at, coalesce(length(CAST(input AS BLOB)), 0) + coalesce(length(CAST(output AS BLOB)), 0)
+                + coalesce(length(CAST(payload AS BLOB)), 0), started_at, created_at
+            FROM spans LEFT JOIN record_contents ON span = ref
+            WHERE +project = ? AND status IN ('completed', 'failed', 'cancelled') ORDER BY ref
+            """, [.integer(project)]
+        ) { row in
+            while let next = workflows.last, next.startedAt <= row.integer(4) {
+                gathering.look(at: next.record, startedAt: next.startedAt)
+                workflows.removeLast()
+            }
+            gathering.look(
+                at: DueRecord(row: .span(row.integer(0)), updatedAt: row.integer(1), bytes: row.integer(2)),
+                startedAt: row.integer(3))
+        }
+        for next in workflows.reversed() { gathering.look(at: next.record, startedAt: next.startedAt) }
+        return gathering.due
+    }
+
+    /// The bytes of all contents of a project.
+    private func contentBytes(_ project: Int64) throws(StorageError) -> Int64 {
+        let spans = try integer(
+            """
+            SELECT sum(coalesce(length(CAST(input AS BLOB)), 0) + coalesce(length(CAST(output AS BLOB)), 0)
+                + coalesce(length(CAST(payload AS BLOB)), 0))
+            FROM spans JOIN record_contents ON span = ref WHERE project = ?
+            """, [.integer(project)])
+        let workflows = try integer(
+            """
+            SELECT sum(coalesce(length(CAST(state AS BLOB)), 0) + coalesce(length(CAST(results AS BLOB)), 0))
+            FROM workflows WHERE project = ?
+            """, [.integer(project)])
+        return (spans ?? 0) + (workflows ?? 0)
+    }
+
+    /// What is archived of a record: a JSON object.
+    func archived(_ record: DueRecord) throws -> String {
+        let json: [UInt8]
+        switch record.row {
+        case .span(let ref):
+            let span = try span(ref)
+            json = span.json(with: try scores(of: span.id, at: ref))
+        case .workflow(let ref): json = try workflow(at: ref).json
+        }
+        return String(decoding: json, as: UTF8.self)
+    }
+
+    /// Deletes old messages that every consumer of their topic has passed; those of a topic without consumers stay.
+    func deleteMessages(olderThan age: Duration, _ project: Int64, _ now: Timestamp) throws(StorageError) -> Int {
+        let (cutoff, isBeforeAll) = now.microseconds.subtractingReportingOverflow(age.microseconds)
+        if isBeforeAll { return 0 }
+        try run(
+            """
+            DELETE FROM outbox WHERE project = ?1 AND created_at < ?2 AND sequence <=
+                (SELECT min(position) FROM consumers WHERE consumers.project = ?1 AND consumers.topic = outbox.topic)
+            """, [.integer(project), .integer(cutoff)])
+        return changes
+    }
+
+    /// Deletes records with all that is about them, and what nothing refers to any more.
+    ///
+    /// - Returns: How many messages went with them. What has changed since it was looked at stays.
+    func delete(_ due: ArraySlice<DueRecord>) throws(StorageError) -> Int {
+        var messages: Int64 = 0
+        for record in due {
+            switch record.row {
+            case .span(let ref): messages += try deleteSpan(ref, updatedAt: record.updatedAt)
+            case .workflow(let ref): messages += try deleteWorkflow(ref, updatedAt: record.updatedAt)
+            }
+        }
+        return Int(messages)
+    }
+
+    private func deleteSpan(_ ref: Int64, updatedAt: Int64) throws(StorageError) -> Int64 {
+        let isThere = try integer(
+            "SELECT 1 FROM spans WHERE ref = ? AND updated_at = ?", [.integer(ref), .integer(updatedAt)])
+        if isThere == nil { return 0 }
+        let messages = try integer("SELECT count(*) FROM outbox WHERE span = ?", [.integer(ref)]) ?? 0
+        let trace = try integer("SELECT trace FROM spans WHERE ref = ?", [.integer(ref)])
+        let series = try integer("SELECT series FROM spans WHERE ref = ?", [.integer(ref)])
+        try run("DELETE FROM spans WHERE ref = ?", [.integer(ref)])
+        try deleteTraceIfEmpty(trace)
+        try run(
+            "DELETE FROM series WHERE ref = ?1 AND NOT EXISTS (SELECT 1 FROM spans WHERE series = ?1)",
+            [.optional(series)])
+        return messages
+    }
+
+    private func deleteWorkflow(_ ref: Int64, updatedAt: Int64) throws(StorageError) -> Int64 {
+        let isThere = try integer(
+            "SELECT 1 FROM workflows WHERE trace = ? AND updated_at = ?", [.integer(ref), .integer(updatedAt)])
+        if isThere == nil { return 0 }
+        let messages = try integer("SELECT count(*) FROM outbox WHERE workflow = ?", [.integer(ref)]) ?? 0
+        try run("DELETE FROM workflows WHERE trace = ?", [.integer(ref)])
+        try deleteTraceIfEmpty(ref)
+        return messages
+    }
+
+    private func deleteTraceIfEmpty(_ trace: Int64?) throws(StorageError) {
+        try run(
+            """
+            DELETE FROM traces WHERE ref = ?1 AND NOT EXISTS (SELECT 1 FROM spans WHERE trace = ?1)
+                AND NOT EXISTS (SELECT 1 FROM workflows WHERE trace = ?1)
+            """, [.optional(trace)])
+    }
+}
+
+extension Duration {
+    /// As whole microseconds, at most what 64 bits hold.
+    fileprivate var microseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (whole, isLarge) = seconds.multipliedReportingOverflow(by: 1_000_000)
+        return isLarge
+            ? (seconds < 0 ? .min : .max) : whole.addingReportingOverflow(attoseconds / 1_000_000_000_000).partialValue
+    }
+}
