@@ -19,10 +19,12 @@ public import Reasoning
 /// **Once.** The engine's journal keeps in one transaction what an adapter has learned of a score, how far the bridge has come
 /// (``StreamPosition``), and the score's identifier, under which nothing is learned again. So the engine has to have a journal. Afterwards
 /// the store is told how far that was, for its retention. The bridge begins where the one that knows less says: an engine or a
-/// store that was restored from a backup is told again what it may have lost, and changes nothing for what it has.
+/// store that was restored from a backup is told again what it may have lost, as far as the store still has the messages, and changes
+/// nothing for what it has. (Restore both from one backup rather than one after the other: what an outbox has numbered twice is not told
+/// apart.)
 ///
-/// **Consent.** Nothing is learned of subjects who did not agree (``ConsentPurpose/personalLearning``, which is off unless granted): their
-/// scores are passed over for good, also when they agree later.
+/// **Consent.** Nothing is learned of subjects who do not agree (``ConsentPurpose/personalLearning``, which is off unless granted), nor of
+/// scores from before they did: those are passed over for good.
 public struct ScoreBridge: Sendable {
     private let store: any TrainingDataStore
     private let engine: PersonalizationEngine
@@ -48,8 +50,9 @@ public struct ScoreBridge: Sendable {
         }
         let topic = "\(TrainingTopic.scores.rawValue)/"
         let longest = StreamPosition.longestName - topic.utf8.count
-        guard (1...longest).contains(consumer.utf8.count) else {
-            throw RecordError(.invalid, "bridge", "a consumer's name has 1...\(longest) bytes")
+        guard (1...longest).contains(consumer.utf8.count), SpanRecord.fitting(consumer) == consumer else {
+            throw RecordError(
+                .invalid, "bridge", "a consumer's name has 1...\(longest) bytes, none of them 0")
         }
         stream = topic + consumer
         (self.store, self.engine, self.consumer) = (store, engine, consumer)
@@ -84,7 +87,7 @@ public struct ScoreBridge: Sendable {
     /// Remembers how far the bridge has come, past what nobody has learned from: the journal first, since a store may delete what
     /// its consumers have passed.
     private func advance(to position: Int64) async throws {
-        try await engine.advance(to: StreamPosition(stream: stream, sequence: position))
+        try await engine.record(StreamPosition(stream: stream, sequence: position))
         try await store.advance(consumer, in: .scores, to: position)
     }
 
@@ -98,7 +101,9 @@ public struct ScoreBridge: Sendable {
             report.withoutSubject += 1
             return true
         }
-        guard try await store.hasConsent(of: subject, to: .personalLearning) else {
+        // From before the consent: what is told again must not be judged otherwise than the first time.
+        let agreed = try await store.consent(of: subject, to: .personalLearning)
+        guard let agreed, agreed <= message.committedAt else {
             report.withoutConsent += 1
             return true
         }
@@ -122,11 +127,12 @@ public struct ScoreBridge: Sendable {
         return true
     }
 
-    /// Whether an error is of one user or their feedback, and not of the place where all are kept.
+    /// Whether an error is of one user or their feedback, and neither of the place where all are kept nor of the engine's settings, which
+    /// somebody has to mend before any score is learned from.
     private static func isOfUser(_ code: EngineError.Code) -> Bool {
         switch code {
-        case .journalFailed, .storeFailed, .staleVersion, .invalidStream: false
-        default: true
+        case .refusedFeedback, .refusedEmbedding, .invalidUser, .unknownUser, .forgottenUser, .damagedAdapter: true
+        default: false
         }
     }
 }
@@ -137,7 +143,7 @@ public struct ScoreReport: Sendable, Hashable {
     public var learned = 0
     /// An adapter had learned from them already.
     public var known = 0
-    /// Of a subject who did not agree.
+    /// Of a subject who did not agree, or not before the score.
     public var withoutConsent = 0
     /// Of spans that are about nobody, or are gone.
     public var withoutSubject = 0

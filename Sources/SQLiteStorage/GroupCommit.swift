@@ -77,7 +77,7 @@ final class GroupCommit: Sendable {
     private static let largestGroup = 4096
 
     func append(
-        _ entry: JournalEntry, _ durability: Durability, advancing position: StreamPosition?, path: String
+        _ entry: JournalEntry, _ durability: Durability, position: StreamPosition?, path: String
     ) async throws -> AppendOutcome {
         if isReading { throw StorageError(.readOnly, "append", "it was opened for reading only", path: path) }
         return try await withCheckedThrowingContinuation { continuation in
@@ -274,7 +274,9 @@ final class GroupCommit: Sendable {
             for waiting in group {
                 do {
                     let outcome = try users.append(waiting.entry, connection)
-                    if let position = waiting.position { try connection.advance(to: position, project) }
+                    if let position = waiting.position {
+                        try connection.record(position, isForward: outcome != .appended, project)
+                    }
                     results.append(.success(outcome))
                 } catch let error as EngineError {
                     // Of this entry alone: nothing of it was written.

@@ -24,9 +24,9 @@ extension SQLiteStorage {
     ///
     /// - Throws: ``EngineError`` (`staleVersion`), ``StorageError``.
     public func append(
-        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+        _ entry: JournalEntry, durability: Durability, position: StreamPosition?
     ) async throws -> AppendOutcome {
-        try await commits.append(entry, durability, advancing: position, path: path)
+        try await commits.append(entry, durability, position: position, path: path)
     }
 
     /// Appends entries, at most one of each user, in few transactions.
@@ -41,9 +41,9 @@ extension SQLiteStorage {
     }
 
     /// Remembers how far a stream has been read.
-    public func advance(to position: StreamPosition, durability: Durability) async throws {
+    public func record(_ position: StreamPosition, durability: Durability) async throws {
         let project = projectRef
-        try await writing("advance", durability) { try $0.advance(to: position, project) }
+        try await writing("record", durability) { try $0.record(position, project) }
     }
 
     /// The entries of a user above a version.
@@ -273,12 +273,13 @@ extension Connection {
         try integer("SELECT value FROM positions WHERE name = ?", [name(stream, project)]) ?? 0
     }
 
-    func advance(to position: StreamPosition, _ project: Int64) throws(StorageError) {
+    /// - Parameter isForward: Whether it counts only where it is further than before.
+    func record(_ position: StreamPosition, isForward: Bool = false, _ project: Int64) throws(StorageError) {
         try run(
             """
             INSERT INTO positions (name, value) VALUES (?1, ?2)
-            ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value < ?2
-            """, [name(position.stream, project), .integer(position.sequence)])
+            ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value < ?2 OR NOT ?3
+            """, [name(position.stream, project), .integer(position.sequence), .integer(isForward ? 1 : 0)])
     }
 
     /// The version of a user's last entry; after a look at the latest. `nil` without one.

@@ -13,6 +13,7 @@ struct Telling {
     private static let consumer = "kill loop"
     static let topics = [TrainingTopic.agentEvents, .agentTasks, .toolExecutions, .workflows]
     private let store: SQLiteRecordStore
+    private var storage: SQLiteStorage { store.storage }
 
     init(_ store: SQLiteRecordStore) { self.store = store }
 
@@ -61,8 +62,8 @@ struct Telling {
         }
     }
 
-    /// Whether each record that was told is there with its message, each message up to the consumer's position was delivered, in order in
-    /// each process, and each score taught once.
+    /// Whether each record that was told is there with its message, each message was or is delivered, in order in each process, and each score
+    /// up to the bridge's position taught once, and no other.
     func check(_ lines: [Line], _ engine: PersonalizationEngine) async throws -> String {
         var told: [String] = []
         var delivered: [String: Set<Int64>] = [:]
@@ -93,22 +94,24 @@ struct Telling {
         var count = 0
         for topic in Self.topics {
             let messages = try await all(topic)
-            let position = try await store.position(of: Self.consumer, in: topic)
-            let known = delivered[topic.rawValue, default: []]
-            for message in messages where message.sequence <= position && !known.contains(message.sequence) {
-                fail("\(topic): message \(message.sequence) was never delivered, and \(position) is acknowledged")
-            }
             let ids = Set(try messages.map { try Self.name(in: $0.payload) })
             for id in told where !ids.contains(id) { fail("\(topic): \(id) was told, and there is no message of it") }
             count += messages.count
         }
-        let scores = try await all(.scores).map(\.sequence)
+        try await drain(delivered)
+        let scores = try await all(.scores)
         // What the adapter has learned and how far the bridge has come are of one transaction.
         let bridged = try await engine.position(in: "\(TrainingTopic.scores.rawValue)/personalization")
+        let entries = try await storage.entries(of: Self.user, after: nil)
+        let learned = try scores.filter { $0.sequence <= bridged }.map {
+            FeedbackID("score \(try Self.facts($0.payload)["id"] ?? "")")
+        }
+        guard entries.map(\.id) == learned else {
+            fail("the journal has \(entries.count) entries, which are not the \(learned.count) scores up to \(bridged)")
+        }
         let version = Int(try await engine.adapter(for: Self.user)?.version ?? 0)
-        let learned = scores.count { $0 <= bridged }
-        guard version == learned else {
-            fail("\(learned) scores up to the bridge's position, and the adapter has learned \(version) times")
+        guard version == learned.count else {
+            fail("\(learned.count) scores were learned, and the version is \(version)")
         }
         let acknowledged = try await store.position(of: "personalization", in: .scores)
         if acknowledged > bridged {
@@ -121,9 +124,30 @@ struct Telling {
 
     /// What the application calls the record that a message is about.
     private static func name(in payload: String) throws -> String? {
-        let record = try JSONSerialization.jsonObject(with: Data(payload.utf8)) as? [String: Any]
-        let attributes = record?["attributes"] as? [String: Any]
-        return attributes?["external_id"] as? String ?? record?["workflow_id"] as? String
+        let record = try facts(payload)
+        let attributes = record["attributes"] as? [String: Any]
+        return attributes?["external_id"] as? String ?? record["workflow_id"] as? String
+    }
+
+    private static func facts(_ payload: String) throws -> [String: Any] {
+        try JSONSerialization.jsonObject(with: Data(payload.utf8)) as? [String: Any] ?? [:]
+    }
+
+    /// Follows each topic from where the consumer has come to its end: what was not delivered before must be now.
+    private func drain(_ delivered: [String: Set<Int64>]) async throws {
+        for topic in Self.topics {
+            var known = delivered[topic.rawValue, default: []]
+            let messages = try await all(topic).map(\.sequence)
+            let position = try await store.position(of: Self.consumer, in: topic)
+            if let last = messages.last, last > position {
+                for try await message in store.stream(topic, consumer: Self.consumer) {
+                    known.insert(message.sequence)
+                    if message.sequence == last { break }
+                }
+            }
+            let missing = Set(messages).subtracting(known)
+            if !missing.isEmpty { fail("\(topic): never delivered: \(missing.sorted())") }
+        }
     }
 
     private func all(_ topic: TrainingTopic) async throws -> [OutboxMessage] {

@@ -120,6 +120,9 @@ struct ScoreBridgeTests {
             report.learned = 1
             #expect(try await ScoreBridge(again, first).run() == report)
             #expect(try await first.adapter(for: "ada")?.version == 6)
+            // The engine goes on by them: it is where this store is.
+            let last = try #require(try await again.messages(.scores, after: 0, limit: 10).last).sequence
+            #expect(try await first.position(in: "training-data.scores/personalization") == last)
         }
         for storage in [records, adapters, older] { await storage.close() }
     }
@@ -155,9 +158,10 @@ struct ScoreBridgeTests {
         let bridge = try ScoreBridge(store, engine, patience: .zero)
         #expect(try await bridge.run() == expected)
         #expect(try await personalized(engine, "ada") == embedding(5))
-        // Agreeing later does not bring back what was passed over.
+        // Agreeing later does not bring back what was passed over, whoever is told of it again.
         try await store.setConsent(true, of: "bob", to: .personalLearning)
         #expect(try await bridge.run() == ScoreReport())
+        #expect(try await ScoreBridge(store, engine, consumer: "anew", patience: .zero).run() == expected)
         // An erased subject's scores are not told any more.
         let again = try await call(6, "ada", store)
         #expect(try await store.store([Score(.thumbs, -1, of: again, at: now)]).isEmpty)
@@ -207,9 +211,11 @@ struct ScoreBridgeTests {
         let storage = try await SQLiteStorage(path: folder.path + "/c.db")
         let store = try await SQLiteRecordStore(storage)
         #expect(throws: RecordError.self) { try ScoreBridge(store, engine(nil)) }
-        for name in ["", String(repeating: "n", count: 1004)] {
+        for name in ["", "a\u{0}", String(repeating: "n", count: 1004)] {
             #expect(throws: RecordError.self) { try ScoreBridge(store, engine(storage), consumer: name) }
         }
+        let span = try await call(1, "ada", store)
+        #expect(try await store.store([Score(.thumbs, 1, of: span, at: now)]).isEmpty)
         _ = try await ScoreBridge(store, engine(storage), consumer: String(repeating: "n", count: 1003)).run()
         await storage.close()
     }

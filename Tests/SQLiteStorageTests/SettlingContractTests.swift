@@ -23,9 +23,9 @@ private final class SettlingJournal: FeedbackJournal {
     }
 
     func append(
-        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+        _ entry: JournalEntry, durability: Durability, position: StreamPosition?
     ) async throws -> AppendOutcome {
-        let outcome = try await inner.append(entry, durability: durability, advancing: position)
+        let outcome = try await inner.append(entry, durability: durability, position: position)
         try await settleByChance()
         return outcome
     }
@@ -39,8 +39,8 @@ private final class SettlingJournal: FeedbackJournal {
         return results
     }
     func position(in stream: String) async throws -> Int64 { try await inner.position(in: stream) }
-    func advance(to position: StreamPosition, durability: Durability) async throws {
-        try await inner.advance(to: position, durability: durability)
+    func record(_ position: StreamPosition, durability: Durability) async throws {
+        try await inner.record(position, durability: durability)
     }
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry] {
         try await inner.entries(of: user, after: version)

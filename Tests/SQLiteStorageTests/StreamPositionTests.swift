@@ -19,12 +19,12 @@ struct StreamPositionTests {
                 "CREATE TEMP TRIGGER refuse BEFORE INSERT ON \(table) BEGIN SELECT RAISE(ABORT, 'refused'); END")
         }
         await #expect(throws: StorageError.self) {
-            _ = try await storage.append(entry, durability: .buffered, advancing: position)
+            _ = try await storage.append(entry, durability: .buffered, position: position)
         }
         #expect(try await storage.position(in: "scores") == 0)
         #expect(try await storage.entries(of: "ada", after: nil) == [])
         try await storage.writing("test") { try $0.execute("DROP TRIGGER refuse") }
-        #expect(try await storage.append(entry, durability: .synced, advancing: position) == .appended)
+        #expect(try await storage.append(entry, durability: .synced, position: position) == .appended)
         #expect(try await storage.position(in: "scores") == 7)
         #expect(try await storage.entries(of: "ada", after: nil) == [entry])
         await storage.close()
@@ -34,11 +34,11 @@ struct StreamPositionTests {
     func projects() async throws {
         let (path, copy) = (folder.newPath(), folder.newPath())
         var storage = try await SQLiteStorage(path: path)
-        _ = try await storage.append(entry, durability: .buffered, advancing: position)
+        _ = try await storage.append(entry, durability: .buffered, position: position)
         await storage.close()
         storage = try await SQLiteStorage(path: path, project: "other")
         #expect(try await storage.position(in: "scores") == 0)
-        try await storage.advance(to: StreamPosition(stream: "scores", sequence: 3), durability: .buffered)
+        try await storage.record(StreamPosition(stream: "scores", sequence: 3), durability: .buffered)
         try await storage.backup(to: copy)
         await storage.close()
         for place in [path, copy] {
@@ -46,7 +46,7 @@ struct StreamPositionTests {
                 let storage = try await SQLiteStorage(path: place, project: project, access: .reading)
                 #expect(try await storage.position(in: "scores") == sequence)
                 await #expect(throws: StorageError.self) {
-                    try await storage.advance(to: position, durability: .buffered)
+                    try await storage.record(position, durability: .buffered)
                 }
                 await storage.close()
             }

@@ -28,15 +28,18 @@ extension Benchmark {
         for kind in [TrainingKind.events, .tasks, .tools, .workflows] {
             var result = TrainingDataResult(kind: kind.rawValue, rows: count)
             result.toldPerSecond = try await told(kind, count, data, stride: 123_457)
+            let messages = try await self.messages(kind, store)
             result.toldAgainPerSecond = try await told(kind, count, data, stride: 76_543)
+            guard try await self.messages(kind, store) == messages, messages >= count else {
+                throw WrongResult("\(messages) messages of \(kind) before all was told again, and others after")
+            }
             let rows = try await self.rows(TrainingQuery(kind), store)
-            let running = try await self.rows(
-                TrainingQuery(
-                    kind,
-                    filter: kind == .events ? .isNull("event_type") : .compare("status", .notEqual, .text("completed"))),
-                store)
-            guard rows == count, running == 0 else {
-                throw WrongResult("\(rows) \(kind) of \(count), \(running) of them not as they were told last")
+            // An event has no status.
+            let ended = TrainingQuery(
+                kind, filter: kind == .events ? nil : .compare("status", .equal, .text("completed")))
+            let finished = try await self.rows(ended, store)
+            guard rows == count, finished == count else {
+                throw WrongResult("\(rows) \(kind) of \(count), \(finished) of them as they were told last")
             }
             results.append(result)
         }
@@ -126,6 +129,23 @@ extension Benchmark {
                     AgentWorkflow(id: "flow \($0.number)", name: "build", phase: "plan", status: $0.status)
                 })
         default: try await data.storeAgentEvents(tellings.map { event($0.number) })
+        }
+    }
+
+    private static func messages(_ kind: TrainingKind, _ store: SQLiteRecordStore) async throws -> Int {
+        let topic: TrainingTopic =
+            switch kind {
+            case .tasks: .agentTasks
+            case .tools: .toolExecutions
+            case .workflows: .workflows
+            default: .agentEvents
+            }
+        var (count, position) = (0, Int64(0))
+        while true {
+            let page = try await store.messages(topic, after: position, limit: 10_000)
+            guard let last = page.last else { return count }
+            count += page.count
+            position = last.sequence
         }
     }
 

@@ -134,6 +134,8 @@ public struct SpanRecord: Sendable, Hashable {
     public var isPublished: Bool
     /// When it ended, where it is told of without its time: that follows when it is known when it began. Not kept.
     var endedAt: Timestamp?
+    /// Whether nobody has said when it began, and it is when it was told of. Not kept.
+    var isStartAssumed = false
 
     /// A step that has begun, and of which nothing else is known.
     public init(id: RecordID, trace: RecordID, kind: SpanKind, name: String, startedAt: Timestamp) {

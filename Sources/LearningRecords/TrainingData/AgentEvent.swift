@@ -37,6 +37,7 @@ public struct AgentEvent: Sendable, Hashable {
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
         var span = SpanRecord(id: id, trace: id, kind: .event, name: type, startedAt: happenedAt ?? now)
         (span.externalID, span.status, span.severity) = (self.id, .completed, severity)
+        span.isStartAssumed = happenedAt == nil
         (span.recording, span.context) = (session, SpanContext(agent: agent, entity: subject))
         span.contents[.payload] = payload
         var members = AttributeMembers()
@@ -80,6 +81,7 @@ public struct ConversationMessage: Sendable, Hashable {
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
         var span = SpanRecord(id: id, trace: id, kind: .message, name: role, startedAt: saidAt ?? now)
         (span.externalID, span.status, span.recording) = (self.id, .completed, session)
+        span.isStartAssumed = saidAt == nil
         span.context = SpanContext(agent: agent, room: room, entity: subject)
         span.contents[.payload] = content
         span.attributes = metadata

@@ -55,6 +55,7 @@ public struct AgentTask: Sendable, Hashable {
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
         var span = SpanRecord(id: id, trace: id, kind: .task, name: type, startedAt: began(now))
         (span.externalID, span.status, span.recording) = (self.id, status, session)
+        span.isStartAssumed = startedAt == nil && completedAt == nil
         span.endedAt = completedAt
         span.severity = status == .failed ? .error : .info
         span.context = SpanContext(agent: agent, entity: subject)
@@ -146,6 +147,7 @@ public struct ToolExecution: Sendable, Hashable {
     func span(_ id: RecordID, at now: Timestamp) -> SpanRecord {
         var span = SpanRecord(id: id, trace: id, kind: .tool, name: tool, startedAt: began(now))
         (span.externalID, span.status, span.recording, span.tool) = (self.id, status, session, tool)
+        span.isStartAssumed = startedAt == nil
         span.severity = status == .failed ? .error : .info
         span.context = SpanContext(agent: agent, entity: subject)
         (span.contents[.input], span.contents[.output]) = (input, output)

@@ -1,3 +1,4 @@
+package import Reasoning
 internal import TensorCore
 
 /// Work of several steps. Told as often as something changes: what is known already stays.
@@ -115,6 +116,24 @@ public struct AgentWorkflow: Sendable, Hashable {
     package var json: [UInt8] {
         var json = JSONOutput()
         json.beginObject()
+        write(to: &json)
+        json.endObject()
+        return json.bytes
+    }
+
+    /// The same with its times, as an archive keeps it among spans.
+    package func json(createdAt: Timestamp, updatedAt: Timestamp) -> [UInt8] {
+        var json = JSONOutput()
+        json.beginObject()
+        json.member("kind", "workflow")
+        write(to: &json)
+        json.member("created_at", createdAt)
+        json.member("updated_at", updatedAt)
+        json.endObject()
+        return json.bytes
+    }
+
+    private func write(to json: inout JSONOutput) {
         json.member("workflow_id", id)
         json.member("name", name)
         json.member("description", summary)
@@ -131,8 +150,6 @@ public struct AgentWorkflow: Sendable, Hashable {
         json.raw("metadata", metadata ?? "null")
         json.raw("tags", Self.list(tags) ?? "null")
         json.member("entity_id", subject)
-        json.endObject()
-        return json.bytes
     }
 
     /// Texts as a JSON list.

@@ -15,8 +15,9 @@ extension SpanRecord {
     /// What a step becomes when it is told of again under the identifier that the application gave it.
     ///
     /// The one that is further counts: a `running` that comes late changes nothing of a `completed`. What it does not say is taken from the
-    /// other, so that it does not matter in which order the two came; of three that say the same thing differently it may. Of two that are as far the one that came last counts; of two that
-    /// have ended the first. It began when it was first told to run or to have ended.
+    /// other, so that it does not matter in which order the two came; of three that say the same thing differently it may. Of two that are
+    /// as far the one that came last counts; of two that have ended the first. It began when it was first told to run or to have ended;
+    /// who says the same again without a time changes none.
     package func merged(with newer: SpanRecord) -> SpanRecord {
         let isLater = newer.status.rank > status.rank || newer.status == status && !status.isFinal
         let (winner, other) = isLater ? (newer, self) : (self, newer)
@@ -25,9 +26,12 @@ extension SpanRecord {
         merged.parent = winner.parent ?? other.parent
         merged.recording = winner.recording ?? other.recording
         // The one that only waited had not begun. Who tells of it again without saying when, tells it later.
-        if other.status != .pending || winner.status == .pending {
+        if newer.isStartAssumed, newer.status.rank == status.rank {
+            merged.startedAt = startedAt
+        } else if other.status != .pending || winner.status == .pending {
             merged.startedAt = min(winner.startedAt, other.startedAt)
         }
+        merged.isStartAssumed = isStartAssumed
         if merged.duration == nil {
             merged.duration = other.duration ?? AgentTask.microseconds(nil, merged.startedAt, winner.endedAt)
         }

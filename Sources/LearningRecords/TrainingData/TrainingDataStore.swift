@@ -54,8 +54,8 @@ public protocol TrainingDataStore: RecordStore {
     /// Remembers whether a subject agrees to a use of what is kept about them.
     func setConsent(_ isGranted: Bool, of subject: String, to purpose: ConsentPurpose) async throws
 
-    /// Whether a subject has agreed; `false` for those who were not asked.
-    func hasConsent(of subject: String, to purpose: ConsentPurpose) async throws -> Bool
+    /// Since when a subject agrees; `nil` for those who do not, or were not asked. Who agrees again agrees since the first time.
+    func consent(of subject: String, to purpose: ConsentPurpose) async throws -> Timestamp?
 
     /// Gives rows of a kind to `body`, as they all were at one moment, in the order in which they were first stored.
     ///
@@ -86,6 +86,13 @@ public protocol TrainingDataStore: RecordStore {
     func retain(
         _ policy: RecordRetention, isDryRun: Bool, archive: (@Sendable (TrainingRows) throws -> Void)?
     ) async throws -> RetentionReport
+}
+
+extension TrainingDataStore {
+    /// Whether a subject agrees; `false` for those who were not asked.
+    public func hasConsent(of subject: String, to purpose: ConsentPurpose) async throws -> Bool {
+        try await consent(of: subject, to: purpose) != nil
+    }
 }
 
 /// What messages in the outbox are about.

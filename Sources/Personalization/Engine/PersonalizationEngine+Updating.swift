@@ -36,10 +36,12 @@ extension PersonalizationEngine {
     @discardableResult
     public func updateAdapter(
         for handle: UserHandle, with feedback: [Feedback], overrides: UpdateOverrides = UpdateOverrides(),
-        id: FeedbackID? = nil
+        id: FeedbackID? = nil, position: StreamPosition? = nil
     ) async throws -> UpdateReport {
+        if let position { try StreamPosition.check(position.stream, "updateAdapter") }
         if let report = try updateResident(handle.key, handle, feedback, overrides) { return report }
-        return try await updateInTurn(handle.key, handle, feedback, overrides, FeedbackOrigin(id: id))
+        return try await updateInTurn(
+            handle.key, handle, feedback, overrides, FeedbackOrigin(id: id, position: position))
     }
 
     /// The fast path: the adapter is in memory, nobody stands in line, and nothing is to be asked or measured; `nil` otherwise.

@@ -123,11 +123,10 @@ public enum AppendOutcome: Sendable, Hashable {
 /// A durable, ordered log of what adapters learned; adapters are what its replay gives.
 ///
 /// What every conformer promises:
-/// - ``append(_:durability:advancing:)`` returns when the entry is as durable as was asked for, and throws with nothing appended
+/// - ``append(_:durability:position:)`` returns when the entry is as durable as was asked for, and throws with nothing appended
 ///   otherwise. Versions of a user's entries rise: one that does not is refused with ``EngineError`` (`staleVersion`). Cancelling
 ///   the task does not keep an entry from being appended.
-/// - An entry and the position that it is appended with are kept together or not at all. Positions never go back; they stay whoever
-///   is forgotten.
+/// - An entry and the position that it is appended with are kept together or not at all; positions stay whoever is forgotten.
 /// - ``entries(of:after:)`` returns a user's entries, by version, as they were given.
 /// - ``keep(_:)`` keeps content; the same again changes nothing; other bytes under the same name are refused.
 /// - ``trim(_:)`` and ``rewrite(_:)`` are done whole or not at all.
@@ -137,17 +136,18 @@ public enum AppendOutcome: Sendable, Hashable {
 public protocol FeedbackJournal: Sendable {
     /// Appends an entry.
     ///
-    /// - Parameter position: How far a stream has been read with it. Kept whatever the outcome is that is returned: an entry that is
-    ///   there already, or of somebody forgotten, need not be read again either.
+    /// - Parameter position: How far a stream has been read with it: the stream's position from then on, also where it was further. With
+    ///   another outcome than `appended` it counts only where it is further: what is there already, or of somebody forgotten, need
+    ///   not be read again either.
     func append(
-        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+        _ entry: JournalEntry, durability: Durability, position: StreamPosition?
     ) async throws -> AppendOutcome
     /// Appends entries, at most one of each user; what became of each, in the same order. One's failure does not touch the others.
     func append(_ entries: [JournalEntry], durability: Durability) async -> [Result<AppendOutcome, any Error>]
     /// How far a stream has been read; 0 where nobody has said so.
     func position(in stream: String) async throws -> Int64
     /// Remembers how far a stream has been read.
-    func advance(to position: StreamPosition, durability: Durability) async throws
+    func record(_ position: StreamPosition, durability: Durability) async throws
     /// The entries of a user whose version is above `version`, all of them for `nil`, by version.
     func entries(of user: String, after version: UInt64?) async throws -> [JournalEntry]
     /// The users with entries, in ascending order of their ids' bytes.
@@ -204,7 +204,7 @@ public protocol FeedbackJournal: Sendable {
 extension FeedbackJournal {
     /// Appends an entry that no stream's position belongs to.
     public func append(_ entry: JournalEntry, durability: Durability) async throws -> AppendOutcome {
-        try await append(entry, durability: durability, advancing: nil)
+        try await append(entry, durability: durability, position: nil)
     }
 
     /// From the entries themselves, for a journal that has no cheaper way.

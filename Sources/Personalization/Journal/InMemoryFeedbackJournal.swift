@@ -25,11 +25,8 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
         var forgottenUsers: Set<UserKey> = []
         var contents: [ContentKey: [UInt8]] = [:]
         var priors: [UInt64: Prior] = [:]
-        var positions: [String: Int64] = [:]
-
-        mutating func advance(to position: StreamPosition) {
-            positions[position.stream] = max(positions[position.stream] ?? 0, position.sequence)
-        }
+        /// By streams' names, which are told apart by their bytes, as users are.
+        var positions: [UserKey: Int64] = [:]
 
         /// A user's entries name a prior no more. What is stale goes with the last user who has started from it.
         mutating func abandon(_ prior: UInt64, _ user: UserKey) {
@@ -52,11 +49,15 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
 
     /// Appends an entry, with a position.
     public func append(
-        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+        _ entry: JournalEntry, durability: Durability, position: StreamPosition?
     ) async throws -> AppendOutcome {
         try state.withLock { state throws(EngineError) in
             let outcome = try Self.append(entry, &state)
-            if let position { state.advance(to: position) }
+            if let position {
+                let key = UserKey(position.stream)
+                let before = outcome == .appended ? nil : state.positions[key]
+                state.positions[key] = max(before ?? position.sequence, position.sequence)
+            }
             return outcome
         }
     }
@@ -81,11 +82,13 @@ public final class InMemoryFeedbackJournal: FeedbackJournal {
     }
 
     /// How far a stream has been read.
-    public func position(in stream: String) async throws -> Int64 { state.withLock { $0.positions[stream] ?? 0 } }
+    public func position(in stream: String) async throws -> Int64 {
+        state.withLock { $0.positions[UserKey(stream)] ?? 0 }
+    }
 
     /// Remembers how far a stream has been read.
-    public func advance(to position: StreamPosition, durability: Durability) async throws {
-        state.withLock { $0.advance(to: position) }
+    public func record(_ position: StreamPosition, durability: Durability) async throws {
+        state.withLock { $0.positions[UserKey(position.stream)] = position.sequence }
     }
 
     /// The entries of a user above a version.

@@ -118,7 +118,7 @@ final class JournalHub: Sendable {
     func append(_ draft: JournalDraft, of user: String) async throws -> AppendOutcome {
         try await keepContents(of: draft)
         return try await journal.append(
-            entry(draft, user), durability: durability, advancing: draft.origin.position)
+            entry(draft, user), durability: durability, position: draft.origin.position)
     }
 
     /// The same for changes of many users, each once.

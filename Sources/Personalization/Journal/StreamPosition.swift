@@ -1,8 +1,9 @@
 /// How far a stream was read that feedback comes from: an outbox, a topic of a message queue, a file.
 ///
-/// A journal keeps it in the transaction that keeps what was learned up to there. Whoever reads on from
-/// ``PersonalizationEngine/position(in:)`` after a crash, or after the engine's file was restored from a backup, has lost no feedback and
-/// learns none twice.
+/// A journal keeps it in the transaction that keeps what was learned up to there, so that the two are never apart: after a crash, and in a
+/// file that was restored from a backup. Whoever learns from a stream one piece after the other, stops at the first that fails, and reads on
+/// from ``PersonalizationEngine/position(in:)`` loses none and learns none twice. Give each piece an id too (``FeedbackID``), by which it is
+/// known where a stream is read from an earlier place.
 public struct StreamPosition: Sendable, Hashable {
     /// Which stream, as whom: 1 to ``longestName`` bytes of UTF-8, by which it is told from others of the journal.
     public var stream: String
@@ -34,7 +35,7 @@ struct FeedbackOrigin: Sendable {
 }
 
 extension PersonalizationEngine {
-    /// How far a stream was read whose feedback was learned: what an update was given as its position, or ``advance(to:)``.
+    /// How far a stream was read whose feedback was learned: what an update was given as its position, or ``record(_:)``.
     ///
     /// - Returns: 0 where nobody has said so, as always without a journal.
     /// - Throws: ``EngineError``: `invalidStream`; `journalFailed`.
@@ -44,15 +45,15 @@ extension PersonalizationEngine {
         return try await journalling("position", nil) { try await hub.journal.position(in: stream) }
     }
 
-    /// Remembers how far a stream was read in which there was nothing more to learn; never less than before. Without a journal it has
-    /// no effect.
+    /// Remembers how far a stream was read in which there was nothing more to learn, or from where it is to be read again. Without a
+    /// journal it has no effect.
     ///
     /// - Throws: ``EngineError``: `invalidStream`; `journalFailed`.
-    public func advance(to position: StreamPosition) async throws {
-        try StreamPosition.check(position.stream, "advance")
+    public func record(_ position: StreamPosition) async throws {
+        try StreamPosition.check(position.stream, "record")
         guard let hub = journalHub, isJournalling else { return }
-        try await journalling("advance", nil) {
-            try await hub.journal.advance(to: position, durability: hub.durability)
+        try await journalling("record", nil) {
+            try await hub.journal.record(position, durability: hub.durability)
         }
     }
 }

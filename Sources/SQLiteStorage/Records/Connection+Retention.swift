@@ -8,8 +8,26 @@ struct DueRecord {
 
     let row: Row
     let updatedAt: Int64
+    /// The number of a span's last score.
+    var lastScore: Int64?
     let bytes: Int64
-    var isWorkflow: Bool { if case .workflow = row { true } else { false } }
+    fileprivate var isWorkflow: Bool { if case .workflow = row { true } else { false } }
+}
+
+extension RetentionReport {
+    /// What is deleted, without messages.
+    init(_ due: [DueRecord]) {
+        self.init(
+            spans: due.count { !$0.isWorkflow }, workflows: due.count { $0.isWorkflow },
+            bytes: due.reduce(0) { $0 + $1.bytes })
+    }
+
+    mutating func add(_ other: RetentionReport) {
+        spans += other.spans
+        workflows += other.workflows
+        bytes += other.bytes
+        messages += other.messages
+    }
 }
 
 /// Gathers what a policy deletes, the oldest first.
@@ -50,7 +68,8 @@ extension Connection {
         try run(
             """
             SELECT ref, updated_at, coalesce(length(CAST(input AS BLOB)), 0) + coalesce(length(CAST(output AS BLOB)), 0)
-                + coalesce(length(CAST(payload AS BLOB)), 0), started_at, created_at
+                + coalesce(length(CAST(payload AS BLOB)), 0), started_at, created_at,
+                (SELECT max(ref) FROM scores WHERE scores.span = spans.ref)
             FROM spans LEFT JOIN record_contents ON span = ref
             WHERE +project = ? AND status IN ('completed', 'failed', 'cancelled') ORDER BY ref
             """, [.integer(project)]
@@ -60,7 +79,9 @@ extension Connection {
                 workflows.removeLast()
             }
             gathering.look(
-                at: DueRecord(row: .span(row.integer(0)), updatedAt: row.integer(1), bytes: row.integer(2)),
+                at: DueRecord(
+                    row: .span(row.integer(0)), updatedAt: row.integer(1), lastScore: row.optionalInteger(5),
+                    bytes: row.integer(2)),
                 startedAt: row.integer(3))
         }
         for next in workflows.reversed() { gathering.look(at: next.record, startedAt: next.startedAt) }
@@ -90,7 +111,9 @@ extension Connection {
         case .span(let ref):
             let span = try span(ref)
             json = span.json(with: try scores(of: span.id, at: ref))
-        case .workflow(let ref): json = try workflow(at: ref).json
+        case .workflow(let ref):
+            let (workflow, createdAt, updatedAt) = try workflow(at: ref)
+            json = workflow.json(createdAt: createdAt, updatedAt: updatedAt)
         }
         return String(decoding: json, as: UTF8.self)
     }
@@ -109,22 +132,29 @@ extension Connection {
 
     /// Deletes records with all that is about them, and what nothing refers to any more.
     ///
-    /// - Returns: How many messages went with them. What has changed since it was looked at stays.
-    func delete(_ due: ArraySlice<DueRecord>) throws(StorageError) -> Int {
+    /// - Returns: The records and how many messages went with them. What has changed since it was looked at, or was scored, stays.
+    func delete(_ due: ArraySlice<DueRecord>) throws(StorageError) -> (records: [DueRecord], messages: Int) {
+        var records: [DueRecord] = []
         var messages: Int64 = 0
         for record in due {
-            switch record.row {
-            case .span(let ref): messages += try deleteSpan(ref, updatedAt: record.updatedAt)
-            case .workflow(let ref): messages += try deleteWorkflow(ref, updatedAt: record.updatedAt)
-            }
+            let count =
+                switch record.row {
+                case .span(let ref): try deleteSpan(ref, record)
+                case .workflow(let ref): try deleteWorkflow(ref, record)
+                }
+            guard let count else { continue }
+            records.append(record)
+            messages += count
         }
-        return Int(messages)
+        return (records, Int(messages))
     }
 
-    private func deleteSpan(_ ref: Int64, updatedAt: Int64) throws(StorageError) -> Int64 {
-        let isThere = try integer(
-            "SELECT 1 FROM spans WHERE ref = ? AND updated_at = ?", [.integer(ref), .integer(updatedAt)])
-        if isThere == nil { return 0 }
+    /// - Returns: How many messages went with it; `nil` where it stays.
+    private func deleteSpan(_ ref: Int64, _ record: DueRecord) throws(StorageError) -> Int64? {
+        let isAsItWas = try integer(
+            "SELECT 1 FROM spans WHERE ref = ?1 AND updated_at = ?2 AND (SELECT max(ref) FROM scores WHERE span = ?1) IS ?3",
+            [.integer(ref), .integer(record.updatedAt), .optional(record.lastScore)])
+        if isAsItWas == nil { return nil }
         let messages = try integer("SELECT count(*) FROM outbox WHERE span = ?", [.integer(ref)]) ?? 0
         let trace = try integer("SELECT trace FROM spans WHERE ref = ?", [.integer(ref)])
         let series = try integer("SELECT series FROM spans WHERE ref = ?", [.integer(ref)])
@@ -136,10 +166,10 @@ extension Connection {
         return messages
     }
 
-    private func deleteWorkflow(_ ref: Int64, updatedAt: Int64) throws(StorageError) -> Int64 {
-        let isThere = try integer(
-            "SELECT 1 FROM workflows WHERE trace = ? AND updated_at = ?", [.integer(ref), .integer(updatedAt)])
-        if isThere == nil { return 0 }
+    private func deleteWorkflow(_ ref: Int64, _ record: DueRecord) throws(StorageError) -> Int64? {
+        let isAsItWas = try integer(
+            "SELECT 1 FROM workflows WHERE trace = ? AND updated_at = ?", [.integer(ref), .integer(record.updatedAt)])
+        if isAsItWas == nil { return nil }
         let messages = try integer("SELECT count(*) FROM outbox WHERE workflow = ?", [.integer(ref)]) ?? 0
         try run("DELETE FROM workflows WHERE trace = ?", [.integer(ref)])
         try deleteTraceIfEmpty(ref)

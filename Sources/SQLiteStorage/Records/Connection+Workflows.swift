@@ -46,18 +46,20 @@ extension Connection {
             ])
     }
 
-    /// A workflow by its number.
+    /// A workflow by its number, with when it was told first and when it changed last.
     ///
     /// - Throws: ``StorageError`` (`damaged`) where there is none.
-    func workflow(at ref: Int64) throws(StorageError) -> AgentWorkflow {
-        var key: (id: String, project: Int64)?
-        try run("SELECT external_id, project FROM workflows WHERE trace = ?", [.integer(ref)]) {
-            key = ($0.text(0), $0.integer(1))
+    func workflow(
+        at ref: Int64
+    ) throws(StorageError) -> (workflow: AgentWorkflow, createdAt: Timestamp, updatedAt: Timestamp) {
+        var row: (id: String, project: Int64, createdAt: Timestamp, updatedAt: Timestamp)?
+        try run("SELECT external_id, project, created_at, updated_at FROM workflows WHERE trace = ?", [.integer(ref)]) {
+            row = ($0.text(0), $0.integer(1), $0.moment(2), $0.moment(3))
         }
-        guard let key, let found = try workflow(key.id, key.project) else {
+        guard let row, let found = try workflow(row.id, row.project) else {
             throw StorageError(.damaged, "workflow", "a workflow is not where an index has it", path: path)
         }
-        return found.workflow
+        return (found.workflow, row.createdAt, row.updatedAt)
     }
 
     /// A workflow by the application's identifier, with its number; `nil` where there is none.

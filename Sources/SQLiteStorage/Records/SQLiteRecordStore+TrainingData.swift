@@ -1,6 +1,6 @@
 internal import CSQLite
 public import LearningRecords
-internal import Reasoning
+public import Reasoning
 
 /// What agents did, in the same file.
 extension SQLiteRecordStore: TrainingDataStore {
@@ -139,7 +139,7 @@ extension SQLiteRecordStore: TrainingDataStore {
             try connection.run(
                 """
                 INSERT INTO consents (project, subject, purpose, is_granted, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                ON CONFLICT (project, subject, purpose) DO UPDATE SET is_granted = ?4, updated_at = ?5
+                ON CONFLICT (project, subject, purpose) DO UPDATE SET is_granted = ?4, updated_at = ?5 WHERE is_granted != ?4
                 """,
                 [
                     .integer(project), .string(subject), .string(purpose.rawValue), .integer(isGranted ? 1 : 0),
@@ -148,14 +148,15 @@ extension SQLiteRecordStore: TrainingDataStore {
         }
     }
 
-    /// Whether a subject has agreed.
-    public func hasConsent(of subject: String, to purpose: ConsentPurpose) async throws -> Bool {
+    /// Since when a subject agrees.
+    public func consent(of subject: String, to purpose: ConsentPurpose) async throws -> Timestamp? {
         let project = storage.projectRef
         let subject = SpanRecord.fitting(subject)
-        return try await asking("consent", false) {
+        return try await asking("consent", nil) {
             try $0.integer(
-                "SELECT is_granted FROM consents WHERE project = ? AND subject = ? AND purpose = ?",
-                [.integer(project), .string(subject), .string(purpose.rawValue)]) == 1
+                "SELECT updated_at FROM consents WHERE project = ? AND subject = ? AND purpose = ? AND is_granted = 1",
+                [.integer(project), .string(subject), .string(purpose.rawValue)]
+            ).map { Timestamp(microseconds: $0) }
         }
     }
 
@@ -215,18 +216,18 @@ extension SQLiteRecordStore: TrainingDataStore {
             }
             return due
         }
-        let workflows = due.count { $0.isWorkflow }
-        var report = RetentionReport(
-            spans: due.count - workflows, workflows: workflows, bytes: due.reduce(0) { $0 + $1.bytes })
-        if isDryRun { return report }
+        if isDryRun { return RetentionReport(due) }
+        var report = RetentionReport()
         var start = 0
         while start < due.count {
             let some = due[start..<min(due.count, start + 500)]
-            report.messages += try await storage.writing("retain records", durability) { connection in
+            let deleted = try await storage.writing("retain records", durability) { connection in
                 try connection.delete(some)
             } then: { _ in
                 known.forget()
             }
+            report.add(RetentionReport(deleted.records))
+            report.messages += deleted.messages
             start += some.count
         }
         if let age = policy.age {

@@ -201,6 +201,12 @@ private struct TrainingRun: Sendable {
             is: false)
         try await store.setConsent(true, of: "ada", to: .personalLearning)
         journal.expect("who agrees has", try await store.hasConsent(of: "ada", to: .personalLearning), is: true)
+        let agreed = try await store.consent(of: "ada", to: .personalLearning)
+        try await store.setConsent(true, of: "ada", to: .personalLearning)
+        journal.expect(
+            "who agrees again agrees since the first time", try await store.consent(of: "ada", to: .personalLearning),
+            is: agreed)
+        journal.expect("which is now", agreed.map { SystemClock().now.seconds(since: $0) < 600 }, is: true)
         try await store.setConsent(false, of: "ada", to: .personalLearning)
         journal.expect("until they do not", try await store.hasConsent(of: "ada", to: .personalLearning), is: false)
     }
@@ -294,10 +300,15 @@ private struct TrainingRun: Sendable {
             try await data.storeWorkflow(
                 AgentWorkflow(id: id, name: "w", status: status, state: .text(String(repeating: "y", count: 98))))
         }
+        _ = try await data.storeAgentEvent(
+            AgentEvent("e", id: "after them", payload: .text(String(repeating: "x", count: 98))))
         let archive = Archive()
-        let report = try await store.retain(RecordRetention(bytes: 100), isDryRun: false) { rows in
+        let report = try await store.retain(RecordRetention(bytes: 200), isDryRun: false) { rows in
             try rows.forEach { archive.add($0) }
         }
+        journal.expect(
+            "the oldest of both go first", try await rows(store, TrainingQuery(.events)).map { $0[0] },
+            is: [.text("after them")])
         journal.expect("a workflow that ended goes", try await store.workflow("ended"), is: nil)
         journal.expect("one that runs stays", try await store.workflow("runs")?.status, is: .running)
         journal.expect("spans and workflows are told apart", [report.spans, report.workflows], is: [2, 1])

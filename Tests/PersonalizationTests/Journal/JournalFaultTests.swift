@@ -36,16 +36,16 @@ final class FaultyJournal: FeedbackJournal {
     var isWaitedFor: Bool { waiting.withLock { !$0.isEmpty } }
 
     func append(
-        _ entry: JournalEntry, durability: Durability, advancing position: StreamPosition?
+        _ entry: JournalEntry, durability: Durability, position: StreamPosition?
     ) async throws -> AppendOutcome {
         try await behave()
-        return try await inner.append(entry, durability: durability, advancing: position)
+        return try await inner.append(entry, durability: durability, position: position)
     }
 
     func position(in stream: String) async throws -> Int64 { try await inner.position(in: stream) }
-    func advance(to position: StreamPosition, durability: Durability) async throws {
+    func record(_ position: StreamPosition, durability: Durability) async throws {
         try await behave()
-        try await inner.advance(to: position, durability: durability)
+        try await inner.record(position, durability: durability)
     }
 
     private func behave() async throws {

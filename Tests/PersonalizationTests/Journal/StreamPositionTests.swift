@@ -32,7 +32,7 @@ struct StreamPositionTests {
         await #expect(throws: EngineError.self) { _ = try await update(2, 8) }
         #expect(try await engine.position(in: "s") == 7)
         let failure = await #expect(throws: EngineError.self) {
-            try await engine.advance(to: StreamPosition(stream: "s", sequence: 9))
+            try await engine.record(StreamPosition(stream: "s", sequence: 9))
         }
         #expect(failure?.code == .journalFailed)
         journal.set(.works)
@@ -43,7 +43,7 @@ struct StreamPositionTests {
                 position: StreamPosition(stream: "s", sequence: 9))
         }
         #expect(try await engine.position(in: "s") == 7)
-        try await engine.advance(to: StreamPosition(stream: "s", sequence: 9))
+        try await engine.record(StreamPosition(stream: "s", sequence: 9))
         #expect(try await engine.position(in: "s") == 9)
         #expect(try await journal.inner.entries(of: user, after: nil).count == 2)
     }
@@ -57,7 +57,7 @@ struct StreamPositionTests {
             let position = StreamPosition(stream: name, sequence: 1)
             for (operation, call) in [
                 ("position", { _ = try await engine.position(in: name) }),
-                ("advance", { try await engine.advance(to: position) }),
+                ("record", { try await engine.record(position) }),
                 (
                     "updateAdapter",
                     {
@@ -72,7 +72,7 @@ struct StreamPositionTests {
         }
         #expect(try await engine.adapter(for: user) == nil)
         let longest = StreamPosition(stream: String(repeating: "ż", count: 512), sequence: 1)
-        try await engine.advance(to: longest)
+        try await engine.record(longest)
         #expect(try await engine.position(in: longest.stream) == 1)
         let other = try PersonalizationEngine(configuration: script.configuration())
         try await other.updateAdapter(for: user, with: [script.one(.ranking, user, 0)], position: longest)

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import LearningRecords
 import Reasoning
@@ -83,6 +84,55 @@ struct TrainingDataTests {
             all += page.map(\.sequence)
             position = last.sequence
         }
+    }
+
+    @Test("what is told again without a time changes no time, however late or early it comes")
+    func assumedTimes() async throws {
+        let store = try await SQLiteRecordStore(folder.storage())
+        func told(at second: Int64) -> TrainingData {
+            TrainingData(store, clock: StillClock(now: Timestamp(microseconds: second * 1_000_000)))
+        }
+        let said = Timestamp(microseconds: 40_000_000)
+        for second in [100, 99, 101] as [Int64] {
+            let data = told(at: second)
+            try await data.storeAgentEvent(AgentEvent("e", id: "x"))
+            try await data.storeMessage(ConversationMessage("user", .text("hi"), id: "x"))
+            try await data.storeToolExecution(ToolExecution("t", id: "x"))
+            try await data.storeAgentTask(AgentTask("t", id: "x", status: .running))
+        }
+        for topic in [TrainingTopic.agentEvents, .messages, .toolExecutions, .agentTasks] {
+            #expect(try await messages(store, topic).count == 1, "\(topic)")
+        }
+        #expect(try await store.span(.event, externalID: "x")?.startedAt.microseconds == 100_000_000)
+        // A time that somebody says counts, where it is earlier; and a task that ends began when it was told to run.
+        try await told(at: 120).storeAgentEvent(AgentEvent("e", id: "x", happenedAt: said))
+        #expect(try await store.span(.event, externalID: "x")?.startedAt == said)
+        try await told(at: 130).storeAgentTask(AgentTask("t", id: "x", status: .completed))
+        #expect(try await store.span(.task, externalID: "x")?.startedAt.microseconds == 100_000_000)
+    }
+
+    @Test("what is scored while it is archived stays, and what is told is what went")
+    func scoredMeanwhile() async throws {
+        let store = try await SQLiteRecordStore(folder.storage())
+        let data = TrainingData(store, redaction: .none)
+        for id in ["a", "b"] { try await data.storeAgentEvent(AgentEvent("e", id: id, payload: .text("12345678"))) }
+        let scored = try #require(try await store.span(.event, externalID: "a"))
+        let report = try await store.retain(RecordRetention(bytes: 0), isDryRun: false) { _ in
+            let isStored = DispatchSemaphore(value: 0)
+            Task.detached {
+                let refused = try await store.store([Score(.thumbs, 1, of: scored.id, at: SystemClock().now)])
+                #expect(refused.isEmpty)
+                isStored.signal()
+            }
+            #expect(isStored.wait(timeout: .now() + 600) == .success)
+        }
+        #expect(report == RetentionReport(spans: 1, bytes: 10, messages: 1))
+        #expect(try await store.span(.event, externalID: "a") == scored)
+        #expect(try await store.scores(of: scored.id).count == 1)
+        #expect(try await store.span(.event, externalID: "b") == nil)
+        // The next time it goes with its score.
+        #expect(try await store.retain(RecordRetention(bytes: 0), archivingTo: nil).messages == 2)
+        #expect(try await store.scores(of: scored.id).isEmpty)
     }
 
     @Test("a stream gives each message to two consumers, also what comes later, and goes on after a new start")
