@@ -131,7 +131,9 @@ public struct ScoreBridge: Sendable {
     /// somebody has to mend before any score is learned from.
     private static func isOfUser(_ code: EngineError.Code) -> Bool {
         switch code {
-        case .refusedFeedback, .refusedEmbedding, .invalidUser, .unknownUser, .forgottenUser, .damagedAdapter: true
+        case .refusedFeedback, .refusedEmbedding, .invalidUser, .unknownUser, .forgottenUser, .damagedAdapter,
+            .damagedJournal:
+            true
         default: false
         }
     }

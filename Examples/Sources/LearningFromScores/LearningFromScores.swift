@@ -27,6 +27,8 @@ struct LearningFromScores {
 
         // What ada thinks of each proposal is a score of its record.
         for evening in 1...5 {
+            // Nothing is learned of somebody who has not agreed, nor of what was scored until then.
+            if evening == 2 { try await records.setConsent(true, of: "ada", to: .personalLearning) }
             for dish in Kitchen.dishes {
                 let id = "evening \(evening), \(dish.name)"
                 let call = ModelCall("TEXT_SMALL", context: SpanContext(agent: "chef", entity: "ada"), externalID: id)
@@ -39,8 +41,6 @@ struct LearningFromScores {
                     .thumbs, dish.isVegetarian ? 1 : -1, of: span.id, source: "ada", at: SystemClock().now)
                 _ = try await records.store([score])
             }
-            // Nothing is learned of somebody who has not agreed; what was scored until then is passed over.
-            if evening == 2 { try await records.setConsent(true, of: "ada", to: .personalLearning) }
             let report = try await bridge.run()
             print("Evening \(evening): \(report.learned) scores learned, \(report.withoutConsent) without consent")
         }

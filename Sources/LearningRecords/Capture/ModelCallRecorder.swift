@@ -200,7 +200,7 @@ public final class ModelCallRecorder: Sendable {
     ) {
         let now = clock.now
         var span = SpanRecord(id: RecordID(at: now), trace: RecordID(at: now), kind: .event, name: name, startedAt: now)
-        span.status = .completed
+        (span.status, span.isPublished) = (.completed, true)
         span.duration = 0
         // No recording's: its totals count calls.
         if case .agent(let agent)? = recording?.scope { span.context.agent = agent }

@@ -4,7 +4,7 @@ public struct RecordingConfiguration: Sendable {
     public var files: RecordFiles?
     /// Whether contents are kept, or what is known about calls alone.
     public var keepsContents = true
-    /// Whether each record is put into the store's outbox too, for those who follow along.
+    /// Whether each record is put into the store's outbox too, for those who follow along; who switched a recording on or off always is.
     public var fillsOutbox = false
     /// What is taken out of contents before they leave the call.
     public var redaction = Redaction.standard

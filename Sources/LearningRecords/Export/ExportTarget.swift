@@ -15,8 +15,10 @@ enum ExportTarget {
     ///
     /// - Parameter place: The store's (``RecordStore/place``): a path, or something else that names no file.
     /// - Throws: ``RecordError`` (`files`).
-    static func check(_ path: String, besides place: String, _ operation: String) throws(RecordError) {
-        for target in [path, TrainingManifest.path(for: path)] {
+    static func check(
+        _ path: String, hasManifest: Bool = true, besides place: String, _ operation: String
+    ) throws(RecordError) {
+        for target in [path] + (hasManifest ? [TrainingManifest.path(for: path)] : []) {
             var facts = stat()
             if unsafe lstat(target, &facts) == 0, facts.st_mode & S_IFMT != S_IFREG {
                 throw RecordError(

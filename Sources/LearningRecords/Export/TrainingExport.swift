@@ -98,7 +98,7 @@ extension TrainingDataStore {
         _ policy: RecordRetention, isDryRun: Bool = false, archivingTo path: String?
     ) async throws -> RetentionReport {
         guard let path else { return try await retain(policy, isDryRun: isDryRun, archive: nil) }
-        try ExportTarget.check(path, besides: place, "retain records")
+        try ExportTarget.check(path, hasManifest: false, besides: place, "retain records")
         var facts = stat()
         guard unsafe lstat(path, &facts) != 0 else {
             throw RecordError(

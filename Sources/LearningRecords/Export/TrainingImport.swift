@@ -4,8 +4,9 @@ internal import TensorCore
 extension TrainingDataStore {
     /// Reads rows that ``exportForTraining(_:to:from:until:filter:format:isSpreadsheetSafe:at:progress:)`` wrote, and keeps them.
     ///
-    /// The whole file is read first: where a row of it is wrong nothing is kept. Rows have identifiers, so a file may be read again, and one that
-    /// was interrupted goes on.
+    /// The whole file is read first: where a row of it is wrong nothing is kept. Rows with identifiers are merged with what is there
+    /// (``TrainingDataStore/merge(_:)->_``), so a file of them may be read again, and one that was interrupted goes on; a row without one is kept
+    /// anew each time.
     ///
     /// What the store adds itself, such as when a row was written, is not taken over.
     ///
@@ -100,7 +101,7 @@ private struct TrainingItem {
                 maxRetries: values.integer("max_retries", unless: 3),
                 timeoutSeconds: values.integer("timeout_seconds", unless: 300), executionTime: try values.duration,
                 session: values.text("session_id"), subject: values.text("entity_id"),
-                startedAt: try values.began
+                startedAt: try values.began, completedAt: try values.moment("completed_at")
             ).span(id, at: now)
         case .tools:
             span = ToolExecution(

@@ -68,6 +68,8 @@ public struct AgentTask: Sendable, Hashable {
         members.add("retry_count", retryCount)
         members.add("max_retries", maxRetries)
         members.add("timeout_seconds", timeoutSeconds)
+        // Until it is known how long it took.
+        if span.duration == nil { members.add(SpanRecord.endName, completedAt?.microseconds) }
         span.attributes = members.text
         return span
     }

@@ -103,9 +103,11 @@ public struct AgentWorkflow: Sendable, Hashable {
         merged.totalSteps = winner.totalSteps ?? other.totalSteps
         merged.completedSteps = [winner.completedSteps, other.completedSteps].compactMap { $0 }.max()
         merged.state = winner.state ?? other.state
-        merged.results = winner.results ?? other.results
+        // Of two that ended differently one is wrong about how.
+        let isContradicted = winner.status != other.status && other.status.isFinal
+        merged.results = winner.results ?? (isContradicted ? nil : other.results)
         merged.agents = winner.agents ?? other.agents
-        merged.error = winner.error ?? other.error
+        merged.error = winner.error ?? (isContradicted ? nil : other.error)
         merged.metadata = winner.metadata ?? other.metadata
         merged.tags = winner.tags ?? other.tags
         merged.subject = winner.subject ?? other.subject

@@ -151,10 +151,15 @@ public indirect enum RecordFilter: Sendable, Hashable {
 }
 
 extension RecordFilter {
-    /// Reads several filters with ` AND ` between them, of which all have to fit.
+    /// Reads several filters with ` AND ` between them, of which all have to fit. A value cannot have that in it.
     public init(all text: String, of kind: TrainingKind) throws(RecordError) {
         var filters: [RecordFilter] = []
-        for part in text.split(separator: " AND ") { filters.append(try RecordFilter(String(part), of: kind)) }
+        for part in text.split(separator: " AND ", omittingEmptySubsequences: false) {
+            if part.allSatisfy({ $0 == " " }) {
+                throw RecordError(.invalid, "filter", "a filter is empty: ' AND ' stands between two")
+            }
+            filters.append(try RecordFilter(String(part), of: kind))
+        }
         guard let first = filters.first else { throw RecordError(.invalid, "filter", "the filter is empty") }
         self = filters.count == 1 ? first : .all(filters)
     }

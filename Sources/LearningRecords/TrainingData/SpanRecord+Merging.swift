@@ -1,3 +1,4 @@
+internal import Reasoning
 internal import TensorCore
 
 extension SpanStatus {
@@ -26,17 +27,20 @@ extension SpanRecord {
         merged.parent = winner.parent ?? other.parent
         merged.recording = winner.recording ?? other.recording
         // The one that only waited had not begun. Who tells of it again without saying when, tells it later.
-        if newer.isStartAssumed, newer.status.rank == status.rank {
+        if newer.isStartAssumed, newer.status.rank == status.rank, duration != nil || newer.duration == nil {
             merged.startedAt = startedAt
         } else if other.status != .pending || winner.status == .pending {
             merged.startedAt = min(winner.startedAt, other.startedAt)
         }
         merged.isStartAssumed = isStartAssumed
-        if merged.duration == nil {
-            merged.duration = other.duration ?? AgentTask.microseconds(nil, merged.startedAt, winner.endedAt)
+        if merged.duration == nil { merged.duration = other.duration }
+        if merged.duration == nil, let end = winner.keptEnd ?? other.keptEnd, merged.startedAt < end {
+            merged.duration = AgentTask.microseconds(nil, merged.startedAt, end)
         }
         merged.endedAt = nil
-        merged.failure = winner.failure ?? other.failure
+        // Of two that ended differently one is wrong about how: nothing of that is taken from it.
+        let isContradicted = winner.status != other.status && other.status.isFinal
+        merged.failure = winner.failure ?? (isContradicted ? nil : other.failure)
         merged.timeToFirstChunk = winner.timeToFirstChunk ?? other.timeToFirstChunk
         merged.provider = winner.provider ?? other.provider
         merged.requestModel = winner.requestModel ?? other.requestModel
@@ -50,9 +54,24 @@ extension SpanRecord {
         merged.context.entity = winner.context.entity ?? other.context.entity
         merged.context.message = winner.context.message ?? other.context.message
         merged.contents = winner.contents.merging(other.contents) { ours, _ in ours }
+        if isContradicted { merged.contents[.output] = winner.contents[.output] }
         merged.attributes = AttributeMembers.union(winner.attributes, other.attributes)
         merged.isPublished = newer.isPublished
         return merged
+    }
+}
+
+extension SpanRecord {
+    /// The attribute that keeps when something ended of which it is not known how long it took, in microseconds since 1970.
+    static let endName = "completed_at"
+
+    /// When it ended, where somebody has said so and not how long it took.
+    fileprivate var keptEnd: Timestamp? {
+        if let endedAt { return endedAt }
+        guard kind == .task, let attributes, case .object(let members)? = JSONCheck.value(attributes)?.content,
+            case .integer(let end)? = members.first(where: { $0.key == Self.endName })?.value.content
+        else { return nil }
+        return Timestamp(microseconds: Int64(end))
     }
 }
 

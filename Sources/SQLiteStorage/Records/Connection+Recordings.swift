@@ -44,7 +44,7 @@ extension Connection {
         try integer("SELECT ref FROM recordings WHERE project = ? AND id = ?", [.integer(project), .string(id)])
     }
 
-    /// Counts what is stored of a recording, and ends it.
+    /// Counts the calls that are stored of a recording, and ends it.
     ///
     /// - Parameters:
     ///   - dropped: What was dropped; as before for `nil`.
@@ -55,9 +55,12 @@ extension Connection {
         try run(
             """
             UPDATE recordings SET status = ?2, updated_at = ?5,
-                records = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1)),
-                successful = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status = 'completed'),
-                failed = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status IN ('failed', 'cancelled')),
+                records = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1)
+                    AND kind = 'model_call'),
+                successful = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status = 'completed'
+                    AND kind = 'model_call'),
+                failed = (SELECT count(*) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1) AND status IN ('failed', 'cancelled')
+                    AND kind = 'model_call'),
                 dropped = coalesce(?3, dropped),
                 completed_at = coalesce(?4,
                     (SELECT max(started_at + coalesce(duration, 0)) FROM spans WHERE series IN (SELECT ref FROM series WHERE recording = ?1)), started_at)
@@ -69,7 +72,7 @@ extension Connection {
             ])
     }
 
-    /// What is stored of a recording.
+    /// The calls that are stored of a recording.
     func totals(of recording: String, _ project: Int64) throws(StorageError) -> RecordingTotals {
         var totals = RecordingTotals()
         try run(
@@ -77,7 +80,7 @@ extension Connection {
             SELECT count(*), coalesce(sum(spans.status = 'completed'), 0),
                 coalesce(sum(spans.status IN ('failed', 'cancelled')), 0)
             FROM recordings JOIN series ON series.recording = recordings.ref JOIN spans ON spans.series = series.ref
-            WHERE recordings.project = ? AND recordings.id = ?
+            WHERE recordings.project = ? AND recordings.id = ? AND spans.kind = 'model_call'
             """, [.integer(project), .string(recording)]
         ) { row in
             totals = RecordingTotals(

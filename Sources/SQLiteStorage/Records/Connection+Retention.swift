@@ -118,7 +118,8 @@ extension Connection {
         return String(decoding: json, as: UTF8.self)
     }
 
-    /// Deletes old messages that every consumer of their topic has passed; those of a topic without consumers stay.
+    /// Deletes old messages that every consumer of their topic has passed who ever acknowledged one; those of a topic without such
+    /// consumers stay.
     func deleteMessages(olderThan age: Duration, _ project: Int64, _ now: Timestamp) throws(StorageError) -> Int {
         let (cutoff, isBeforeAll) = now.microseconds.subtractingReportingOverflow(age.microseconds)
         if isBeforeAll { return 0 }
@@ -128,6 +129,41 @@ extension Connection {
                 (SELECT min(position) FROM consumers WHERE consumers.project = ?1 AND consumers.topic = outbox.topic)
             """, [.integer(project), .integer(cutoff)])
         return changes
+    }
+
+    /// How many messages go with records that are due, and with those that are old and passed.
+    func countMessages(
+        of due: [DueRecord], orOlderThan age: Duration?, _ project: Int64, _ now: Timestamp
+    ) throws(StorageError) -> Int {
+        var count: Int64 = 0
+        var (spans, workflows) = (Set<Int64>(), Set<Int64>())
+        for record in due {
+            switch record.row {
+            case .span(let ref):
+                spans.insert(ref)
+                count += try integer("SELECT count(*) FROM outbox WHERE span = ?", [.integer(ref)]) ?? 0
+            case .workflow(let ref):
+                workflows.insert(ref)
+                count += try integer("SELECT count(*) FROM outbox WHERE workflow = ?", [.integer(ref)]) ?? 0
+            }
+        }
+        guard let age else { return Int(count) }
+        let (cutoff, isBeforeAll) = now.microseconds.subtractingReportingOverflow(age.microseconds)
+        if isBeforeAll { return Int(count) }
+        try run(
+            """
+            SELECT span, workflow FROM outbox WHERE project = ?1 AND created_at < ?2 AND sequence <=
+                (SELECT min(position) FROM consumers WHERE consumers.project = ?1 AND consumers.topic = outbox.topic)
+            """, [.integer(project), .integer(cutoff)]
+        ) { row in
+            let isDue =
+                row.optionalInteger(0).map { spans.contains($0) } ?? row.optionalInteger(1).map {
+                    workflows.contains($0)
+                }
+                ?? false
+            if !isDue { count += 1 }
+        }
+        return Int(count)
     }
 
     /// Deletes records with all that is about them, and what nothing refers to any more.

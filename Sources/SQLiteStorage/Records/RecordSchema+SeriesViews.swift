@@ -1,6 +1,6 @@
 internal import LearningRecords
 
-/// The rows of each kind as those who ask in SQL see them: the views of the third version of the tables, and what is exported.
+/// The rows of each kind as those who ask in SQL see them: the views since the third version of the tables, and what is exported.
 ///
 /// A call's or an event's `created_at` is when it began, as in files.
 ///
@@ -20,7 +20,9 @@ extension TrainingKind {
     }
 
     /// What is selected, in the order of ``columns``.
-    var selected: String {
+    ///
+    /// - Parameter showsKeptEnds: Whether a task of which only the end is known shows it, as since the fourth version.
+    func selected(showsKeptEnds: Bool = true) -> String {
         switch self {
         case .modelCalls:
             """
@@ -53,7 +55,7 @@ extension TrainingKind {
                 coalesce(json_extract(spans.attributes, '$.timeout_seconds'), 300) AS timeout_seconds,
                 spans.duration / 1000.0 AS execution_time_ms, \(utc("min(spans.created_at, spans.started_at)")) AS created_at,
                 CASE spans.status WHEN 'pending' THEN NULL ELSE \(utc("spans.started_at")) END AS started_at,
-                \(utc("(spans.started_at + spans.duration)")) AS completed_at
+                \(utc(showsKeptEnds ? Self.end : "(spans.started_at + spans.duration)")) AS completed_at
             """
         case .tools:
             """
@@ -81,6 +83,9 @@ extension TrainingKind {
             """
         }
     }
+
+    private static let end =
+        "coalesce(spans.started_at + spans.duration, json_extract(spans.attributes, '$.completed_at'))"
 
     /// What is exported besides, so that nothing is lost: those columns of ``columns`` that the view has not.
     var exported: String {
@@ -127,7 +132,9 @@ extension TrainingKind {
 
 extension RecordSchema {
     static var seriesViews: String {
-        TrainingKind.allCases.map { "CREATE VIEW \($0.view) AS SELECT \($0.selected) FROM \($0.source);\n" }.joined()
+        TrainingKind.allCases.map {
+            "CREATE VIEW \($0.view) AS SELECT \($0.selected(showsKeptEnds: false)) FROM \($0.source);\n"
+        }.joined()
             + """
             CREATE VIEW training_sessions AS
                 SELECT id, agent AS agent_id, id AS session_id, status, description, records AS total_records,

@@ -198,6 +198,7 @@ enum RecordSchema {
         CREATE INDEX recordings_by_name ON recordings (id);
         """ + views,
         series + seriesViews,
+        projectViews,
     ]
 
     /// The version of a file's tables; 0 where there are none yet.

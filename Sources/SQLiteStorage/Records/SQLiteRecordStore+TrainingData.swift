@@ -205,8 +205,8 @@ extension SQLiteRecordStore: TrainingDataStore {
     ) async throws -> RetentionReport {
         try storage.refuseReading("retain records")
         let (project, now, known) = (storage.projectRef, clock.now, known)
-        let due = try await snapshot("retain records") { connection in
-            guard try RecordSchema.isReadable(connection) else { return [] as [DueRecord] }
+        let (due, messages) = try await snapshot("retain records") { connection in
+            guard try RecordSchema.isReadable(connection) else { return (due: [] as [DueRecord], messages: 0) }
             let due = try connection.due(policy, project, now)
             if let archive, !isDryRun, !due.isEmpty {
                 try archive(
@@ -214,10 +214,13 @@ extension SQLiteRecordStore: TrainingDataStore {
                         for record in due { try row([.json(try connection.archived(record))]) }
                     })
             }
-            return due
+            let messages = isDryRun ? try connection.countMessages(of: due, orOlderThan: policy.age, project, now) : 0
+            return (due: due, messages: messages)
         }
-        if isDryRun { return RetentionReport(due) }
-        var report = RetentionReport()
+        var report = RetentionReport(due)
+        report.messages = messages
+        if isDryRun { return report }
+        report = RetentionReport()
         var start = 0
         while start < due.count {
             let some = due[start..<min(due.count, start + 500)]

@@ -41,7 +41,7 @@ struct TrainingStatement: Sendable {
         try query.filter?.check(query.kind)
         types = Dictionary(query.kind.columns.map { ($0.name, $0.type) }) { first, _ in first }
         sql = """
-            SELECT \(columns) FROM (SELECT \(query.kind.selected), \(query.kind.exported) \(query.kind.keys) FROM \(query.kind.source))
+            SELECT \(columns) FROM (SELECT \(query.kind.selected()), \(query.kind.exported) \(query.kind.keys) FROM \(query.kind.source))
             WHERE +its_project = ?
             """
         values = [.integer(project)]

@@ -117,6 +117,26 @@ private struct TrainingRun: Sendable {
         _ = try await data(store).storeAgentTask(AgentTask("t", id: "a", status: .running, startedAt: moment(1)))
         _ = try await data(store).storeAgentTask(AgentTask("t", id: "a", status: .completed, completedAt: moment(4)))
         journal.expect("an end tells the time", try await store.span(.task, externalID: "a")?.duration, is: 3_000_000)
+        // The other way round, and told twice.
+        for _ in 0..<2 {
+            _ = try await data(store).storeAgentTask(
+                AgentTask("t", id: "b", status: .completed, completedAt: moment(4)))
+        }
+        let ended = try await rows(store, TrainingQuery(.tasks, filter: .compare("task_id", .equal, .text("b"))))
+        journal.expect(
+            "an end is kept without the beginning", ended.first.map { Array($0[12...15]) },
+            is: [.null, .text(moment(4).rowText), .text(moment(4).rowText), .text(moment(4).rowText)])
+        _ = try await data(store).storeAgentTask(AgentTask("t", id: "b", status: .running, startedAt: moment(1)))
+        journal.expect(
+            "and tells the time later", try await store.span(.task, externalID: "b")?.duration, is: 3_000_000)
+        // Two that end differently.
+        _ = try await data(store).storeAgentTask(AgentTask("t", id: "c", status: .completed, input: .text("in")))
+        _ = try await data(store).storeAgentTask(
+            AgentTask("t", id: "c", status: .failed, output: .text("out"), error: "late"))
+        let first = try await store.span(.task, externalID: "c")
+        journal.expect("the first end counts", first?.status, is: .completed)
+        journal.expect("and nothing of the other is taken", first?.failure?.message, is: nil)
+        journal.expect("nor what it gave", first?.contents, is: [.input: .text("in")])
         for moment in [Timestamp(microseconds: -1), Timestamp(microseconds: 253_402_300_800_000_000)] {
             do {
                 _ = try await data(store).storeAgentEvent(AgentEvent("e", happenedAt: moment))
@@ -346,6 +366,7 @@ private struct TrainingRun: Sendable {
         let planned = try await store.retain(policy, isDryRun: true, archive: nil)
         journal.expect("a dry run tells", planned.spans, is: 3)
         journal.expect("and the bytes", planned.bytes, is: 300)
+        journal.expect("and the messages", planned.messages, is: 3)
         journal.expect("and deletes nothing", try await rows(store, TrainingQuery(.events)).count, is: 6)
         do {
             _ = try await store.retain(policy, isDryRun: false) { _ in throw CancellationError() }

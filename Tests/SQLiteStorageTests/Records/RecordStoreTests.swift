@@ -89,26 +89,28 @@ struct RecordStoreTests {
         #expect(
             try columns(path, "training_data")
                 == "id, agent_id, session_id, model_type, provider, input_params, output, success, error_message, "
-                + "execution_time_ms, room_id, entity_id, message_id, created_at, updated_at")
+                + "execution_time_ms, room_id, entity_id, message_id, created_at, updated_at, project")
         #expect(
             try columns(path, "training_sessions")
                 == "id, agent_id, session_id, status, description, total_records, successful_records, failed_records, "
-                + "started_at, completed_at, created_at, updated_at")
+                + "started_at, completed_at, created_at, updated_at, project")
         #expect(
             try columns(path, "training_events")
-                == "event_id, event_type, agent_id, workflow_id, session_id, source, payload, severity, created_at")
+                == "event_id, event_type, agent_id, workflow_id, session_id, source, payload, severity, created_at, project"
+        )
         #expect(
             try columns(path, "training_tasks")
                 == "task_id, agent_id, instance_id, task_type, priority, status, input_data, output_data, error, "
-                + "retry_count, max_retries, timeout_seconds, execution_time_ms, created_at, started_at, completed_at")
+                + "retry_count, max_retries, timeout_seconds, execution_time_ms, created_at, started_at, completed_at, project"
+        )
         #expect(
             try columns(path, "training_tool_executions")
                 == "execution_id, agent_id, task_id, tool_name, tool_category, input_params, output_result, status, error, "
-                + "execution_time_ms, created_at, completed_at")
+                + "execution_time_ms, created_at, completed_at, project")
         #expect(
             try columns(path, "training_workflows")
                 == "workflow_id, name, description, workflow_type, phase, current_step, total_steps, completed_steps, "
-                + "state_data, step_results, assigned_agents, error, metadata, tags, created_at, updated_at")
+                + "state_data, step_results, assigned_agents, error, metadata, tags, created_at, updated_at, project")
         #expect(
             try ask(
                 path,
@@ -307,7 +309,7 @@ struct RecordStoreTests {
         #expect(spans[1].contents == [.payload: .text("p")] && spans[1].failure == .init(type: "E", message: "no"))
         #expect(
             try await records.recordings(limit: 2).map(\.totals) == [
-                RecordingTotals(records: 2, successful: 1, failed: 1)
+                RecordingTotals(records: 1, successful: 1, failed: 0)
             ])
         #expect(try ask(path, "SELECT sequence, span, attempts FROM outbox") == [["9", "3", "0"]])
         #expect(try ask(path, "SELECT input_params, output FROM training_data") == [["\"in\"", "{\"out\":1}"]])
@@ -342,6 +344,15 @@ struct RecordStoreTests {
         let other = try await SQLiteStorage(path: path, project: "two")
         #expect(try await SQLiteRecordStore(other).spans(SpanQuery()).first?.contents.count == 1)
         await other.close()
+        // Who asks in SQL sees both, and can tell them apart.
+        for (project, input) in [("one", nil), ("two", "\"a\"")] as [(String, String?)] {
+            #expect(
+                try ask(path, "SELECT input_params FROM training_data WHERE project = '\(project)'") == [[input]])
+            #expect(
+                try ask(path, "SELECT kind, records FROM training_daily WHERE project = '\(project)'")
+                    == [["model_call", "1"]])
+            #expect(try ask(path, "SELECT id FROM training_sessions WHERE project = '\(project)'") == [["s"]])
+        }
     }
 
     @Test("20,000 calls of eight tasks: nothing is lost, and each run is in order")

@@ -104,6 +104,9 @@ struct TrainingDataTests {
             #expect(try await messages(store, topic).count == 1, "\(topic)")
         }
         #expect(try await store.span(.event, externalID: "x")?.startedAt.microseconds == 100_000_000)
+        // One that follows from how long it took is nobody's guess.
+        try await told(at: 103).storeToolExecution(ToolExecution("t", id: "x", executionTime: .seconds(5)))
+        #expect(try await store.span(.tool, externalID: "x")?.startedAt.microseconds == 98_000_000)
         // A time that somebody says counts, where it is earlier; and a task that ends began when it was told to run.
         try await told(at: 120).storeAgentEvent(AgentEvent("e", id: "x", happenedAt: said))
         #expect(try await store.span(.event, externalID: "x")?.startedAt == said)

@@ -15,7 +15,9 @@ struct DataArguments {
             help: "Rows that began before it; a date without a time includes that day."),
         .value(
             "where", "FILTER", .text("a filter"),
-            help: "Rows that fit: COLUMN=VALUE, or != < <= > >= or ~ (contains); several with ' AND ' between them."),
+            help:
+                "Rows that fit: COLUMN=VALUE, or != < <= > >= or ~ (contains); several with ' AND ' between them, which no value can have."
+        ),
     ]
 
     init(_ arguments: ParsedArguments, _ kind: TrainingKind, _ command: CommandSpecification) throws(UsageError) {

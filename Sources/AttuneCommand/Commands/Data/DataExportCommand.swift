@@ -119,8 +119,9 @@ struct DataImportCommand: Command {
         name: "data import",
         abstract: "Read rows that 'attune data export' wrote, and keep them.",
         discussion: [
-            "The whole file is read first: where a row is wrong, its line is told and nothing is kept. Rows have identifiers: what is there "
-                + "already stays as it is, and a file may be read again. Nobody else may have the storage file open for writing."
+            "The whole file is read first: where a row is wrong, its line or number is told and nothing is kept. Rows with identifiers are "
+                + "merged with what is there, so a file of them may be read again; a row without one is kept anew each time. Nobody else may "
+                + "have the storage file open for writing."
         ],
         arguments: [
             PositionalSpecification(name: "FILE", help: "A storage file (SQLite); made where there is none."),
@@ -145,6 +146,9 @@ struct DataImportCommand: Command {
         kind = DataArguments.kind(arguments)
         encoding = arguments.text("as").flatMap { TrainingFormat(rawValue: $0) } ?? .jsonLines
         isSpreadsheetSafe = arguments.flag("spreadsheet-safe")
+        if isSpreadsheetSafe, encoding != .csv {
+            throw UsageError("'--spreadsheet-safe' is for '--as csv'.", command: Self.specification.name)
+        }
         project = arguments.project
         format = arguments.format
         showsProgress = arguments.flag("progress")

@@ -71,6 +71,9 @@ struct DataRetainCommand: Command {
             console.write(
                 "\(verb) \(report.spans) records and \(report.workflows) workflows with \(report.bytes) bytes of contents.\n"
             )
+            if let archive, !isDryRun, report.spans + report.workflows == 0 {
+                console.write("Nothing was due, so there is no archive at \(printable(archive)).\n")
+            }
         }
     }
 }
