@@ -92,7 +92,8 @@ struct TrainingExportTests {
         read = {"text": str, "timestamp": str, "json": json.loads, "integer": int, "real": float, "boolean": lambda t: t == "true"}
         rows = list(csv.reader(open(sys.argv[1], newline="", encoding="utf-8"), strict=True))
         heads = [name.rsplit(":", 1) for name in rows[0]]
-        lines = subprocess.run(["jq", "-c", ".", sys.argv[2]], capture_output=True, check=True).stdout.decode().splitlines()
+        jq = subprocess.run(["jq", "-c", ".", sys.argv[2]], capture_output=True, check=True)
+        lines = jq.stdout.decode().split(chr(10))[:-1]
         assert len(lines) == len(rows) - 1 == 9, (len(lines), len(rows))
         for row, line in zip(rows[1:], lines):
             found = json.loads(line)
@@ -108,7 +109,8 @@ struct TrainingExportTests {
     @Test(
         "what Python reads of the CSV and jq of the lines is equal",
         .enabled(
-            if: runProgram("jq --version && '\(python)' -c 'import sys; sys.exit(sys.version_info < (3, 11))'") == 0,
+            if: runProgram(
+                "jq --version > /dev/null && '\(python)' -c 'import sys; sys.exit(sys.version_info < (3, 11))'") == 0,
             "needs jq and a python3 (or ATTUNE_PYTHON) of 3.11 or later"), arguments: TrainingKind.allCases.dropFirst())
     func peers(kind: TrainingKind) async throws {
         let store = try await filled()
