@@ -101,7 +101,7 @@ private struct TrainingItem {
                 maxRetries: values.integer("max_retries", unless: 3),
                 timeoutSeconds: values.integer("timeout_seconds", unless: 300), executionTime: try values.duration,
                 session: values.text("session_id"), subject: values.text("entity_id"),
-                startedAt: try values.began, completedAt: try values.moment("completed_at")
+                startedAt: try values.began, completedAt: try values.ended
             ).span(id, at: now)
         case .tools:
             span = ToolExecution(
@@ -211,10 +211,15 @@ private struct RowValues {
     /// When a task began, or else was told of.
     var began: Timestamp? {
         get throws(RecordError) {
-            if let moment = try moment("started_at") { return moment }
-            return try moment("created_at")
+            guard let started = try moment("started_at") else { return try moment("created_at") }
+            // Of a task whose beginning nobody knows, both are the end.
+            let (ended, took) = (try self.ended, try duration)
+            return took == nil && started == ended ? nil : started
         }
     }
+
+    /// When a task ended.
+    var ended: Timestamp? { get throws(RecordError) { try moment("completed_at") } }
 
     func word<Word: RawRepresentable<String>>(_ name: String) throws(RecordError) -> Word? {
         guard let text = text(name) else { return nil }

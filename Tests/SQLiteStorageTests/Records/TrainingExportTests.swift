@@ -29,8 +29,10 @@ struct TrainingExportTests {
             try await data.storeAgentTask(
                 AgentTask(
                     "t", id: "task \(number)", status: number % 2 == 0 ? .failed : .completed, input: .text(word),
-                    error: word, retryCount: Int64(number), executionTime: .microseconds(1_234_567 * (number + 1)),
-                    session: word.isEmpty ? nil : word, subject: number == 3 ? "bob" : nil, startedAt: moment))
+                    error: word, retryCount: Int64(number),
+                    executionTime: number == 6 ? nil : .microseconds(1_234_567 * (number + 1)),
+                    session: word.isEmpty ? nil : word, subject: number == 3 ? "bob" : nil,
+                    startedAt: number == 6 ? nil : moment, completedAt: number == 6 ? moment : nil))
             try await data.storeToolExecution(
                 ToolExecution(
                     "search", id: "run \(number)", input: .text(word), executionTime: .seconds(2), subject: "eve"))
