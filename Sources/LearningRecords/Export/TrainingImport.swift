@@ -4,9 +4,9 @@ internal import TensorCore
 extension TrainingDataStore {
     /// Reads rows that ``exportForTraining(_:to:from:until:filter:format:isSpreadsheetSafe:at:progress:)`` wrote, and keeps them.
     ///
-    /// The whole file is read first: where a row of it is wrong nothing is kept. Rows with identifiers are merged with what is there
-    /// (``TrainingDataStore/merge(_:)->_``), so a file of them may be read again, and one that was interrupted goes on; a row without one is kept
-    /// anew each time.
+    /// The whole file is read first: where a row of it is wrong nothing is kept. Rows with identifiers are merged with what is there, as what
+    /// is told again is, so a file of them may be read again, and one that was interrupted goes on; a row without one is kept anew
+    /// each time.
     ///
     /// What the store adds itself, such as when a row was written, is not taken over.
     ///
