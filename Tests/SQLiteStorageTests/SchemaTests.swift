@@ -3,6 +3,7 @@ import CSQLite
 import Foundation
 import Personalization
 import TestSupport
+import TensorCore
 import Testing
 
 @testable import SQLiteStorage
@@ -124,5 +125,16 @@ struct SchemaTests {
             }
             try await making.value.close()
         }
+    }
+
+    @Test("migrations that were released are as they were released: files have their words")
+    func releasedMigrations() {
+        func sums(_ migrations: [String]) -> [String] {
+            migrations.map { String(Checksum.of(Array($0.utf8)[...]), radix: 16) }
+        }
+        #expect(sums(Schema.migrations) == ["9bafa0a69bc4b9a", "e2e5723d04e0e66", "44a816d108540e0b"])
+        #expect(
+            sums(RecordSchema.migrations)
+                == ["8d84d678e80fc1bd", "64b6a04772e02e4b", "19ed790502e5e5c0", "9a606f5e3ac9278e"])
     }
 }
